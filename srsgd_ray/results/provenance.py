@@ -1,0 +1,63 @@
+"""Where results come from: code version, library versions and machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import srsgd_ray
+from srsgd_ray.results.columns import SCHEMA_VERSION
+
+__all__ = ["processor", "provenance"]
+
+
+def provenance() -> dict[str, Any]:
+    """The columns of ``results.columns.PROVENANCE`` that the driver knows."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "commit": _commit(),
+        "host": platform.node(),
+        "hardware": processor(),
+        "python_version": platform.python_version(),
+        "srsgd_ray_version": srsgd_ray.__version__,
+        **{f"{name}_version": _version(name) for name in ("torch", "ray", "optuna")},
+    }
+
+
+def processor() -> str:
+    """Model name of this machine's processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _commit() -> str:
+    """Commit of the checkout that holds this package; "" where it was installed without git."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return ""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+dirty" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""

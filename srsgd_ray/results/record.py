@@ -1,0 +1,227 @@
+"""The record of a study: one append-only file, owned by the driver, from which all else is made.
+
+Each line of ``record.jsonl`` is one event: the study was opened, a session began, a trial began,
+an epoch ended, a trial ended. A line is written and synced before anybody acts on it, so a crash
+at any moment loses at most the line being written, which reading then ignores.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from srsgd_ray.results.columns import STATES
+
+__all__ = ["FILE_NAME", "Record", "RecordError", "TrialRecord", "read_record"]
+
+FILE_NAME = "record.jsonl"
+FORMAT = 1
+
+
+class RecordError(ValueError):
+    """A results folder that cannot be used: another study's, damaged, busy or unwritable."""
+
+
+@dataclass
+class TrialRecord:
+    """What the record knows of one trial."""
+
+    trial: str
+    phase: str
+    arm: str
+    number: int
+    config: dict[str, Any]
+    started: float
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    end: dict[str, Any] | None = None
+
+    @property
+    def state(self) -> str:
+        """One of ``results.columns.STATES``."""
+        return "running" if self.end is None else str(self.end["state"])
+
+
+@dataclass
+class Contents:
+    """All that a record holds: its header, its sessions and its trials by name, in order."""
+
+    header: dict[str, Any]
+    sessions: list[dict[str, Any]]
+    trials: dict[str, TrialRecord]
+
+    def apply(self, event: dict[str, Any]) -> bool:
+        """Take in one event; False if it repeats what is known (a trial resumed earlier)."""
+        event = dict(event)
+        kind, at = event.pop("event"), event.pop("at")
+        if kind == "session":
+            self.sessions.append({**event, "at": at})
+        elif kind == "trial":
+            if event["trial"] in self.trials:
+                return False
+            self.trials[event["trial"]] = TrialRecord(**event, started=at)
+        elif kind == "epoch":
+            trial = self.trials[event.pop("trial")]
+            if event["epoch"] <= len(trial.rows) or trial.end is not None:
+                return False
+            if event["epoch"] != len(trial.rows) + 1:
+                raise RecordError(
+                    f"epochs of a trial must come in order, but {trial.trial} reported epoch "
+                    f"{event['epoch']} after {len(trial.rows)}."
+                )
+            trial.rows.append(event)
+        elif kind == "end":
+            trial = self.trials[event.pop("trial")]
+            if trial.end is not None:
+                return False
+            trial.end = {**event, "ended": at}
+        else:
+            raise RecordError(f"unknown event {kind!r} in the record.")
+        return True
+
+
+def read_record(folder: Path) -> Contents:
+    """Read a record, also while its driver writes it; a torn last line is left out.
+
+    Raises:
+        RecordError: if there is no record, or a line other than the last is damaged.
+    """
+    return _parse(folder / FILE_NAME)[0]
+
+
+def _parse(path: Path) -> tuple[Contents, int]:
+    """The contents, and the length in bytes of the sound part of the file."""
+    if not path.is_file():
+        raise RecordError(f"no study here: expected {path}.")
+    contents: Contents | None = None
+    sound = 0
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = json.loads(line)
+            if not line.endswith(b"\n"):
+                break
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise RecordError(f"line {number} of {path} is damaged: {error}.") from error
+        if contents is None:
+            if event.get("event") != "study" or event.get("format") != FORMAT:
+                raise RecordError(f"{path} is not a record of format {FORMAT}.")
+            contents = Contents(event, [], {})
+        else:
+            contents.apply(event)
+        sound += len(line)
+    if contents is None:
+        raise RecordError(f"{path} holds no whole line: delete it and start again.")
+    return contents, sound
+
+
+class Record:
+    """The writable record of one study. One process at a time may hold it.
+
+    Raises:
+        RecordError: if another process holds it, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, contents: Contents, file: IO[bytes]) -> None:
+        self.folder = folder
+        self.contents = contents
+        self._file = file
+
+    @classmethod
+    def create(cls, folder: Path, header: Mapping[str, Any]) -> Record:
+        """Begin the record of a new study in ``folder``, which must not hold one."""
+        path = folder / FILE_NAME
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        except OSError as error:
+            raise RecordError(
+                f"the results folder must be writable, but {folder} is not: {error}. "
+                f"Choose another with --results."
+            ) from error
+        _lock(file, path)
+        if path.stat().st_size:
+            file.close()
+            raise RecordError(
+                f"{folder} already holds a study. Go on with it by --resume, or choose another "
+                f"name with --name."
+            )
+        first = {"event": "study", "format": FORMAT, "at": time.time(), **header}
+        record = cls(folder, Contents(first, [], {}), file)
+        record._write(first)
+        return record
+
+    @classmethod
+    def reopen(cls, folder: Path) -> Record:
+        """Take up the record in ``folder``, cutting off a torn last line."""
+        path = folder / FILE_NAME
+        if not path.is_file():
+            raise RecordError(f"no study to resume: expected {path}.")
+        try:
+            file = path.open("r+b")
+        except OSError as error:
+            raise RecordError(f"{path} must be writable, but is not: {error}.") from error
+        _lock(file, path)
+        contents, sound = _parse(path)
+        file.truncate(sound)
+        file.seek(sound)
+        return cls(folder, contents, file)
+
+    @property
+    def trials(self) -> dict[str, TrialRecord]:
+        """The trials by name, in the order in which they began."""
+        return self.contents.trials
+
+    def session(self, **facts: Any) -> None:
+        """A driver began to work on the study."""
+        self._event("session", **facts)
+
+    def begin(self, trial: str, phase: str, arm: str, number: int, config: dict[str, Any]) -> bool:
+        """A trial was handed out; False if it had been before."""
+        return self._event(
+            "trial", trial=trial, phase=phase, arm=arm, number=number, config=config
+        )
+
+    def epoch(self, trial: str, row: Mapping[str, Any]) -> bool:
+        """A trial finished an epoch; False if that epoch is known already."""
+        return self._event("epoch", trial=trial, **row)
+
+    def end(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> bool:
+        """A trial ended; False if it had ended before."""
+        if state not in STATES or state == "running":
+            raise ValueError(f"a trial ends as one of {list(STATES)[1:]}, but got {state!r}.")
+        return self._event("end", trial=trial, state=state, reason=reason, **facts)
+
+    def close(self) -> None:
+        """Release the record for other processes."""
+        self._file.close()
+
+    def _event(self, event: str, **fields: Any) -> bool:
+        line = {"event": event, "at": time.time(), **fields}
+        fresh = self.contents.apply(line)
+        if fresh:
+            self._write(line)
+        return fresh
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(line).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise RecordError(
+            f"another process is working on this study: it holds {path}. Wait for it to end, "
+            f"or stop it first."
+        ) from error

@@ -1,0 +1,103 @@
+"""From the record to Parquet, and from Parquet to pandas.
+
+``write_tables`` replaces ``epochs.parquet`` and ``trials.parquet`` as whole files, so that a
+reader never sees half a table, also while the study runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from srsgd_ray.results.columns import METRICS, Table, arrow_schema
+from srsgd_ray.results.record import Contents, RecordError, TrialRecord
+
+__all__ = ["epoch_rows", "read_epochs", "read_trials", "trial_rows", "write_tables"]
+
+
+def write_tables(folder: Path, contents: Contents) -> None:
+    """Write both Parquet tables of a study into its folder, each by an atomic rename."""
+    rows: dict[Table, Iterator[dict[str, Any]]] = {
+        "epochs": epoch_rows(contents),
+        "trials": trial_rows(contents),
+    }
+    for name, made in rows.items():
+        path = folder / f"{name}.parquet"
+        partial = path.with_suffix(f".{os.getpid()}.tmp")
+        pq.write_table(pa.Table.from_pylist(list(made), schema=arrow_schema(name)), partial)
+        partial.replace(path)
+
+
+def epoch_rows(contents: Contents) -> Iterator[dict[str, Any]]:
+    """One flat row for each finished epoch, trial by trial."""
+    for trial in contents.trials.values():
+        identity = _identity(contents, trial)
+        for row in trial.rows:
+            yield {**identity, **trial.config, **row}
+
+
+def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
+    """One flat row for each trial, also those that failed, diverged or still run."""
+    session = contents.sessions[-1] if contents.sessions else {}
+    for trial in contents.trials.values():
+        last = trial.rows[-1] if trial.rows else {}
+        errors = [(r["val_error"], r["epoch"]) for r in trial.rows if r["val_error"] is not None]
+        best_error, best_epoch = min(errors, default=(None, None))
+        yield {
+            **session,
+            **_identity(contents, trial),
+            **trial.config,
+            **{metric.name: last.get(metric.name) for metric in METRICS},
+            "epochs_done": len(trial.rows),
+            "best_val_error": best_error,
+            "best_epoch": best_epoch,
+            "train_seconds": sum(row["train_seconds"] for row in trial.rows),
+            "started": trial.started,
+            "state": trial.state,
+            **(trial.end or {}),
+        }
+
+
+def _identity(contents: Contents, trial: TrialRecord) -> dict[str, Any]:
+    return {
+        "study": contents.header["study"],
+        "phase": trial.phase,
+        "arm": trial.arm,
+        "trial": trial.trial,
+        "number": trial.number,
+    }
+
+
+def read_epochs(*paths: Path | str) -> pd.DataFrame:
+    """One row an epoch: of a study's folder, of several, or of a folder of studies.
+
+    Returns:
+        The columns of ``EPOCH_COLUMNS``.
+
+    Raises:
+        RecordError: if no table is found.
+    """
+    return _read("epochs", paths)
+
+
+def read_trials(*paths: Path | str) -> pd.DataFrame:
+    """One row a trial; otherwise as :func:`read_epochs`, with ``TRIAL_COLUMNS``."""
+    return _read("trials", paths)
+
+
+def _read(name: Table, paths: Iterable[Path | str]) -> pd.DataFrame:
+    files: list[Path] = []
+    for path in map(Path, paths):
+        own = path / f"{name}.parquet"
+        found = [own] if own.is_file() else sorted(path.glob(f"*/{name}.parquet"))
+        if not found:
+            raise RecordError(f"no results: expected {own}, or studies with {name}.parquet in it.")
+        files += found
+    tables = [pq.read_table(file).cast(arrow_schema(name)) for file in files]
+    return pa.concat_tables(tables).to_pandas()

@@ -1,0 +1,83 @@
+"""Checkpoints: one file that holds all that a run needs to go on bit for bit.
+
+A file is written under another name and renamed, so that a folder never holds half a checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srsgd_ray.config import TrainConfig
+
+__all__ = ["FILE_NAME", "CheckpointError", "load_checkpoint", "rng_state", "save_checkpoint"]
+
+FILE_NAME = "checkpoint.pt"
+FORMAT = 1
+# What may differ between the run that wrote a checkpoint and the one that goes on with it.
+MAY_CHANGE = ("data_dir", "device", "threads")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, or of another run."""
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> Path:
+    """Write ``state`` (tensors and plain values) into ``folder``; returns the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    with partial.open("wb") as file:
+        torch.save({"format": FORMAT, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return path
+
+
+def load_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any]:
+    """Read the checkpoint in ``folder`` on the CPU, without unpickling code.
+
+    Raises:
+        CheckpointError: if there is none, it cannot be read, or it belongs to another config.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint: expected {path}.")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
+    if state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"checkpoint {path} has format {state.get('format')}, but this version reads {FORMAT}."
+        )
+    mine = config.to_dict()
+    differ = [
+        f"{key}={state['config'].get(key)!r} (now {mine[key]!r})"
+        for key in mine
+        if key not in MAY_CHANGE and state["config"].get(key) != mine[key]
+    ]
+    if differ:
+        raise CheckpointError(
+            f"checkpoint {path} belongs to another run: {', '.join(differ)}. "
+            f"Resume with the same configuration, or start anew elsewhere."
+        )
+    return state
+
+
+def rng_state() -> dict[str, Any]:
+    """State of torch's global generators (a network with dropout draws from them)."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_rng_state(state: Mapping[str, Any]) -> None:
+    """Inverse of :func:`rng_state`; GPUs beyond those recorded keep their state."""
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

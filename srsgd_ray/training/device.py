@@ -1,0 +1,111 @@
+"""Device, memory format, number format and kernels of a run, as its config asks for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+
+from srsgd_ray.config import TrainConfig
+
+__all__ = ["Precision", "choose_device", "default_threads", "kernels", "memory_format"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(config: TrainConfig) -> torch.device:
+    """The device of this process: the config's, or this worker's GPU, or the CPU.
+
+    Raises:
+        ValueError: if the config asks for a GPU that this process does not see.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if config.device == "auto":
+        if not gpus:
+            return torch.device("cpu")
+        # Ray shows each worker its own GPU only; torchrun shows all of them to all.
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        return torch.device("cuda", local if local < gpus else 0)
+    try:
+        device = torch.device(config.device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device must be auto, cpu, cuda or cuda:N, but got {config.device!r}."
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise ValueError(
+            f"device={config.device!r} needs GPU {device.index or 0}, but this process sees "
+            f"{gpus} GPUs. Use device='auto' or 'cpu'."
+        )
+    return device
+
+
+def memory_format(config: TrainConfig, device: torch.device) -> torch.memory_format:
+    """``channels_last`` where asked for, or by default on a GPU."""
+    on = config.channels_last == "on" or (
+        config.channels_last == "auto" and device.type == "cuda"
+    )
+    return torch.channels_last if on else torch.contiguous_format
+
+
+class Precision:
+    """Number format of forward and backward pass, and the loss scaling that float16 needs."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        name = config.precision
+        if name == "auto":
+            gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
+            name = "bfloat16" if gpu else "float32"
+        self.device, self.dtype = device, DTYPES[name]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context of the forward pass."""
+        enabled = self.dtype is not torch.float32
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
+
+    def step(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Backward pass and optimizer step; float16 skips steps whose gradients overflow."""
+        self.scaler.scale(loss).backward()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the loss scaling (empty unless float16)."""
+        return dict(self.scaler.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        if state:
+            self.scaler.load_state_dict(state)
+
+
+def default_threads() -> int:
+    """This process's share of the CPUs: what its launcher gave it, or all that it may use."""
+    given = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    peers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return given or max(1, len(os.sched_getaffinity(0)) // peers)
+
+
+@contextmanager
+def kernels(config: TrainConfig) -> Iterator[None]:
+    """Threads and choice of kernels for the length of a run; put back as they were after it."""
+    threads = torch.get_num_threads()
+    strict = torch.are_deterministic_algorithms_enabled()
+    cudnn = torch.backends.cudnn
+    benchmark = cudnn.benchmark
+    torch.set_num_threads(config.threads or default_threads())
+    if config.deterministic:
+        # cuBLAS reads this when it starts; without it deterministic matrix products raise.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    cudnn.benchmark = not config.deterministic
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)
+        cudnn.benchmark = benchmark

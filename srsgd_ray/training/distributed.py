@@ -1,0 +1,43 @@
+"""The process group, if there is one: who am I, and sums over all ranks.
+
+Only ``torch.distributed`` is asked, so a plain run, torchrun and a Ray worker look the same.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = ["minimum", "parallel", "rank_and_size", "total"]
+
+
+def _active() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank_and_size() -> tuple[int, int]:
+    """This process's rank and the number of processes; (0, 1) without a process group."""
+    return (dist.get_rank(), dist.get_world_size()) if _active() else (0, 1)
+
+
+def parallel(model: nn.Module, device: torch.device) -> nn.Module:
+    """Wrap ``model`` in DistributedDataParallel if there is more than one process."""
+    if rank_and_size()[1] == 1:
+        return model
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+
+def total(values: torch.Tensor) -> torch.Tensor:
+    """Sum of ``values`` over the ranks, in place; every rank must call it."""
+    if rank_and_size()[1] > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def minimum(values: torch.Tensor) -> torch.Tensor:
+    """Smallest of ``values`` over the ranks, in place; every rank must call it."""
+    if rank_and_size()[1] > 1:
+        dist.all_reduce(values, op=dist.ReduceOp.MIN)
+    return values

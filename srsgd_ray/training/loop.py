@@ -1,0 +1,293 @@
+"""One training run, from a config to its rows: the same code alone, under torchrun and in Ray."""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.data import Dataset, EvalBatches, TrainBatches, load_dataset
+from srsgd_ray.models import build_model
+from srsgd_ray.optim import build_lr_schedule, build_optimizer
+from srsgd_ray.training import checkpoint
+from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
+from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
+
+__all__ = ["Outcome", "Report", "Save", "StopTraining", "train"]
+
+Row = dict[str, Any]
+Save = Callable[[Path], Path]
+Report = Callable[[Row, Save], None]
+Progress = Callable[[int], None]
+
+CHECK_EVERY = 50  # steps between two looks at the loss: each look waits for the device
+NEVER = torch.iinfo(torch.int64).max
+
+
+class StopTraining(Exception):
+    """Raised by a report function to end the run after the epoch it was told of."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        state: ``complete``, ``diverged`` or ``stopped`` (the report function asked for it).
+        reason: why, unless complete.
+        diverged_step: 0-based step of the first non-finite loss, or None.
+        parameters: number of trainable parameters of the network.
+        epochs_done: finished epochs.
+    """
+
+    state: str
+    reason: str | None
+    diverged_step: int | None
+    parameters: int
+    epochs_done: int
+
+
+def train(
+    config: TrainConfig,
+    report: Report,
+    *,
+    resume_from: Path | None = None,
+    progress: Progress | None = None,
+    load: Callable[[TrainConfig], Dataset] = load_dataset,
+) -> Outcome:
+    """Train one network as ``config`` says, telling ``report`` of every finished epoch.
+
+    If a process group exists, every rank calls this; images are shared out by rank, gradients are
+    averaged by DistributedDataParallel, and the metrics are those of all ranks together.
+
+    Args:
+        config: the run; checked first.
+        report: called as ``report(row, save)`` on every rank after each epoch. ``row`` holds the
+            columns of ``results.columns.EPOCH``; ``save(folder)`` writes a checkpoint there and
+            returns its path (call it on one rank). A run that resumes reports the rows of its
+            earlier epochs again, so that none can be lost; they have the same values. Raise
+            :class:`StopTraining` to stop.
+        resume_from: folder of a checkpoint of the same run.
+        progress: called with the number of finished steps after each step.
+        load: reads the data set; a long-lived worker passes a cached one.
+
+    Raises:
+        ValueError: for a config, data set or checkpoint that breaks a rule.
+    """
+    run = _Run(config.check(), load)
+    try:
+        with kernels(config):
+            return run(report, resume_from, progress or (lambda step: None))
+    finally:
+        run.close()
+
+
+class _Run:
+    """The state of one run; what a checkpoint holds is what :meth:`_state` returns."""
+
+    def __init__(self, config: TrainConfig, load: Callable[[TrainConfig], Dataset]) -> None:
+        self.config = config
+        self.rank, self.size = rank_and_size()
+        if config.batch_size < self.size:
+            raise ValueError(
+                f"batch_size >= workers must hold, but got batch_size={config.batch_size} "
+                f"with {self.size} workers."
+            )
+        self.device = choose_device(config)
+        self.layout = memory_format(config, self.device)
+        self.precision = Precision(config, self.device)
+        data = load(config)
+        on_device = {"device": self.device, "channels_last": self.layout == torch.channels_last}
+        look = {"mean": data.mean, "std": data.std, **on_device}
+        self.batches = TrainBatches(
+            data.train_images,
+            data.train_labels,
+            pad=data.pad,
+            flip=data.flip,
+            augment=config.augment,
+            **look,
+        )
+        self.validation = (
+            None
+            if data.validation_images is None or data.validation_labels is None
+            else EvalBatches(data.validation_images, data.validation_labels, **look)
+        )
+        self.test = (
+            EvalBatches(data.test_images, data.test_labels, **look)
+            if config.evaluate_test
+            else None
+        )
+        self.steps_per_epoch = self.batches.steps_per_epoch(config.batch_size, self.size)
+        model = build_model(config, channels=data.channels, classes=data.classes)
+        self.model: nn.Module = model.to(device=self.device, memory_format=self.layout)
+        self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        self.optimizer = build_optimizer(self.model.parameters(), config, self.steps_per_epoch)
+        self.lr_schedule = build_lr_schedule(self.optimizer, config, self.steps_per_epoch)
+        self.wrapped = parallel(self.model, self.device)
+        self.restarts: list[int] = []
+        self.period: Callable[[int], float | None] = lambda step: None
+        if config.optimizer in ("srsgd", "nesterov_no_restart"):
+            schedule = config.restart_schedule(self.steps_per_epoch)
+            self.restarts = schedule.restarts(config.epochs * self.steps_per_epoch)
+            self.period = schedule.period
+        self.epoch = 0
+        self.step = 0
+        self.history: list[Row] = []
+
+    def close(self) -> None:
+        """Let go of the DDP wrapper's hooks before the next run in this process."""
+        self.wrapped = self.model
+
+    def __call__(self, report: Report, resume_from: Path | None, progress: Progress) -> Outcome:
+        devices = [self.device.index or 0] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.config.seed)
+            if resume_from is not None:
+                self._restore(checkpoint.load_checkpoint(resume_from, self.config))
+            try:
+                for row in self.history:
+                    report(dict(row), lambda folder: folder / checkpoint.FILE_NAME)
+                while self.epoch < self.config.epochs:
+                    row, bad = self._one_epoch(progress)
+                    if bad is not None:
+                        return self._outcome("diverged", f"diverged at step {bad}", bad)
+                    self.history.append(row)
+                    report(dict(row), partial(checkpoint.save_checkpoint, state=self._state()))
+            except StopTraining as stop:
+                return self._outcome("stopped", str(stop) or "stopped")
+        return self._outcome("complete", None)
+
+    def _outcome(self, state: str, reason: str | None, bad: int | None = None) -> Outcome:
+        return Outcome(state, reason, bad, self.parameters, self.epoch)
+
+    def _one_epoch(self, progress: Progress) -> tuple[Row, int | None]:
+        """Train and evaluate one epoch: its row, or the step at which the loss broke down."""
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        began = time.perf_counter()
+        sums, bad = self._train_epoch(progress)
+        if bad is not None:
+            return {}, bad
+        trained = time.perf_counter()
+        loss, error, images = _means(sums)
+        self.lr_schedule.step()
+        self.epoch += 1
+        val_loss, val_error = self._evaluate(self.validation)
+        if val_loss is not None and not math.isfinite(val_loss):
+            return {}, self.step - 1
+        last = self.epoch == self.config.epochs
+        test_loss, test_error = self._evaluate(self.test if last else None)
+        ended = time.perf_counter()
+        period = self.period(self.step - 1)
+        row = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "epoch_lr": lr,
+            "restart_period": period,
+            "restarts": bisect_right(self.restarts, self.step - 1),
+            "train_loss": loss,
+            "train_error": error,
+            "val_loss": val_loss,
+            "val_error": val_error,
+            "test_loss": test_loss,
+            "test_error": test_error,
+            "train_seconds": trained - began,
+            "eval_seconds": ended - trained,
+            "images_per_second": images / (trained - began),
+            "time": time.time(),
+        }
+        return row, None
+
+    def _train_epoch(self, progress: Progress) -> tuple[torch.Tensor, int | None]:
+        config = self.config
+        self.wrapped.train()
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        bad = torch.full((), NEVER, dtype=torch.int64, device=self.device)
+        batches = self.batches.epoch(
+            seed=config.seed,
+            epoch=self.epoch,
+            batch_size=config.batch_size,
+            rank=self.rank,
+            world_size=self.size,
+        )
+        for index, (images, labels, share) in enumerate(batches, start=1):
+            with self.precision.autocast():
+                logits = self.wrapped(images)
+                losses = F.cross_entropy(logits.float(), labels, reduction="none")
+            # DDP averages over ranks; `share` makes that the mean over the global batch.
+            self.optimizer.zero_grad(set_to_none=True)
+            self.precision.step(losses.sum() * share, self.optimizer)
+            with torch.no_grad():
+                loss = losses.detach().sum()
+                bad = torch.where(loss.isfinite(), bad, bad.clamp(max=self.step))
+                wrong = (logits.argmax(1) != labels).sum()
+                sums += torch.stack([loss.double(), wrong.double(), _count(labels, sums)])
+            self.step += 1
+            if index % CHECK_EVERY == 0 or index == self.steps_per_epoch:
+                first = int(minimum(bad).item())
+                if first != NEVER:
+                    return sums, first
+            progress(self.step)
+        return total(sums), None
+
+    @torch.no_grad()
+    def _evaluate(self, batches: EvalBatches | None) -> tuple[float | None, float | None]:
+        if batches is None:
+            return None, None
+        self.model.eval()
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        for images, labels in batches.batches(rank=self.rank, world_size=self.size):
+            with self.precision.autocast():
+                logits = self.model(images).float()
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            wrong = (logits.argmax(1) != labels).sum()
+            sums += torch.stack([loss.double(), wrong.double(), _count(labels, sums)])
+        loss_mean, error, _ = _means(total(sums))
+        return loss_mean, error
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_dict(),
+            "world_size": self.size,
+            "epoch": self.epoch,
+            "step": self.step,
+            "history": self.history,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "lr_schedule": self.lr_schedule.state_dict(),
+            "scaler": self.precision.state_dict(),
+            "rng": checkpoint.rng_state(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if state["world_size"] != self.size:
+            raise checkpoint.CheckpointError(
+                f"the checkpoint was written by {state['world_size']} workers, but there are "
+                f"{self.size} now. Resume with as many workers."
+            )
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.history = list(state["history"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.lr_schedule.load_state_dict(state["lr_schedule"])
+        self.precision.load_state_dict(state["scaler"])
+        checkpoint.set_rng_state(state["rng"])
+
+
+def _count(labels: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return like.new_tensor(len(labels))
+
+
+def _means(sums: torch.Tensor) -> tuple[float, float, float]:
+    """Mean loss, error in percent, and count from (sum of losses, errors, count)."""
+    loss, wrong, count = sums.tolist()
+    return loss / count, 100.0 * wrong / count, count
