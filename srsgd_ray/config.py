@@ -228,9 +228,9 @@ class TrainConfig:
 def _convert(key: str, hint: Any, value: Any) -> Any:
     """Turn a value read from JSON, Tune or Optuna into the field's type, or raise ValueError."""
     try:
-        if hint is tuple[int, ...]:
+        if hint == tuple[int, ...]:
             return tuple(_whole(item) for item in value)
-        if hint is tuple[float, ...]:
+        if hint == tuple[float, ...]:
             return tuple(float(item) for item in value)
         if hint is bool:
             if value not in (True, False):

@@ -215,8 +215,7 @@ def decay_to_one(
         schedule,
         periods=schedule.periods[:-1]
         + tuple((top - 1) * (last - e) / last + 1 for e in range(last + 1)),
-        starts=schedule.starts[:-1]
-        + tuple((first + e) * steps_per_epoch for e in range(last + 1)),
+        starts=schedule.starts[:-1] + tuple((first + e) * steps_per_epoch for e in range(last + 1)),
     )
 
 

@@ -185,9 +185,7 @@ class Record:
 
     def begin(self, trial: str, phase: str, arm: str, number: int, config: dict[str, Any]) -> bool:
         """A trial was handed out; False if it had been before."""
-        return self._event(
-            "trial", trial=trial, phase=phase, arm=arm, number=number, config=config
-        )
+        return self._event("trial", trial=trial, phase=phase, arm=arm, number=number, config=config)
 
     def epoch(self, trial: str, row: Mapping[str, Any]) -> bool:
         """A trial finished an epoch; False if that epoch is known already."""

@@ -45,9 +45,7 @@ def choose_device(config: TrainConfig) -> torch.device:
 
 def memory_format(config: TrainConfig, device: torch.device) -> torch.memory_format:
     """``channels_last`` where asked for, or by default on a GPU."""
-    on = config.channels_last == "on" or (
-        config.channels_last == "auto" and device.type == "cuda"
-    )
+    on = config.channels_last == "on" or (config.channels_last == "auto" and device.type == "cuda")
     return torch.channels_last if on else torch.contiguous_format
 
 

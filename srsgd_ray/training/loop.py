@@ -27,7 +27,7 @@ __all__ = ["Outcome", "Report", "Save", "StopTraining", "train"]
 
 Row = dict[str, Any]
 Save = Callable[[Path], Path]
-Report = Callable[[Row, Save], None]
+Report = Callable[[Row, Save | None], None]
 Progress = Callable[[int], None]
 
 CHECK_EVERY = 50  # steps between two looks at the loss: each look waits for the device
@@ -74,8 +74,8 @@ def train(
         config: the run; checked first.
         report: called as ``report(row, save)`` on every rank after each epoch. ``row`` holds the
             columns of ``results.columns.EPOCH``; ``save(folder)`` writes a checkpoint there and
-            returns its path (call it on one rank). A run that resumes reports the rows of its
-            earlier epochs again, so that none can be lost; they have the same values. Raise
+            returns its path (call it on one rank). A run that resumes first reports the rows of
+            its earlier epochs again, with ``save=None``, so that none can be lost. Raise
             :class:`StopTraining` to stop.
         resume_from: folder of a checkpoint of the same run.
         progress: called with the number of finished steps after each step.
@@ -156,7 +156,7 @@ class _Run:
                 self._restore(checkpoint.load_checkpoint(resume_from, self.config))
             try:
                 for row in self.history:
-                    report(dict(row), lambda folder: folder / checkpoint.FILE_NAME)
+                    report(dict(row), None)
                 while self.epoch < self.config.epochs:
                     row, bad = self._one_epoch(progress)
                     if bad is not None:

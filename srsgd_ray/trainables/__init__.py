@@ -1,0 +1,21 @@
+"""What Ray Tune calls: trials that run on warm groups of Ray Train workers."""
+
+from srsgd_ray.trainables.capacity import CapacityError, Plan, plan_slots
+from srsgd_ray.trainables.warm import (
+    ACTOR_SHARE,
+    SlotOptions,
+    TrialError,
+    WarmTrainable,
+    trial_config,
+)
+
+__all__ = [
+    "ACTOR_SHARE",
+    "CapacityError",
+    "Plan",
+    "SlotOptions",
+    "TrialError",
+    "WarmTrainable",
+    "plan_slots",
+    "trial_config",
+]

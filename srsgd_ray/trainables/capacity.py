@@ -1,0 +1,134 @@
+"""How many trials fit a cluster at a time: computed from its nodes, refused where none fits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from srsgd_ray.trainables.warm import ACTOR_SHARE
+
+__all__ = ["CapacityError", "Plan", "plan_slots"]
+
+Node = Mapping[str, float]
+
+
+class CapacityError(ValueError):
+    """A request that the cluster can never serve."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Slots (concurrent trials) and what each of their workers gets."""
+
+    slots: int
+    workers: int
+    cpus_per_worker: float
+    gpus_per_worker: float
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of a worker: never more than its CPUs."""
+        return max(1, math.floor(self.cpus_per_worker))
+
+
+def plan_slots(
+    nodes: Sequence[Node],
+    *,
+    slots: int | None = None,
+    workers: int = 1,
+    cpus_per_worker: float | None = None,
+    gpus_per_worker: float = 0.0,
+    growing: bool = False,
+) -> Plan:
+    """Fit ``slots`` trials of ``workers`` workers each into the nodes.
+
+    Args:
+        nodes: resources of each node, such as ``{"CPU": 8.0, "GPU": 2.0}``.
+        slots: trials at a time; None: as many as fit.
+        workers: worker processes of a trial.
+        cpus_per_worker: None: an equal share of the CPUs. Ray takes whole CPUs or less than one.
+        gpus_per_worker: whole GPUs, or a fraction that lets several workers share one.
+        growing: the cluster adds nodes by itself: believe ``slots`` and refuse nothing.
+
+    Raises:
+        CapacityError: if a trial, or the number of slots asked for, does not fit.
+        ValueError: if a number is out of its range.
+    """
+    for name, count in (("slots", slots), ("workers_per_trial", workers)):
+        if count is not None and count < 1:
+            raise ValueError(f"{name} >= 1 must hold, but got {name}={count}.")
+    for name, share in (("cpus_per_worker", cpus_per_worker), ("gpus_per_worker", gpus_per_worker)):
+        if share is None:
+            continue
+        if not (share >= 0 and (share < 1 or share == int(share))):
+            raise ValueError(
+                f"{name} must be a whole number, or a fraction below 1, but got {name}={share}."
+            )
+    if growing and slots is None:
+        raise ValueError("an autoscaling cluster needs slots, the number of trials at a time.")
+    if cpus_per_worker is None:
+        cpus_per_worker = _share(nodes, slots, workers, gpus_per_worker)
+    need = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
+    if growing and slots is not None:
+        return Plan(slots, workers, cpus_per_worker, gpus_per_worker)
+    fitting = _slots_that_fit(nodes, need, workers)
+    have = {name: sum(node.get(name, 0.0) for node in nodes) for name in need}
+    request = (
+        f"{workers} worker{'s' * (workers > 1)} a trial with {cpus_per_worker:g} CPUs"
+        f"{f' and {gpus_per_worker:g} GPUs' if gpus_per_worker else ''} each"
+    )
+    there = f"{len(nodes)} node{'s' * (len(nodes) != 1)} with {have['CPU']:g} CPUs and " + (
+        f"{have['GPU']:g} GPUs together"
+    )
+    if fitting == 0:
+        raise CapacityError(
+            f"a trial must fit the cluster, but {request} (and {ACTOR_SHARE} CPU for the trial "
+            f"itself) do not fit {there}. Ask for fewer workers or smaller shares."
+        )
+    if slots is not None and slots > fitting:
+        raise CapacityError(
+            f"slots <= {fitting} must hold for {request} on {there}, but got slots={slots}."
+        )
+    return Plan(slots or fitting, workers, cpus_per_worker, gpus_per_worker)
+
+
+def _share(nodes: Sequence[Node], slots: int | None, workers: int, gpus: float) -> float:
+    """CPUs a worker: an equal part of the smallest node that can serve, a whole number or < 1."""
+    serving = [node for node in nodes if not gpus or node.get("GPU", 0.0) > 0] or list(nodes)
+    if not serving:
+        return 1.0
+    cpus = sum(node.get("CPU", 0.0) for node in serving)
+    if gpus:
+        cards = sum(node.get("GPU", 0.0) for node in serving)
+        count = max(1.0, cards / gpus if cards else 1.0)
+    else:
+        count = max(1.0, cpus // workers * workers)
+    if slots is not None:
+        count = slots * workers
+    share = (cpus - ACTOR_SHARE * math.ceil(count / workers)) / count
+    return float(math.floor(share)) if share >= 1 else max(0.01, math.floor(share * 100) / 100)
+
+
+def _slots_that_fit(nodes: Sequence[Node], need: Mapping[str, float], workers: int) -> int:
+    """Most slots whose workers and Tune actors can be packed into the nodes."""
+    most = int(sum(node.get("CPU", 0.0) for node in nodes) / ACTOR_SHARE)
+    fitting = 0
+    while fitting < most and _packs(nodes, need, workers, fitting + 1):
+        fitting += 1
+    return fitting
+
+
+def _packs(nodes: Sequence[Node], need: Mapping[str, float], workers: int, slots: int) -> bool:
+    """Whether ``slots`` slots fit: workers first, then the small Tune actors in what is left."""
+    left = slots * workers
+    rest = 0.0
+    for node in nodes:
+        here = min(
+            (math.floor(node.get(name, 0.0) / part + 1e-9) for name, part in need.items() if part),
+            default=left,
+        )
+        here = min(here, left)
+        left -= here
+        rest += math.floor((node.get("CPU", 0.0) - here * need["CPU"]) / ACTOR_SHARE + 1e-6)
+    return left == 0 and rest >= slots

@@ -1,0 +1,211 @@
+"""A Tune trainable whose trials flow through one long-lived TorchTrainer run (a *slot*).
+
+A fresh TorchTrainer in each trial costs 15 to 22 s on two cores. Here a slot's Tune actor starts
+one, and Tune reuses the actor (``reuse_actors=True``): ``reset_config`` only hands the next
+configuration to the workers, which are up already. ``step`` is one epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from srsgd_ray.trainables.mailbox import Mailbox
+
+__all__ = ["ACTOR_SHARE", "SlotOptions", "TrialError", "WarmTrainable", "trial_config"]
+
+# Tune asks for more than 0; a slot's Tune actor only waits.
+ACTOR_SHARE = 0.01
+ANSWER = 60.0  # seconds within which the mailbox must answer
+POLL = 2.0  # seconds between two looks at a silent trial
+LEAVE = 20.0  # seconds that workers get to leave
+
+
+class TrialError(RuntimeError):
+    """A trial that cannot go on: its error, or the wait that came to its end."""
+
+
+@dataclass(frozen=True)
+class SlotOptions:
+    """What a slot is made of, and how long it waits.
+
+    Attributes:
+        workers: Train workers, the ranks of a trial's process group.
+        cpus_per_worker: CPUs that each worker asks of Ray.
+        gpus_per_worker: GPUs of each worker; a fraction shares one.
+        threads: CPU threads of each worker.
+        storage: folder or URI for what Ray Train itself stores; every node must see it.
+        start_limit: seconds that a worker group may take to come up.
+        silence_limit: seconds that a trial may go without a sign of life.
+        restarts: how often a trial may be taken up again after its worker group died.
+    """
+
+    workers: int = 1
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
+    threads: int = 1
+    storage: str = ""
+    start_limit: float = 900.0
+    silence_limit: float = 900.0
+    restarts: int = 3
+
+
+def trial_config(
+    trial: str, config: Mapping[str, Any], *, known_epochs: int, checkpoints: str
+) -> dict[str, Any]:
+    """The Tune configuration of a trial: flat, the training config's own names, and three more."""
+    return {
+        **config,
+        "_trial": trial,
+        "_known_epochs": known_epochs,
+        "_checkpoints": checkpoints,
+    }
+
+
+class WarmTrainable(tune.Trainable):
+    """One slot. Its Tune configuration is a :func:`trial_config` plus ``_slot``, the options."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Start the workers; they come up while the first trial waits for its first epoch."""
+        self._options = SlotOptions(**config["_slot"])
+        self._error: BaseException | None = None
+        # Train looks after its workers every 2 s by default: a death would be seen late.
+        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+        actor = ray.remote(num_cpus=0, max_concurrency=64)(Mailbox)
+        self._mailbox = actor.remote()
+        self._thread = threading.Thread(target=self._serve, daemon=True, name="torch-trainer")
+        self._thread.start()
+        self.reset_config(config)
+
+    def _serve(self) -> None:
+        """Run the TorchTrainer until its workers are told to leave."""
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        from srsgd_ray.trainables.worker import serve
+
+        options = self._options
+        resources = {"CPU": options.cpus_per_worker}
+        if options.gpus_per_worker:
+            resources["GPU"] = options.gpus_per_worker
+        try:
+            TorchTrainer(
+                serve,
+                train_loop_config={"mailbox": self._mailbox, "threads": options.threads},
+                scaling_config=ScalingConfig(
+                    num_workers=options.workers,
+                    use_gpu=bool(options.gpus_per_worker),
+                    resources_per_worker=resources,
+                ),
+                run_config=RunConfig(
+                    name=f"slot-{ray.get_runtime_context().get_actor_id()[:12]}",
+                    storage_path=options.storage or None,
+                    # Deaths are counted trial by trial instead, in `_watch`.
+                    failure_config=FailureConfig(max_failures=-1),
+                ),
+            ).fit()
+        except BaseException as error:
+            self._error = error
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Make the slot ready for another trial; the workers take it up at the first step."""
+        if getattr(self, "_serial", None) is not None:
+            self._call("drop")
+        self._config = {k: v for k, v in new_config.items() if not k.startswith("_")}
+        self._trial = new_config["_trial"]
+        self._epoch = new_config["_known_epochs"]
+        self._checkpoints = new_config["_checkpoints"]
+        self._serial: int | None = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One epoch: let the workers go on, wait for their row, hand it to Tune."""
+        if self._serial is None:
+            command = {"config": self._config, "checkpoints": self._checkpoints}
+            self._serial = self._call("give", command, self._epoch)
+        else:
+            self._call("allow", self._epoch)
+        message = self._await("row or end")
+        if message["kind"] == "row":
+            row = message["row"]
+            self._epoch = row["epoch"]
+            if self._epoch < self._config["epochs"]:
+                return self._result(row)
+            message = self._await("end")
+            return self._result(row, **message, done=True)
+        return self._result({"epoch": self._epoch}, **message, done=True)
+
+    def _result(self, row: dict[str, Any], **more: Any) -> dict[str, Any]:
+        more.pop("kind", None)
+        return {"row": row, "workers": self._options.workers, **row, **more}
+
+    def _await(self, what: str) -> dict[str, Any]:
+        """The trial's next message; raises TrialError if there can be none."""
+        began = time.monotonic()
+        while True:
+            message = ray.get(self._mailbox.take.remote(POLL), timeout=POLL + ANSWER)
+            if message is None:
+                self._watch(what, time.monotonic() - began)
+            elif message["kind"] == "error":
+                raise TrialError(message["error"])
+            else:
+                return dict(message)
+
+    def _watch(self, what: str, waited: float) -> None:
+        """Raise TrialError if the wait for the trial's next message has to end."""
+        if self._error is not None or not self._thread.is_alive():
+            raise TrialError(f"the worker group of {self._trial} ended: {self._error}")
+        pulse = self._call("pulse")
+        options = self._options
+        if pulse["groups"] > options.restarts + 1:
+            raise TrialError(
+                f"{self._trial} was begun {pulse['groups']} times, each time its worker group "
+                f"died (restarts={options.restarts} are allowed). Last error: "
+                f"{pulse['trouble'] or 'none was told: the processes were killed'}"
+            )
+        limit = options.silence_limit if pulse["groups"] else options.start_limit
+        if min(pulse["silent"], waited) > limit:
+            awaited = (
+                f"{what} of epoch {pulse['epoch'] + 1} (step {pulse['step']})"
+                if pulse["groups"]
+                else f"a group of {options.workers} workers with {options.cpus_per_worker} CPUs "
+                f"and {options.gpus_per_worker} GPUs each"
+            )
+            raise TrialError(
+                f"{self._trial} waited {limit:.0f} s for {awaited} and saw no sign of life."
+            )
+
+    def _call(self, method: str, *args: Any) -> Any:
+        return ray.get(getattr(self._mailbox, method).remote(*args), timeout=ANSWER)
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Note the epoch; the network itself lies where the workers keep it (``_checkpoints``)."""
+        state = {"trial": self._trial, "epoch": self._epoch}
+        Path(checkpoint_dir, "trial.json").write_text(json.dumps(state))
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Take up the trial after the epoch that :meth:`save_checkpoint` noted."""
+        state = json.loads(Path(checkpoint, "trial.json").read_text())
+        self._epoch = max(self._epoch, state["epoch"])
+
+    def cleanup(self) -> None:
+        """Let the workers leave, and the TorchTrainer with them."""
+        try:
+            self._call("close")
+            self._thread.join(LEAVE)
+        finally:
+            ray.kill(self._mailbox)
+
+    @staticmethod
+    def options_dict(options: SlotOptions) -> dict[str, Any]:
+        """The value of ``_slot`` in a Tune configuration."""
+        return asdict(options)
