@@ -201,6 +201,12 @@ class Record:
         """Release the record for other processes."""
         self._file.close()
 
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def _event(self, event: str, **fields: Any) -> bool:
         line = {"event": event, "at": time.time(), **fields}
         fresh = self.contents.apply(line)

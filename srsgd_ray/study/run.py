@@ -188,11 +188,9 @@ def _ray(options: Options) -> Iterator[list[dict[str, float]]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            ray.init(
-                address=options.address,
-                include_dashboard=True if options.address == "local" else None,
-                log_to_driver=True,
-            )
+            # Without its dashboard, Ray never frees the workers of a stopped Train run.
+            own = {"include_dashboard": True} if options.address == "local" else {}
+            ray.init(address=options.address, log_to_driver=True, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"no Ray cluster answers at address={options.address!r}: {error}"
@@ -239,6 +237,8 @@ def _tune(conductor: Conductor, options: Options, plan: Plan, root: str) -> None
             verbose=0,
             callbacks=[Teller(conductor)],
             failure_config=tune.FailureConfig(max_failures=2),
+            # The workers keep each trial's checkpoint themselves.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     with _terminate_as_interrupt():

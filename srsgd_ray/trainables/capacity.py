@@ -107,7 +107,11 @@ def _share(nodes: Sequence[Node], slots: int | None, workers: int, gpus: float) 
     if slots is not None:
         count = slots * workers
     share = (cpus - ACTOR_SHARE * math.ceil(count / workers)) / count
-    return float(math.floor(share)) if share >= 1 else max(0.01, math.floor(share * 100) / 100)
+    if share >= 1:
+        return float(math.floor(share))
+    # Without a GPU a worker is a core: two on one core would only slow each other down.
+    least = 0.01 if gpus else 0.99
+    return max(least, math.floor(share * 100) / 100)
 
 
 def _slots_that_fit(nodes: Sequence[Node], need: Mapping[str, float], workers: int) -> int:

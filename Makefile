@@ -1,0 +1,37 @@
+# `make study` and `make test` work on a fresh Linux machine with python3, pip and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NAME ?= quickstart-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: install study test lint types bench clean
+
+install: $(STAMP)
+
+# Torch's build in the registry brings CUDA along: 5 GB, some two minutes. It runs on the CPU too.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dashboard]'
+	touch $@
+
+study: $(STAMP)
+	$(BIN)/python studies/quickstart.py --name $(NAME)
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/optimizer.py
+	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/trials.py
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,74 @@
+"""How many trials fit: by hand for small clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from srsgd_ray.trainables import CapacityError, plan_slots
+
+GPU_NODES = [{"CPU": 4.0}, {"CPU": 16.0, "GPU": 4.0}, {"CPU": 16.0, "GPU": 4.0}]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "request_", "slots", "cpus", "threads"),
+    [
+        ([{"CPU": 2.0}], {}, 2, 0.99, 1),
+        ([{"CPU": 2.0}], {"workers": 2}, 1, 0.99, 1),
+        ([{"CPU": 2.0}], {"slots": 1}, 1, 1.0, 1),
+        ([{"CPU": 8.0}], {}, 8, 0.99, 1),
+        ([{"CPU": 8.0}], {"slots": 1}, 1, 7.0, 7),
+        ([{"CPU": 8.0}], {"cpus_per_worker": 2}, 3, 2, 2),
+        (GPU_NODES, {"gpus_per_worker": 1}, 8, 3.0, 3),
+        (GPU_NODES, {"gpus_per_worker": 1, "workers": 4}, 2, 3.0, 3),
+        (GPU_NODES, {"gpus_per_worker": 0.5}, 16, 1.0, 1),
+        ([{"CPU": 16.0, "GPU": 1.0}], {"gpus_per_worker": 0.25}, 4, 3.0, 3),
+        ([{"CPU": 2.0}], {"gpus_per_worker": 1, "slots": 4, "growing": True}, 4, 0.49, 1),
+    ],
+)
+def test_slots(
+    nodes: list[dict[str, float]],
+    request_: dict[str, Any],
+    slots: int,
+    cpus: float,
+    threads: int,
+) -> None:
+    plan = plan_slots(nodes, **request_)
+    assert (plan.slots, plan.cpus_per_worker, plan.threads) == (slots, cpus, threads)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "request_", "message"),
+    [
+        ([{"CPU": 2.0}], {"gpus_per_worker": 1}, "do not fit 1 node with 2 CPUs and 0 GPUs"),
+        (GPU_NODES, {"gpus_per_worker": 1, "workers": 9}, "9 workers a trial"),
+        (GPU_NODES, {"gpus_per_worker": 1, "slots": 9}, "slots <= 8 must hold"),
+        ([{"CPU": 2.0}], {"cpus_per_worker": 1, "workers": 2}, "and 0.01 CPU for the trial itself"),
+        ([{"CPU": 2.0}], {"slots": 3}, "slots <= 2 must hold"),
+        ([], {}, "do not fit 0 nodes"),
+    ],
+)
+def test_refused_with_the_numbers(
+    nodes: list[dict[str, float]], request_: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CapacityError) as error:
+        plan_slots(nodes, **request_)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"slots": 0}, "slots >= 1 must hold, but got slots=0"),
+        ({"workers": 0}, "workers_per_trial >= 1 must hold"),
+        ({"gpus_per_worker": 1.5}, "a whole number, or a fraction below 1, but got"),
+        ({"gpus_per_worker": -1}, "gpus_per_worker"),
+        ({"cpus_per_worker": 2.5}, "cpus_per_worker"),
+        ({"growing": True}, "an autoscaling cluster needs slots"),
+    ],
+)
+def test_bad_requests(request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        plan_slots([{"CPU": 2.0}], **request_)
+    assert message in str(error.value)

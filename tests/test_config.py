@@ -1,0 +1,102 @@
+"""The config: its checks, its conversions, its restart schedule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from srsgd_ray.config import TrainConfig, UnknownNameError
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "srgsd"}, "unknown optimizer 'srgsd'. Valid: srsgd, "),
+        ({"model": "resnet"}, "unknown model 'resnet'. Valid: preresnet"),
+        ({"dataset": "mnist"}, "unknown data set 'mnist'. Valid: digits, cifar10, cifar100"),
+        ({"restart_kind": "cubic"}, "unknown restart kind 'cubic'"),
+        ({"block": "wide"}, "unknown block 'wide'. Valid: basic, bottleneck"),
+        ({"lr": -0.1}, "0 < lr < inf must hold, but got lr=-0.1"),
+        ({"lr": 0.0}, "0 < lr < inf must hold, but got lr=0.0"),
+        ({"lr": math.nan}, "0 < lr < inf must hold, but got lr=nan"),
+        ({"lr": math.inf}, "0 < lr < inf must hold, but got lr=inf"),
+        ({"restart_f1": 0.5}, "1 <= restart_f1 < inf must hold, but got restart_f1=0.5"),
+        ({"restart_f1": math.nan}, "restart_f1=nan"),
+        ({"restart_growth": 0.0}, "0 < restart_growth < inf must hold"),
+        ({"weight_decay": -1.0}, "0 <= weight_decay < inf must hold"),
+        ({"momentum": 1.0}, "0 <= momentum < 1 must hold, but got momentum=1.0"),
+        ({"validation_fraction": 1.0}, "0 <= validation_fraction < 1 must hold"),
+        ({"epochs": 0}, "1 <= epochs < inf must hold, but got epochs=0"),
+        ({"batch_size": 0}, "1 <= batch_size < inf must hold"),
+        ({"depth": 9}, "depth must be 6n + 2 for block='basic', but got depth=9. The nearest is 8"),
+        ({"depth": 2}, "The nearest is 8"),
+        ({"depth": 111, "block": "bottleneck"}, "depth must be 9n + 2"),
+        ({"lr_milestones": (6, 3)}, "lr_milestones < epochs must hold and increase"),
+        ({"lr_milestones": (12,)}, "lr_milestones=(12,) with epochs=12"),
+        ({"lr_milestones": (0,)}, "0 < lr_milestones"),
+        (
+            {"restart_kind": "explicit", "restart_list": (30, 60), "lr_milestones": (3, 6)},
+            "restart_list needs one frequency a stage, 3 for lr_milestones=(3, 6), but got 2",
+        ),
+        ({"restart_decay": True, "lr_milestones": (11,)}, "at least 2 epochs, but got 1"),
+        ({"dataset": "cifar10"}, "needs data_dir"),
+        ({"precision": "int8"}, "unknown precision 'int8'"),
+    ],
+)
+def test_bad_values(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        TrainConfig().replace(**changes).check()
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"learning_rate": 0.1}, "unknown configuration key 'learning_rate'. Valid: dataset, "),
+        ({"lr": "fast"}, "lr must be of type float, but got lr='fast'"),
+        ({"epochs": 2.5}, "epochs must be of type int, but got epochs=2.5"),
+        ({"epochs": True}, "epochs must be of type int"),
+        ({"augment": "yes"}, "augment must be of type bool"),
+        ({"dataset": 3}, "dataset must be of type str"),
+        ({"lr_milestones": 3}, "lr_milestones must be of type tuple[int, ...]"),
+    ],
+)
+def test_bad_keys_and_types(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        TrainConfig.from_dict(values)
+    assert message in str(error.value)
+
+
+def test_unknown_names_have_their_own_error() -> None:
+    with pytest.raises(UnknownNameError):
+        TrainConfig.from_dict({"nope": 1})
+
+
+def test_dict_round_trip_keeps_types() -> None:
+    config = TrainConfig(lr_milestones=(3, 6), restart_list=(2.0, 3.0, 4.0))
+    plain = config.to_dict()
+    assert plain["lr_milestones"] == [3, 6]
+    assert TrainConfig.from_dict(plain) == config
+    # Optuna and JSON may hand over whole floats and ints.
+    assert TrainConfig.from_dict({"restart_f1": 7, "epochs": 5.0}) == TrainConfig(
+        restart_f1=7.0, epochs=5
+    )
+
+
+def test_restart_schedule_follows_the_config() -> None:
+    config = TrainConfig(lr_milestones=(80, 120, 160), epochs=200, restart_f1=40)
+    grown = config.replace(restart_kind="exponential", restart_growth=1.25)
+    schedule = grown.restart_schedule(391)
+    assert schedule.periods == (40, 50, 63, 78)
+    assert schedule.starts == (0, 80 * 391, 120 * 391, 160 * 391)
+    flat = config.replace(restart_kind="constant").restart_schedule(391)
+    assert flat.periods == (40, 40, 40, 40)
+    published = grown.replace(restart_convention="as_published").restart_schedule(391)
+    assert (published.buffer, published.count, published.period(0)) == ("drop", "carry", 39)
+    assert math.isinf(config.replace(optimizer="nesterov_no_restart").restart_schedule(9).period(0))
+
+
+def test_other_optimizers_need_no_sound_restart_list() -> None:
+    TrainConfig(optimizer="sgd", restart_kind="explicit", restart_list=()).check()

@@ -1,0 +1,211 @@
+"""The record and its tables: nothing is lost, nothing is doubled, everything can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.results import (
+    EPOCH_COLUMNS,
+    TRIAL_COLUMNS,
+    Record,
+    RecordError,
+    arrow_schema,
+    check_column,
+    provenance,
+    read_epochs,
+    read_record,
+    read_trials,
+    write_tables,
+)
+
+Row = Callable[..., dict[str, Any]]
+TRIAL = "search-srsgd-000"
+
+
+def fill(folder: Path, row: Row, study: str = "s") -> Record:
+    record = Record.create(folder, {"study": study})
+    record.session(**provenance())
+    for number, arm in enumerate(("srsgd", "sgd")):
+        config = TrainConfig(optimizer=arm, lr_milestones=(6,)).to_dict()
+        record.begin(f"search-{arm}-000", "search", arm, number, config)
+    record.epoch(TRIAL, row(1, 30.0))
+    record.epoch(TRIAL, row(2, 20.0))
+    record.epoch(TRIAL, row(3, 25.0))
+    record.end(TRIAL, "complete", parameters=123, workers=1)
+    record.end("search-sgd-000", "diverged", "diverged at step 7", diverged_step=7)
+    return record
+
+
+def test_columns_are_unique_and_documented() -> None:
+    for table in (EPOCH_COLUMNS, TRIAL_COLUMNS):
+        names = [column.name for column in table]
+        assert len(names) == len(set(names))
+        assert all(column.doc.strip() for column in table)
+    assert set(TrainConfig().to_dict()) <= {c.name for c in EPOCH_COLUMNS}
+    assert set(TrainConfig().to_dict()) <= {c.name for c in TRIAL_COLUMNS}
+
+
+def test_tables_hold_what_the_record_holds(tmp_path: Path, row: Row) -> None:
+    with fill(tmp_path / "s", row) as record:
+        write_tables(tmp_path / "s", record.contents)
+    trials, epochs = read_trials(tmp_path / "s"), read_epochs(tmp_path / "s")
+    assert list(trials.columns) == [c.name for c in TRIAL_COLUMNS]
+    assert list(epochs.columns) == [c.name for c in EPOCH_COLUMNS]
+    done = trials.set_index("trial").loc[TRIAL]
+    assert (done["state"], done["epochs_done"], done["val_error"]) == ("complete", 3, 25.0)
+    assert (done["best_val_error"], done["best_epoch"], done["parameters"]) == (20.0, 2, 123)
+    assert done["train_seconds"] == pytest.approx(0.75)
+    assert list(done["lr_milestones"]) == [6]
+    assert done["torch_version"]
+    bad = trials.set_index("trial").loc["search-sgd-000"]
+    assert (bad["state"], bad["diverged_step"], bad["epochs_done"]) == ("diverged", 7, 0)
+    assert pd.isna(bad["val_error"])
+    assert epochs["val_error"].tolist() == [30.0, 20.0, 25.0]
+    assert set(epochs["optimizer"]) == {"srsgd"}
+    assert pq.read_schema(tmp_path / "s" / "trials.parquet").equals(arrow_schema("trials"))
+
+
+def test_a_folder_of_studies_reads_as_one_table(tmp_path: Path, row: Row) -> None:
+    for study in ("a", "b"):
+        with fill(tmp_path / study, row, study) as record:
+            write_tables(tmp_path / study, record.contents)
+    assert set(read_trials(tmp_path)["study"]) == {"a", "b"}
+    assert len(read_epochs(tmp_path / "a", tmp_path / "b")) == 6
+    query = f"SELECT count(*), min(val_error) FROM '{tmp_path}/*/epochs.parquet'"
+    assert duckdb.sql(query).fetchone() == (6, 20.0)
+
+
+def test_repeated_events_are_taken_once(tmp_path: Path, row: Row) -> None:
+    with Record.create(tmp_path, {"study": "s"}) as record:
+        assert record.begin(TRIAL, "search", "srsgd", 0, {})
+        assert not record.begin(TRIAL, "search", "srsgd", 0, {})
+        assert record.epoch(TRIAL, row(1, 30.0))
+        assert not record.epoch(TRIAL, row(1, 99.0))
+        assert record.end(TRIAL, "complete")
+        assert not record.end(TRIAL, "failed")
+        assert not record.epoch(TRIAL, row(2))
+    again = read_record(tmp_path)
+    assert [r["val_error"] for r in again.trials[TRIAL].rows] == [30.0]
+    assert again.trials[TRIAL].state == "complete"
+
+
+def test_a_gap_in_the_epochs_is_refused(tmp_path: Path, row: Row) -> None:
+    with Record.create(tmp_path, {"study": "s"}) as record:
+        record.begin(TRIAL, "search", "srsgd", 0, {})
+        with pytest.raises(RecordError, match="reported epoch 2 after 0"):
+            record.epoch(TRIAL, row(2))
+
+
+@pytest.mark.parametrize("cut", [1, 7, 40])
+def test_a_torn_last_line_is_left_out_and_cut_off(tmp_path: Path, row: Row, cut: int) -> None:
+    fill(tmp_path, row).close()
+    path = tmp_path / "record.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    assert read_record(tmp_path).trials["search-sgd-000"].state == "running"
+    record = Record.reopen(tmp_path)
+    assert record.end("search-sgd-000", "failed", "again")
+    record.close()
+    assert read_record(tmp_path).trials["search-sgd-000"].state == "failed"
+    assert all(json.loads(line) for line in path.read_bytes().splitlines())
+
+
+def test_a_damaged_middle_is_refused_with_its_line(tmp_path: Path, row: Row) -> None:
+    fill(tmp_path, row).close()
+    path = tmp_path / "record.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], b"{broken\n", *lines[3:]]))
+    with pytest.raises(RecordError, match=r"line 4 of .*record.jsonl is damaged"):
+        read_record(tmp_path)
+
+
+def test_only_one_process_may_write(tmp_path: Path, row: Row) -> None:
+    record = fill(tmp_path, row)
+    with pytest.raises(RecordError, match="another process is working on this study"):
+        Record.reopen(tmp_path)
+    record.close()
+    Record.reopen(tmp_path).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("s", "already holds a study. Go on with it by --resume"), ("file/s", "must be writable")],
+)
+def test_folders_that_cannot_be_used(tmp_path: Path, row: Row, name: str, message: str) -> None:
+    fill(tmp_path / "s", row).close()
+    (tmp_path / "file").write_text("not a folder")
+    before = (tmp_path / "s" / "record.jsonl").read_bytes()
+    with pytest.raises(RecordError) as error:
+        Record.create(tmp_path / name, {"study": "s"})
+    assert message in str(error.value)
+    assert (tmp_path / "s" / "record.jsonl").read_bytes() == before
+
+
+def test_missing_results_say_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"no results: expected .*trials.parquet"):
+        read_trials(tmp_path)
+    with pytest.raises(RecordError, match=r"no study to resume: expected .*record.jsonl"):
+        Record.reopen(tmp_path)
+
+
+def test_unknown_columns_and_states() -> None:
+    with pytest.raises(ValueError, match=r"unknown column 'val_acc' of epochs\. Valid: study, "):
+        check_column("val_acc", "epochs")
+    assert check_column("val_error", "epochs") == "val_error"
+
+
+def test_a_trial_cannot_end_in_an_unknown_state(tmp_path: Path) -> None:
+    with Record.create(tmp_path, {"study": "s"}) as record:
+        record.begin(TRIAL, "search", "srsgd", 0, {})
+        with pytest.raises(ValueError, match="a trial ends as one of"):
+            record.end(TRIAL, "running")
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from conftest import make_row
+from srsgd_ray.results import Record, write_tables
+record = Record.create(Path({folder!r}), {{"study": "s"}})
+record.begin("t", "search", "srsgd", 0, {{}})
+for epoch in range(1, 100000):
+    record.epoch("t", make_row(epoch))
+    if epoch % 20 == 0:
+        write_tables(record.folder, record.contents)
+    print(epoch, flush=True)
+"""
+
+
+def test_kill_9_loses_no_told_row_and_tables_stay_whole(tmp_path: Path) -> None:
+    code = WRITER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    deadline = time.monotonic() + 60
+    told = 0
+    while told < 50 and time.monotonic() < deadline:
+        told = int(writer.stdout.readline())
+        if told % 10 == 0 and (tmp_path / "epochs.parquet").exists():
+            read_epochs(tmp_path)  # a reader never sees half a table
+    os.kill(writer.pid, signal.SIGKILL)
+    told = max([told, *map(int, writer.stdout.read().split())])
+    writer.wait()
+    writer.stdout.close()
+    assert told >= 50
+    rows = read_record(tmp_path).trials["t"].rows
+    assert len(rows) >= told
+    assert [r["epoch"] for r in rows] == list(range(1, len(rows) + 1))
