@@ -86,7 +86,7 @@ def test_a_folder_of_studies_reads_as_one_table(tmp_path: Path, row: Row) -> Non
     assert set(read_trials(tmp_path)["study"]) == {"a", "b"}
     assert len(read_epochs(tmp_path / "a", tmp_path / "b")) == 6
     query = f"SELECT count(*), min(val_error) FROM '{tmp_path}/*/epochs.parquet'"
-    assert duckdb.sql(query).fetchone() == (6, 20.0)
+    assert duckdb.sql(query).fetchall() == [(6, 20.0)]
 
 
 def test_repeated_events_are_taken_once(tmp_path: Path, row: Row) -> None:

@@ -18,7 +18,7 @@ from srsgd_ray.study.spec import SCHEDULERS, Study
 
 __all__ = ["launch"]
 
-SMOKE = {"trials": 2, "epochs": 2, "confirm_seeds": 2}
+SMOKE: dict[str, Any] = {"trials": 2, "epochs": 2, "confirm_seeds": 2}
 STUDY_FLAGS = (
     "trials",
     "epochs",

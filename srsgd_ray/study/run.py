@@ -41,7 +41,7 @@ class Options:
         cpus_per_worker: None: an equal share.
         gpus_per_worker: whole GPUs or a fraction.
         autoscaling: the cluster adds nodes by itself; needs ``slots``.
-        silence_limit: seconds after which a trial without a sign of life is taken up again.
+        silence_limit: seconds that a trial may wait for its workers or for a sign of life of them.
         figures: draw the figures at the end.
     """
 
@@ -189,8 +189,8 @@ def _ray(options: Options) -> Iterator[list[dict[str, float]]]:
         warnings.simplefilter("ignore")
         try:
             # Without its dashboard, Ray never frees the workers of a stopped Train run.
-            own = {"include_dashboard": True} if options.address == "local" else {}
-            ray.init(address=options.address, log_to_driver=True, **own)
+            own = True if options.address == "local" else None
+            ray.init(address=options.address, log_to_driver=True, include_dashboard=own)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"no Ray cluster answers at address={options.address!r}: {error}"
@@ -204,7 +204,7 @@ def _ray(options: Options) -> Iterator[list[dict[str, float]]]:
 def _nodes() -> list[dict[str, float]]:
     import ray
 
-    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def _tune(conductor: Conductor, options: Options, plan: Plan, root: str) -> None:
@@ -219,6 +219,7 @@ def _tune(conductor: Conductor, options: Options, plan: Plan, root: str) -> None
         gpus_per_worker=plan.gpus_per_worker,
         threads=plan.threads,
         storage=f"{root}/ray",
+        start_limit=options.silence_limit,
         silence_limit=options.silence_limit,
     )
     tuner = tune.Tuner(

@@ -7,6 +7,7 @@ never read back.
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 from ray.tune import Callback
@@ -27,7 +28,8 @@ class Asker(Searcher):
     """Hands Tune the conductor's trials."""
 
     def __init__(self, conductor: Conductor, checkpoints: str) -> None:
-        super().__init__(metric=conductor.study.metric, mode=conductor.study.mode)
+        # No metric is named: a trial that diverges in its first epoch has none to report.
+        super().__init__()
         self._conductor, self._checkpoints = conductor, checkpoints
 
     def suggest(self, trial_id: str) -> Any:
@@ -112,20 +114,21 @@ class PerArmScheduler(FIFOScheduler):
         self._asha: dict[str, AsyncHyperBandScheduler] = {}
         if study.scheduler == "asha":
             self._asha = {arm.name: _asha(study) for arm in study.arms}
+            nobody: Any = None  # ASHA does not look at Tune's controller
             for known in conductor.record.trials.values():
                 if known.phase != "search":
                     continue
-                scheduler, stand_in = self._asha[known.arm], _Named(known.trial)
-                scheduler.on_trial_add(None, stand_in)
+                scheduler, stand_in = self._asha[known.arm], _named(known.trial)
+                scheduler.on_trial_add(nobody, stand_in)
                 for row in known.rows:
                     if row[study.metric] is not None:
-                        scheduler.on_trial_result(None, stand_in, row)
+                        scheduler.on_trial_result(nobody, stand_in, row)
         self._kept_warm = False
 
-    def _mine(self, trial: Trial) -> tuple[AsyncHyperBandScheduler | None, _Named]:
+    def _mine(self, trial: Trial) -> tuple[AsyncHyperBandScheduler | None, Any]:
         known = self._conductor.record.trials[trial.config["_trial"]]
         asha = self._asha.get(known.arm) if known.phase == "search" else None
-        return asha, _Named(known.trial)
+        return asha, _named(known.trial)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Enter the trial into its arm's bracket."""
@@ -145,11 +148,9 @@ class PerArmScheduler(FIFOScheduler):
         return asha.on_trial_result(tune_controller, name, result)
 
 
-class _Named:
+def _named(trial: str) -> Any:
     """All that ASHA looks at in a trial; ours keep their names when a study is resumed."""
-
-    def __init__(self, trial_id: str) -> None:
-        self.trial_id = trial_id
+    return SimpleNamespace(trial_id=trial)
 
 
 def _asha(study: Study) -> AsyncHyperBandScheduler:
@@ -174,7 +175,7 @@ def _keep_actors(tune_controller: Any, trial: Trial) -> None:
     """
     controller = getattr(tune_controller, "_tune_controller", tune_controller)
     cache = getattr(controller, "_actor_cache", None)
-    if hasattr(cache, "increase_max"):
+    if cache is not None and hasattr(cache, "increase_max"):
         cache.increase_max(trial.placement_group_factory, by=1_000_000)
     else:
         logger.warning("this version of Ray Tune may start slots anew before the confirmation")

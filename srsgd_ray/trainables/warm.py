@@ -19,6 +19,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from srsgd_ray.trainables.abandoned import free_abandoned
 from srsgd_ray.trainables.mailbox import Mailbox
 
 __all__ = ["ACTOR_SHARE", "SlotOptions", "TrialError", "WarmTrainable", "trial_config"]
@@ -28,6 +29,7 @@ ACTOR_SHARE = 0.01
 ANSWER = 60.0  # seconds within which the mailbox must answer
 POLL = 2.0  # seconds between two looks at a silent trial
 LEAVE = 20.0  # seconds that workers get to leave
+FREE_AFTER = 30.0  # seconds without workers before abandoned reservations are looked for
 
 
 class TrialError(RuntimeError):
@@ -145,7 +147,9 @@ class WarmTrainable(tune.Trainable):
         return self._result({"epoch": self._epoch}, **message, done=True)
 
     def _result(self, row: dict[str, Any], **more: Any) -> dict[str, Any]:
-        more.pop("kind", None)
+        if more.pop("kind", None) == "error":
+            # Told as a result, not raised: the slot is sound and serves the next trial.
+            more = {"state": "failed", "reason": more["error"], "done": True}
         return {"row": row, "workers": self._options.workers, **row, **more}
 
     def _await(self, what: str) -> dict[str, Any]:
@@ -154,24 +158,34 @@ class WarmTrainable(tune.Trainable):
         while True:
             message = ray.get(self._mailbox.take.remote(POLL), timeout=POLL + ANSWER)
             if message is None:
-                self._watch(what, time.monotonic() - began)
-            elif message["kind"] == "error":
-                raise TrialError(message["error"])
-            else:
+                message = self._watch(what, time.monotonic() - began)
+            if message is not None:
                 return dict(message)
 
-    def _watch(self, what: str, waited: float) -> None:
-        """Raise TrialError if the wait for the trial's next message has to end."""
+    def _watch(self, what: str, waited: float) -> dict[str, Any] | None:
+        """Look after a silent trial.
+
+        Returns:
+            The message that it failed, if its worker groups died too often; else None.
+
+        Raises:
+            TrialError: if the slot itself cannot go on; Tune then gives the trial another one.
+        """
         if self._error is not None or not self._thread.is_alive():
             raise TrialError(f"the worker group of {self._trial} ended: {self._error}")
         pulse = self._call("pulse")
         options = self._options
         if pulse["groups"] > options.restarts + 1:
-            raise TrialError(
+            self._call("drop")
+            error = (
                 f"{self._trial} was begun {pulse['groups']} times, each time its worker group "
                 f"died (restarts={options.restarts} are allowed). Last error: "
                 f"{pulse['trouble'] or 'none was told: the processes were killed'}"
             )
+            return {"kind": "error", "error": error}
+        if not pulse["groups"] and waited > FREE_AFTER and self._error is None:
+            # Workers usually come up sooner: something may hold their place that nobody owns.
+            free_abandoned()
         limit = options.silence_limit if pulse["groups"] else options.start_limit
         if min(pulse["silent"], waited) > limit:
             awaited = (
@@ -183,6 +197,7 @@ class WarmTrainable(tune.Trainable):
             raise TrialError(
                 f"{self._trial} waited {limit:.0f} s for {awaited} and saw no sign of life."
             )
+        return None
 
     def _call(self, method: str, *args: Any) -> Any:
         return ray.get(getattr(self._mailbox, method).remote(*args), timeout=ANSWER)

@@ -34,7 +34,8 @@ def serve(settings: dict[str, Any]) -> None:
     """
     context = ray.train.get_context()
     worker = _Worker(settings["mailbox"], context.get_world_rank(), settings["threads"])
-    worker.call("hello") if worker.rank == 0 else None
+    if worker.rank == 0:
+        worker.call("hello")
     after = 0
     while True:
         found = worker.call("next", after, POLL, wait=POLL)
@@ -115,9 +116,11 @@ class _Listener:
     def __call__(self, row: dict[str, Any], save: Any) -> None:
         worker, serial, epoch = self.worker, self.serial, row["epoch"]
         if worker.rank == 0:
-            worker.mailbox.put.remote(serial, {"kind": "row", "row": row})
+            told = worker.mailbox.put.remote(serial, {"kind": "row", "row": row})
             if save is not None:
                 self.store.keep(save)
+            # The mailbox handles calls as they come: what follows must not overtake the row.
+            ray.get(told, timeout=ANSWER)
         if epoch == self.config.epochs:
             return
         answer = None

@@ -107,8 +107,11 @@ class _Run:
         self.layout = memory_format(config, self.device)
         self.precision = Precision(config, self.device)
         data = load(config)
-        on_device = {"device": self.device, "channels_last": self.layout == torch.channels_last}
-        look = {"mean": data.mean, "std": data.std, **on_device}
+        on_device: dict[str, Any] = {
+            "device": self.device,
+            "channels_last": self.layout == torch.channels_last,
+        }
+        look: dict[str, Any] = {"mean": data.mean, "std": data.std, **on_device}
         self.batches = TrainBatches(
             data.train_images,
             data.train_labels,
@@ -129,7 +132,8 @@ class _Run:
         )
         self.steps_per_epoch = self.batches.steps_per_epoch(config.batch_size, self.size)
         model = build_model(config, channels=data.channels, classes=data.classes)
-        self.model: nn.Module = model.to(device=self.device, memory_format=self.layout)
+        # Module.to(memory_format=...) is right but missing from torch's own annotations.
+        self.model: nn.Module = model.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.optimizer = build_optimizer(self.model.parameters(), config, self.steps_per_epoch)
         self.lr_schedule = build_lr_schedule(self.optimizer, config, self.steps_per_epoch)

@@ -1,0 +1,40 @@
+"""Analysis: rows of the results become plain tables and verdicts with intervals. No drawing."""
+
+from srsgd_ray.analysis.confirm import (
+    ArmResult,
+    Comparison,
+    Confirmation,
+    Estimate,
+    confirmation,
+    estimate,
+)
+from srsgd_ray.analysis.curves import restart_stages, restart_steps, seed_curves, steps_per_epoch
+from srsgd_ray.analysis.report import render, summary
+from srsgd_ray.analysis.rows import arm_label, arms, default_baseline, restarting
+from srsgd_ray.analysis.search import best_so_far, best_trial, expected_best, sensitivity
+from srsgd_ray.analysis.words import in_words, lost_text
+
+__all__ = [
+    "ArmResult",
+    "Comparison",
+    "Confirmation",
+    "Estimate",
+    "arm_label",
+    "arms",
+    "best_so_far",
+    "best_trial",
+    "confirmation",
+    "default_baseline",
+    "estimate",
+    "expected_best",
+    "in_words",
+    "lost_text",
+    "render",
+    "restart_stages",
+    "restart_steps",
+    "restarting",
+    "seed_curves",
+    "sensitivity",
+    "steps_per_epoch",
+    "summary",
+]

@@ -1,0 +1,230 @@
+"""What the confirmation says: each arm over its seeds, and against the baseline seed by seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from srsgd_ray.analysis.rows import arms, finite, number_column, numbers, rows
+from srsgd_ray.analysis.search import check_level
+from srsgd_ray.analysis.words import verdict
+from srsgd_ray.config import one_of
+
+__all__ = ["ArmResult", "Comparison", "Confirmation", "Estimate", "confirmation", "estimate"]
+
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over ``n`` values with their sample standard deviation (ddof 1) and a t interval.
+
+    ``std``, ``low`` and ``high`` are NaN for n < 2, and ``mean`` for n = 0.
+    """
+
+    n: int
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
+    """Mean, standard deviation, and ``mean -+ t std / sqrt(n)`` with n - 1 degrees of freedom.
+
+    Values that agree to within rounding have ``std = 0``, and an interval of no width.
+
+    Raises:
+        ValueError: if ``level`` is not between 0 and 1.
+    """
+    check_level(level)
+    n = len(values)
+    if n == 0:
+        return Estimate(0, math.nan, math.nan, math.nan, math.nan)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Estimate(1, mean, math.nan, math.nan, math.nan)
+    std = float(np.std(values, ddof=1))
+    if std <= 1e-9 * max(1.0, *map(abs, values)):
+        return Estimate(n, mean, 0.0, mean, mean)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / math.sqrt(n)
+    return Estimate(n, mean, std, mean - half, mean + half)
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm's confirmation: its complete runs by seed, and the runs that do not count.
+
+    ``lost`` maps why (diverged, failed, pruned, running, ``without METRIC``, ``not begun``) to
+    the seeds; a run has not begun if another arm has its seed and this arm has not.
+    """
+
+    arm: str
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    estimate: Estimate
+    lost: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm minus the baseline, over the seeds that are complete in both.
+
+    Attributes:
+        arm, baseline: names of the two.
+        metric, unit: what is compared; lower is better.
+        level: at which all comparisons hold together; ``estimate`` is at the level of one.
+        widened_for: how many comparisons there are.
+        seeds, differences: the pairs.
+        estimate: mean difference, its spread and interval.
+        lower: the arm that has the lower metric if the interval excludes 0, else None.
+        pairs_needed: about how many pairs it would take to resolve a difference of the size seen;
+            None if one is resolved, or if it cannot be foreseen.
+        lost: of both arms, the runs that do not count.
+    """
+
+    arm: str
+    baseline: str
+    metric: str
+    unit: str
+    level: float
+    widened_for: int
+    seeds: tuple[int, ...]
+    differences: tuple[float, ...]
+    estimate: Estimate
+    lower: str | None
+    pairs_needed: int | None
+    lost: dict[str, dict[str, tuple[int, ...]]]
+
+    @property
+    def verdict(self) -> str:
+        """What the comparison shows, in a sentence."""
+        return verdict(self)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The whole confirmation: see :func:`confirmation`."""
+
+    metric: str
+    unit: str
+    level: float
+    baseline: str | None
+    arms: tuple[ArmResult, ...]
+    comparisons: tuple[Comparison, ...]
+
+    def arm(self, name: str) -> ArmResult:
+        """The result of one arm."""
+        one_of("arm", name, [result.arm for result in self.arms])
+        return next(result for result in self.arms if result.arm == name)
+
+
+def confirmation(
+    trials: pd.DataFrame,
+    baseline: str | None = "sgd",
+    metric: str = "test_error",
+    level: float = 0.95,
+) -> Confirmation:
+    """Compare the arms on their confirmation runs; a lower metric is better.
+
+    The interval of an arm stands for itself, at ``level``. The m intervals of the differences
+    hold together at ``level``: each has the level ``1 - (1 - level) / m`` (Bonferroni). The
+    number of pairs needed is for a power of 80 %, by Guenther's formula for the t test (American
+    Statistician 35, 1981): ``((z_a + z_b) std / mean)^2 + z_a^2 / 2``.
+
+    Args:
+        trials: the trials of one study.
+        baseline: the arm that the others are compared with; None: no comparison.
+        metric: column of the trials table.
+        level: of the intervals.
+
+    Raises:
+        UnknownNameError: for an unknown baseline or metric.
+        ValueError: if the metric holds no numbers, ``level`` is not between 0 and 1, or an arm has
+            two confirmation runs of one seed.
+    """
+    unit = number_column(metric).unit
+    check_level(level)
+    names = arms(trials)
+    if baseline is not None:
+        one_of("baseline", baseline, names)
+    runs = rows(trials, "confirm")
+    planned = sorted({int(seed) for seed in runs["seed"]}) if len(runs) else []
+    results = tuple(_arm_result(runs, name, metric, planned, level) for name in names)
+    found = Confirmation(metric, unit, level, baseline, results, ())
+    if baseline is None:
+        return found
+    others = [result for result in results if result.arm != baseline]
+    base = found.arm(baseline)
+    compared = tuple(_compare(other, base, found, len(others)) for other in others)
+    return dataclasses.replace(found, comparisons=compared)
+
+
+def _arm_result(
+    runs: pd.DataFrame, arm: str, metric: str, planned: list[int], level: float
+) -> ArmResult:
+    own = runs[runs["arm"] == arm].sort_values("seed", kind="stable")
+    twice = sorted({int(seed) for seed in own.loc[own["seed"].duplicated(), "seed"]})
+    if twice:
+        raise ValueError(
+            f"an arm must have one confirmation run a seed, but {arm!r} has more of "
+            f"seed {', '.join(map(str, twice))}. Remove the doubles."
+        )
+    value = numbers(own, metric)
+    reason = own["state"].where(own["state"] != "complete", f"without {metric}")
+    counts = (own["state"] == "complete") & finite(value)
+    lost: dict[str, list[int]] = {}
+    for why, seed in zip(reason[~counts], own.loc[~counts, "seed"], strict=True):
+        lost.setdefault(str(why), []).append(int(seed))
+    absent = sorted(set(planned) - {int(seed) for seed in own["seed"]})
+    if absent:
+        lost["not begun"] = absent
+    values = tuple(float(v) for v in value[counts])
+    return ArmResult(
+        arm,
+        tuple(int(seed) for seed in own.loc[counts, "seed"]),
+        values,
+        estimate(values, level),
+        {why: tuple(seeds) for why, seeds in lost.items()},
+    )
+
+
+def _compare(other: ArmResult, base: ArmResult, among: Confirmation, count: int) -> Comparison:
+    """Compare two arms, as one of ``count`` comparisons."""
+    of_base = dict(zip(base.seeds, base.values, strict=True))
+    of_other = zip(other.seeds, other.values, strict=True)
+    pairs = {seed: value - of_base[seed] for seed, value in of_other if seed in of_base}
+    differences = tuple(pairs.values())
+    level = 1 - (1 - among.level) / count
+    found = estimate(differences, level)
+    lower = None
+    if found.n >= 2 and found.std > 0 and found.low * found.high > 0:
+        lower = other.arm if found.mean < 0 else base.arm
+    return Comparison(
+        arm=other.arm,
+        baseline=base.arm,
+        metric=among.metric,
+        unit=among.unit,
+        level=among.level,
+        widened_for=count,
+        seeds=tuple(pairs),
+        differences=differences,
+        estimate=found,
+        lower=lower,
+        pairs_needed=None if lower else _pairs_needed(found, level),
+        lost={other.arm: other.lost, base.arm: base.lost},
+    )
+
+
+def _pairs_needed(found: Estimate, level: float) -> int | None:
+    if found.n < 2 or found.std == 0 or abs(found.mean) < 1e-3 * found.std:
+        return None
+    z_level, z_power = (float(stats.norm.ppf(p)) for p in ((1 + level) / 2, POWER))
+    pairs = ((z_level + z_power) * found.std / found.mean) ** 2 + z_level**2 / 2
+    return max(found.n + 1, math.ceil(pairs))

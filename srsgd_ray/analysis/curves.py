@@ -1,0 +1,124 @@
+"""Training curves over seeds, and the steps at which the momentum restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from srsgd_ray.analysis.confirm import estimate
+from srsgd_ray.analysis.rows import arms, finite, numbers, rows
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.results.columns import check_column
+
+__all__ = ["restart_stages", "restart_steps", "seed_curves", "steps_per_epoch"]
+
+
+def seed_curves(
+    epochs: pd.DataFrame, trials: pd.DataFrame, metric: str, level: float = 0.95
+) -> pd.DataFrame:
+    """A metric of the confirmation runs against the epoch, over the seeds of each arm.
+
+    Only runs that are complete or still run are counted. Of runs that still run, each epoch
+    counts those that reached it.
+
+    Returns:
+        One row for each arm and epoch: ``arm``, ``epoch`` (finished, from 1), ``n`` (runs),
+        ``mean``, ``low``, ``high`` (t interval, NaN for n < 2), ``least`` and ``most`` (over the
+        runs), in the unit of the metric.
+
+    Raises:
+        UnknownNameError: if the epochs table has no such column.
+        ValueError: if the table holds more than one study, or ``level`` is not between 0 and 1.
+    """
+    check_column(metric, "epochs")
+    sound = trials[trials["state"].isin(["complete", "running"])]
+    own = rows(epochs, "confirm")
+    own = own[own["trial"].isin(sound["trial"])]
+    own = own.assign(value=numbers(own, metric))
+    own = own[finite(own["value"])]
+    order = {arm: index for index, arm in enumerate(arms(trials))}
+    table = []
+    for (arm, epoch), group in own.groupby(["arm", "epoch"]):
+        values = [float(value) for value in group["value"]]
+        found = estimate(values, level)
+        interval = (found.mean, found.low, found.high)
+        table.append((arm, epoch, found.n, *interval, min(values), max(values)))
+    names = ["arm", "epoch", "n", "mean", "low", "high", "least", "most"]
+    made = pd.DataFrame(table, columns=names)
+    return made.sort_values(["arm", "epoch"], key=lambda c: c.map(order) if c.name == "arm" else c)
+
+
+def steps_per_epoch(epochs: pd.DataFrame, trial: str) -> int:
+    """Optimizer steps of an epoch of a trial, from what it recorded.
+
+    Raises:
+        ValueError: if the trial has no epoch, or its epochs differ in their steps.
+    """
+    own = epochs[epochs["trial"] == trial]
+    per_epoch = (numbers(own, "step") / numbers(own, "epoch")).unique()
+    if len(per_epoch) != 1 or per_epoch[0] != np.floor(per_epoch[0]):
+        raise ValueError(
+            f"every epoch of a trial must have the same number of steps, but {trial!r} has "
+            f"{', '.join(f'{value:g}' for value in per_epoch) or 'no epoch yet'}."
+        )
+    return int(per_epoch[0])
+
+
+def restart_steps(
+    row: Mapping[Any, Any] | pd.Series[Any], steps: int, steps_per_epoch: int
+) -> list[int]:
+    """Steps (0-based, below ``steps``) at which the momentum of a run restarts.
+
+    Args:
+        row: a row of either table, or any mapping that holds the configuration.
+        steps: optimizer steps of the run.
+        steps_per_epoch: see :func:`steps_per_epoch`; milestones are given in epochs.
+
+    Returns:
+        The steps in order; none for an optimizer without restarts. Divide by the steps of an epoch
+        for the position on an axis of finished epochs.
+    """
+    config = _config(row)
+    if config.optimizer != "srsgd":
+        return []
+    return config.restart_schedule(steps_per_epoch).restarts(steps)
+
+
+def restart_stages(
+    row: Mapping[Any, Any] | pd.Series[Any], epochs: float, steps_per_epoch: int
+) -> pd.DataFrame:
+    """The stages of a run's restart schedule within its first ``epochs`` epochs.
+
+    Returns:
+        One row a stage: ``begin`` and ``end`` (epochs finished), ``frequency`` (the F of the
+        schedule, steps), ``period`` (steps that do pass between restarts) and ``restarts`` (how
+        many there are in it). Empty for an optimizer without restarts.
+    """
+    names = ["begin", "end", "frequency", "period", "restarts"]
+    config = _config(row)
+    steps = round(epochs * steps_per_epoch)
+    if config.optimizer != "srsgd":
+        return pd.DataFrame(columns=names)
+    schedule = config.restart_schedule(steps_per_epoch)
+    begins = [start for start in schedule.starts if start < steps]
+    ends = [*begins[1:], steps]
+    at = np.array(schedule.restarts(steps))
+    table = [
+        (
+            begin / steps_per_epoch,
+            end / steps_per_epoch,
+            schedule.periods[stage],
+            schedule.period(begin),
+            int(((at >= begin) & (at < end)).sum()),
+        )
+        for stage, (begin, end) in enumerate(zip(begins, ends, strict=True))
+    ]
+    return pd.DataFrame(table, columns=names)
+
+
+def _config(row: Mapping[Any, Any] | pd.Series[Any]) -> TrainConfig:
+    return TrainConfig.from_dict({field.name: row[field.name] for field in fields(TrainConfig)})

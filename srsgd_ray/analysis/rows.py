@@ -1,0 +1,121 @@
+"""Which rows of a trials table are meant: one study, by phase and arm, with checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import pyarrow as pa
+
+from srsgd_ray.config import one_of
+from srsgd_ray.results.columns import Column, check_column, columns
+
+__all__ = [
+    "arm_label",
+    "arms",
+    "default_baseline",
+    "finite",
+    "number_column",
+    "numbers",
+    "restarting",
+    "rows",
+]
+
+LABELS = {
+    "srsgd": "SRSGD",
+    "nesterov_no_restart": "Nesterov, no restart",
+    "sgd": "SGD",
+    "sgd_nesterov": "SGD, Nesterov",
+    "sgd_plain": "SGD, no momentum",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "radam": "RAdam",
+}
+
+
+def arm_label(arm: str) -> str:
+    """Name of an arm for people: ``SRSGD`` for ``srsgd``, ``SRSGD late`` for ``srsgd_late``."""
+    return LABELS.get(arm) or " ".join(LABELS.get(word, word) for word in arm.split("_"))
+
+
+def arms(trials: pd.DataFrame) -> list[str]:
+    """The arms of a study, in the order in which they first appear.
+
+    Raises:
+        ValueError: if the table holds more than one study.
+    """
+    if trials.empty:
+        return []
+    studies = [str(study) for study in trials["study"].unique()]
+    if len(studies) > 1:
+        raise ValueError(
+            f"one study at a time can be analysed, but got {len(studies)}: "
+            f"{', '.join(sorted(studies))}. Select the rows of one."
+        )
+    return [str(arm) for arm in trials["arm"].unique()]
+
+
+def rows(trials: pd.DataFrame, phase: str, arm: str | None = None) -> pd.DataFrame:
+    """The trials of one phase (search or confirm), of one arm or of all.
+
+    Raises:
+        UnknownNameError: for a phase or an arm that does not exist.
+        ValueError: if the table holds more than one study.
+    """
+    one_of("phase", phase, ("search", "confirm"))
+    valid = arms(trials)
+    if arm is not None:
+        one_of("arm", arm, valid)
+    if not valid:
+        return trials.reset_index(drop=True)
+    chosen = trials[trials["phase"] == phase]
+    if arm is not None:
+        chosen = chosen[chosen["arm"] == arm]
+    return chosen.reset_index(drop=True)
+
+
+def number_column(name: str) -> Column:
+    """The trials column of that name, which must hold numbers.
+
+    Raises:
+        UnknownNameError: if there is no such column.
+        ValueError: if it does not hold numbers.
+    """
+    check_column(name, "trials")
+    column = next(c for c in columns("trials") if c.name == name)
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise ValueError(
+            f"a column of numbers is needed, but {name!r} holds {column.type}. "
+            f"Choose one such as val_error or lr."
+        )
+    return column
+
+
+def numbers(table: pd.DataFrame, name: str) -> pd.Series[float]:
+    """A column as floats; what is missing becomes NaN."""
+    return pd.to_numeric(table[name]).astype("float64")
+
+
+def finite(values: pd.Series[float]) -> pd.Series[bool]:
+    """Where a value is neither missing nor infinite."""
+    return values.notna() & (values.abs() != float("inf"))
+
+
+def restarting(trials: pd.DataFrame) -> list[str]:
+    """The arms whose momentum is restarted."""
+    return [arm for arm in arms(trials) if "srsgd" in _optimizers(trials, arm)]
+
+
+def default_baseline(trials: pd.DataFrame) -> str | None:
+    """The arm that the others are compared with, where nobody says which.
+
+    ``sgd``, or else the first arm without restarts, or else the first arm; None without trials.
+    """
+    names = arms(trials)
+    without = [arm for arm in names if arm not in restarting(trials)]
+    preferred: Sequence[str] = ["sgd"] if "sgd" in names else [*without, *names]
+    return preferred[0] if preferred else None
+
+
+def _optimizers(trials: pd.DataFrame, arm: str) -> set[str]:
+    return set(trials.loc[trials["arm"] == arm, "optimizer"])

@@ -1,0 +1,135 @@
+"""CIFAR-10 and CIFAR-100 from a folder that holds them, unpacked or as the published archive.
+
+Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. Every file's
+md5 is checked against the one that torchvision publishes, before anything in it is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from srsgd_ray.data.dataset import DataError, Dataset
+
+__all__ = ["read_cifar"]
+
+CLASSES = {"cifar10": 10, "cifar100": 100}
+# CIFAR-10's numbers for CIFAR-100 as well: a quirk of the original code, kept since the published
+# results came from it.
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2023, 0.1994, 0.2010)
+
+
+def read_cifar(name: str, data_dir: Path) -> Dataset:
+    """All 50,000 training and 10,000 test images of 3x32x32 pixels, none held out.
+
+    ``data_dir`` holds the unpacked folder (``cifar-10-batches-py``, ``cifar-100-python``) or the
+    archive (``cifar-10-python.tar.gz``, ``cifar-100-python.tar.gz``). An archive without its
+    folder is unpacked beside itself once, also if several processes try at the same time; in a
+    folder that cannot be written it is unpacked elsewhere for this call only.
+
+    Args:
+        name: ``"cifar10"`` or ``"cifar100"`` (its 100 fine labels).
+        data_dir: the folder.
+
+    Raises:
+        DataError: if a file is missing or its md5 is not the published one.
+    """
+    import torchvision.datasets  # here: a digits run need not load torchvision
+
+    kind = torchvision.datasets.CIFAR10 if name == "cifar10" else torchvision.datasets.CIFAR100
+    archive = data_dir / kind.filename
+    if (data_dir / kind.base_folder).is_dir():
+        return _read(name, kind, data_dir)
+    if not archive.is_file():
+        raise DataError(
+            f"{name} not found: expected the folder {data_dir / kind.base_folder} or the archive "
+            f"{archive}. Get the archive from {kind.url}, or correct data_dir={str(data_dir)!r}."
+        )
+    if os.access(data_dir, os.W_OK):
+        _unpack_beside(archive, kind)
+        return _read(name, kind, data_dir)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        _unpack(archive, Path(elsewhere), kind)
+        return _read(name, kind, Path(elsewhere))
+
+
+def _unpack_beside(archive: Path, kind: Any) -> None:
+    scratch = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=archive.parent))
+    target = archive.parent / kind.base_folder
+    try:
+        _unpack(archive, scratch, kind)
+        try:
+            (scratch / kind.base_folder).rename(target)
+        except OSError:
+            # A folder full of files cannot be renamed over: another process was faster.
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _unpack(archive: Path, where: Path, kind: Any) -> None:
+    found = _md5(archive)
+    if found != kind.tgz_md5:
+        raise DataError(
+            f"{archive} is damaged or not the published archive: its md5 must be {kind.tgz_md5}, "
+            f"but is {found}. Get it anew from {kind.url}."
+        )
+    with tarfile.open(archive, "r:gz") as tar:
+        tar.extractall(where, filter="data")
+    if not (where / kind.base_folder).is_dir():
+        raise DataError(f"{archive} does not hold the folder {kind.base_folder}.")
+
+
+def _read(name: str, kind: Any, root: Path) -> Dataset:
+    try:
+        train, test = (kind(root, train=part, download=False) for part in (True, False))
+    except RuntimeError as error:
+        folder = root / kind.base_folder
+        published = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+        missing = [file for file, _ in published if not (folder / file).is_file()]
+        damaged = [
+            file for file, md5 in published if file not in missing and _md5(folder / file) != md5
+        ]
+        raise DataError(
+            f"{folder} is not the published {name}: missing {missing or 'nothing'}, "
+            f"damaged {damaged or 'nothing'}. Remove the folder and put {kind.filename} "
+            f"(from {kind.url}) beside it."
+        ) from error
+    images, labels = _tensors(train)
+    test_images, test_labels = _tensors(test)
+    return Dataset(
+        train_images=images,
+        train_labels=labels,
+        validation_images=None,
+        validation_labels=None,
+        test_images=test_images,
+        test_labels=test_labels,
+        channels=3,
+        classes=CLASSES[name],
+        image_size=32,
+        mean=MEAN,
+        std=STD,
+        pad=4,
+        flip=True,
+    )
+
+
+def _tensors(part: Any) -> tuple[Tensor, Tensor]:
+    planes = np.ascontiguousarray(part.data.transpose(0, 3, 1, 2))
+    return torch.from_numpy(planes), torch.tensor(part.targets, dtype=torch.int64)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,0 +1,79 @@
+"""Which figures there are, and drawing them into a study's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from srsgd_ray.config import one_of
+from srsgd_ray.figures.confirm import confirmation
+from srsgd_ray.figures.curves import training_curves
+from srsgd_ray.figures.search import best_so_far, sensitivity_map
+from srsgd_ray.figures.style import NotYet, look
+from srsgd_ray.results import read_epochs, read_trials
+
+__all__ = ["FIGURES", "FORMATS", "draw"]
+
+# Every figure by its name, as a function of the tables of epochs and of trials.
+FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Figure]] = {
+    "best_so_far": lambda _, trials: best_so_far(trials),
+    "sensitivity_map": lambda _, trials: sensitivity_map(trials),
+    "training_curves": training_curves,
+    "confirmation": lambda _, trials: confirmation(trials),
+}
+# Formats, and what of a file's metadata must go so that the same figure gives the same file.
+FORMATS: dict[str, dict[str, str | None]] = {
+    "png": {},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
+
+
+def draw(
+    folder: Path | str,
+    names: Sequence[str] | None = None,
+    formats: Sequence[str] = ("png", "svg"),
+    out: Path | str | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Path]:
+    """Draw figures of a study from its Parquet tables.
+
+    Args:
+        folder: the study's folder.
+        names: keys of ``FIGURES``; by default all.
+        formats: keys of ``FORMATS``.
+        out: where the files go; by default ``figures`` in the study's folder.
+        say: takes a line about each figure that is skipped because its data do not exist yet.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UnknownNameError: for an unknown figure or format.
+        RecordError: if the folder holds no tables.
+        ValueError: if it holds more than one study.
+    """
+    chosen = list(FIGURES if names is None else names)
+    for name in chosen:
+        one_of("figure", name, FIGURES)
+    for form in formats:
+        one_of("format", form, FORMATS)
+    epochs, trials = read_epochs(folder), read_trials(folder)
+    target = Path(folder) / "figures" if out is None else Path(out)
+    written = []
+    for name in chosen:
+        try:
+            figure = FIGURES[name](epochs, trials)
+        except NotYet as reason:
+            say(f"skipped {name}: {reason}")
+            continue
+        target.mkdir(parents=True, exist_ok=True)
+        for form in formats:
+            path = target / f"{name}.{form}"
+            with look():
+                figure.savefig(path, format=form, metadata=FORMATS[form])
+            written.append(path)
+    return written

@@ -1,0 +1,100 @@
+"""Imports go down only, and importing does nothing else."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "srsgd_ray"
+
+# Each layer may import itself and what stands in its row.
+BESIDE = {"config", "restarts", "results"}
+LAYERS: dict[str, set[str]] = {
+    "restarts": set(),
+    "config": {"restarts"},
+    "results": {"config"},
+    "analysis": BESIDE,
+    "figures": BESIDE | {"analysis"},
+    "models": {"config"},
+    "data": {"config"},
+    "optim": {"config", "restarts"},
+    "training": BESIDE | {"models", "data", "optim"},
+    "search_spaces": {"config"},
+    "trainables": BESIDE | {"training", "data"},
+    "study": BESIDE | {"analysis", "search_spaces", "trainables"},
+    "cli": BESIDE | {"analysis", "figures", "training", "study"},
+}
+KNOW_RAY = {"trainables", "study"}
+KNOW_TORCH = {"models", "data", "optim", "training", "trainables"}
+
+
+def imports() -> list[tuple[str, str, str]]:
+    """(importing layer, imported module, file) of every import in the package."""
+    found = []
+    for file in PACKAGE.rglob("*.py"):
+        layer = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}: relative import"
+                names = [node.module or ""]
+                if node.module == "srsgd_ray":
+                    names = [f"srsgd_ray.{alias.name}" for alias in node.names]
+            else:
+                continue
+            found += [(layer, name, str(file.relative_to(PACKAGE))) for name in names]
+    return found
+
+
+def test_every_layer_is_listed() -> None:
+    there = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if p.name[0] not in "_."}
+    assert there - {"py.typed"} == set(LAYERS)
+
+
+def test_imports_go_down_only() -> None:
+    for layer, module, file in imports():
+        if layer == "__init__" or not module.startswith("srsgd_ray."):
+            continue
+        target = module.split(".")[1]
+        assert target == layer or target in LAYERS[layer], f"{file} imports {module}"
+
+
+def test_ray_and_torch_stay_in_their_layers() -> None:
+    for layer, module, file in imports():
+        top = module.split(".")[0]
+        assert top != "ray" or layer in KNOW_RAY, f"{file} imports {module}"
+        assert top not in ("torch", "torchvision") or layer in KNOW_TORCH, f"{file}: {module}"
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("srsgd_ray", ["torch", "ray", "pandas", "optuna"]),
+        ("srsgd_ray.cli", ["torch", "ray", "pandas"]),
+        ("srsgd_ray.results", ["torch", "ray"]),
+        ("srsgd_ray.analysis", ["torch", "ray"]),
+        ("srsgd_ray.figures", ["torch", "ray"]),
+        ("srsgd_ray.search_spaces", ["torch", "ray"]),
+        ("srsgd_ray.optim", ["ray"]),
+        ("srsgd_ray.training", ["ray", "optuna"]),
+    ],
+)
+def test_importing_brings_nothing_unwanted(module: str, unwanted: list[str]) -> None:
+    code = f"import sys, {module}; print([m for m in {unwanted} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_file_is_too_long() -> None:
+    lines = {str(f): len(f.read_text().splitlines()) for f in PACKAGE.rglob("*.py")}
+    assert not {file: count for file, count in lines.items() if count > 310}
+
+
+def test_study_scripts_hold_no_logic() -> None:
+    for script in (PACKAGE.parent / "studies").glob("*.py"):
+        assert len(script.read_text().splitlines()) <= 60, script

@@ -1,0 +1,305 @@
+"""Studies on a real Ray cluster: whole, stopped early, cut down, and taken up again.
+
+These share one Ray instance of two CPUs; each study brings up its own slots, some 15 s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.results import read_epochs, read_record, read_trials
+from srsgd_ray.results.record import Contents
+from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.study import Arm, Options, Study, run_study
+from srsgd_ray.training import train
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+TIMES = {"train_seconds", "eval_seconds", "images_per_second", "time"}
+LR = SearchSpace("lr", "?", {"lr": FloatDistribution(0.01, 0.3, log=True)})
+STUDY = Study(
+    name="t",
+    question="?",
+    arms=(Arm("srsgd", LR, {"optimizer": "srsgd"}), Arm("sgd", LR, {"optimizer": "sgd"})),
+    baseline="sgd",
+    base={"width": 4, "batch_size": 128},
+    epochs=3,
+    trials=2,
+    confirm_seeds=2,
+)
+
+
+def only(arm: str, **changes: Any) -> Study:
+    """A study of one arm with one trial, without confirmation, unless ``changes`` say else."""
+    base = dataclasses.replace(
+        STUDY, arms=(STUDY.arm(arm),), baseline=arm, trials=1, confirm_seeds=0
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def conduct(study: Study, folder: Path, resume: bool = False, **options: Any) -> int:
+    chosen = Options(results=folder, **options)
+    return run_study(study, chosen, name=study.name, resume=resume, say=lambda text: None)
+
+
+def workers() -> set[int]:
+    """Process ids of all Ray Train workers on this machine."""
+    found = subprocess.run(["pgrep", "-f", "^ray::RayTrainWorker"], capture_output=True, text=True)
+    return set(map(int, found.stdout.split()))
+
+
+def contents(folder: Path) -> Contents | None:
+    try:
+        return read_record(folder)
+    except ValueError:
+        return None
+
+
+@contextmanager
+def once(ready: Callable[[], bool], act: Callable[[], None]) -> Iterator[list[bool]]:
+    """Do ``act`` from another thread as soon as ``ready`` says so."""
+    done: list[bool] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            if ready():
+                act()
+                done.append(True)
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield done
+    finally:
+        over.set()
+        thread.join()
+
+
+def numbers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def by_hand(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the same run without Ray."""
+    rows: list[dict[str, Any]] = []
+    train(TrainConfig.from_dict({**config, "threads": 1}), lambda row, save: rows.append(row))
+    return numbers(rows)
+
+
+def test_a_whole_study_on_two_slots(tmp_path: Path) -> None:
+    seen: set[int] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            seen.update(workers())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    assert conduct(STUDY, tmp_path) == 0
+    over.set()
+    watcher.join()
+    record = read_record(tmp_path / "t")
+    names = [f"search-{arm}-{n:03d}" for n in (0, 1) for arm in ("srsgd", "sgd")]
+    names += [f"confirm-{arm}-{n:03d}" for n in (0, 1) for arm in ("srsgd", "sgd")]
+    assert list(record.trials) == names
+    assert len(seen) == 2, "eight trials flowed through two warm workers"
+    assert not workers()
+    for trial in record.trials.values():
+        assert trial.state == "complete"
+        # Neither Ray nor what ran before in the same worker changes a number.
+        assert numbers(trial.rows) == by_hand(trial.config)
+    trials = read_trials(tmp_path / "t")
+    assert len(read_epochs(tmp_path)) == 8 * 3
+    confirmed = trials[trials["phase"] == "confirm"]
+    assert confirmed["test_error"].notna().all()
+    assert trials[trials["phase"] == "search"]["test_error"].isna().all()
+    assert confirmed.groupby("arm")["seed"].apply(list).to_dict() == {
+        "sgd": [1, 2],
+        "srsgd": [1, 2],
+    }
+    best = trials[(trials["phase"] == "search") & (trials["arm"] == "sgd")]
+    best_lr = best.sort_values("val_error")["lr"].iloc[0]
+    assert set(confirmed[confirmed["arm"] == "sgd"]["lr"]) == {best_lr}
+    storage = f"sqlite:///{tmp_path}/t/optuna.db"
+    for arm in ("srsgd", "sgd"):
+        stored = optuna.load_study(study_name=f"t-{arm}", storage=storage).trials
+        assert [t.state for t in stored] == [TrialState.COMPLETE] * 2
+    # Checkpoints of ended trials are gone.
+    assert not list((tmp_path / "t").glob("checkpoints-*/*/checkpoint.pt"))
+    # Nothing is left to do: resuming changes no row.
+    before = (tmp_path / "t" / "trials.parquet").read_bytes()
+    assert conduct(STUDY, tmp_path, resume=True) == 0
+    after = read_trials(tmp_path / "t")
+    assert len(before) > 0
+    assert after["trial"].tolist() == trials["trial"].tolist()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_killed_worker_costs_no_row_and_no_trial(tmp_path: Path, count: int) -> None:
+    study = only("srsgd", epochs=30)
+    folder = tmp_path / "t"
+
+    def three_epochs() -> bool:
+        found = contents(folder)
+        return found is not None and any(len(t.rows) >= 3 for t in found.trials.values())
+
+    with once(three_epochs, lambda: os.kill(max(workers()), signal.SIGKILL)) as killed:
+        assert conduct(study, tmp_path, slots=1, workers_per_trial=count) == 0
+    assert killed
+    trial = read_record(folder).trials["search-srsgd-000"]
+    assert trial.state == "complete"
+    assert [r["epoch"] for r in trial.rows] == list(range(1, 31))
+    if count == 1:
+        assert numbers(trial.rows) == by_hand(trial.config)
+    assert trial.end is not None
+    assert trial.end["workers"] == count
+
+
+def test_ends_of_every_kind(tmp_path: Path) -> None:
+    """A diverging, a failing and a sound trial in one study: each is told as what it was."""
+    space = SearchSpace(
+        "lr", "?", {"lr": CategoricalDistribution((0.1, 1e30))}, {"lr": (0.1, 1e30)}
+    )
+    arm = Arm("sgd", space, {"optimizer": "sgd"})
+    # A batch of more images than the training set holds is fine; fewer than workers is not.
+    study = only("sgd", arms=(arm,), trials=2, searcher="grid", confirm_seeds=1)
+    assert conduct(study, tmp_path, slots=1) == 0
+    record = read_record(tmp_path / "t")
+    states = {t.config["lr"]: t.state for t in record.trials.values() if t.phase == "search"}
+    assert states == {0.1: "complete", 1e30: "diverged"}
+    bad = next(t for t in record.trials.values() if t.state == "diverged")
+    assert bad.end is not None
+    assert bad.end["reason"] == f"diverged at step {bad.end['diverged_step']}"
+    stored = optuna.load_study(
+        study_name="t-sgd", storage=f"sqlite:///{tmp_path}/t/optuna.db"
+    ).trials
+    assert {t.params["lr"]: t.state for t in stored} == {
+        0.1: TrialState.COMPLETE,
+        1e30: TrialState.FAIL,
+    }
+    broken = dataclasses.replace(
+        only("sgd"), name="broken", base={"width": 4, "batch_size": 1, "device": "cuda:7"}
+    )
+    assert conduct(broken, tmp_path, slots=1) == 0
+    trial = read_record(tmp_path / "broken").trials["search-sgd-000"]
+    assert trial.state == "failed"
+    assert trial.end is not None
+    assert "needs GPU 7, but this process sees" in trial.end["reason"]
+
+
+def test_asha_prunes_and_the_slot_serves_the_next(tmp_path: Path) -> None:
+    space = SearchSpace(
+        "lr",
+        "?",
+        {"lr": CategoricalDistribution((0.1, 0.05, 1e-9, 1e-8))},
+        {"lr": (0.1, 0.05, 1e-9, 1e-8)},
+    )
+    study = only(
+        "sgd",
+        arms=(Arm("sgd", space, {"optimizer": "sgd"}),),
+        trials=4,
+        epochs=8,
+        searcher="grid",
+        scheduler="asha",
+        asha_reduction=2.0,
+        seed=2,
+    )
+    assert conduct(study, tmp_path, slots=1) == 0
+    trials = list(read_record(tmp_path / "t").trials.values())
+    assert len(trials) == 4
+    pruned = [t for t in trials if t.state == "pruned"]
+    assert pruned, "a rung stops the worse half"
+    for trial in pruned:
+        assert len(trial.rows) in (1, 2, 4)
+        assert trial.end is not None
+        assert trial.end["reason"] == f"stopped by the scheduler at epoch {len(trial.rows)}"
+    for trial in trials:
+        if trial.state == "complete":
+            assert len(trial.rows) == 8
+    stored = optuna.load_study(
+        study_name="t-sgd", storage=f"sqlite:///{tmp_path}/t/optuna.db"
+    ).trials
+    assert [t.state is TrialState.PRUNED for t in stored] == [t.state == "pruned" for t in trials]
+
+
+DRIVER = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import ray
+from test_ray import STUDY, conduct
+import dataclasses
+ray.init(address={address!r}, log_to_driver=False)
+study = dataclasses.replace(STUDY, epochs=12)
+sys.exit(conduct(study, Path({folder!r}), resume={resume}))
+"""
+
+
+def test_a_killed_driver_is_resumed_without_loss(tmp_path: Path) -> None:
+    import ray
+
+    study = dataclasses.replace(STUDY, epochs=12)
+    address = ray.get_runtime_context().gcs_address
+    code = DRIVER.format(
+        tests=str(Path(__file__).parent), folder=str(tmp_path), address=address, resume=False
+    )
+    driver = subprocess.Popen([sys.executable, "-c", code])
+    folder, deadline = tmp_path / "t", time.monotonic() + 120
+
+    def one_done_one_running() -> bool:
+        found = contents(folder)
+        if found is None:
+            return False
+        trials = list(found.trials.values())
+        return any(t.end for t in trials) and any(not t.end and t.rows for t in trials)
+
+    while not one_done_one_running():
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    told = {t.trial: numbers(t.rows) for t in read_record(folder).trials.values()}
+    # Its actors go with the driver; their CPUs are needed again.
+    while workers():
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.2)
+    with pytest.raises(ValueError, match="holds another study: epochs differ"):
+        conduct(STUDY, tmp_path, resume=True)
+    assert conduct(study, tmp_path, resume=True) == 0
+    record = read_record(folder)
+    assert len(record.trials) == 8
+    assert len(record.sessions) == 2
+    for trial in record.trials.values():
+        assert trial.state == "complete"
+        assert len(trial.rows) == 12
+        assert numbers(trial.rows)[: len(told.get(trial.trial, []))] == told.get(trial.trial, [])
+    unfinished = next(t for t in record.trials.values() if 0 < len(told.get(t.trial, [])) < 12)
+    assert numbers(unfinished.rows) == by_hand(unfinished.config)
+    stored = optuna.load_study(study_name="t-sgd", storage=f"sqlite:///{folder}/optuna.db").trials
+    assert [t.state for t in stored] == [TrialState.COMPLETE] * 2
+
+
+def test_more_than_there_is_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"do not fit 1 node with 2 CPUs and 0 GPUs"):
+        conduct(STUDY, tmp_path, gpus_per_worker=1)
+    assert not (tmp_path / "t" / "record.jsonl").exists()

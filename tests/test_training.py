@@ -1,0 +1,226 @@
+"""The loop: the same numbers again, after a cut too, with two processes too, and its ends."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from srsgd_ray.config import OPTIMIZERS, TrainConfig
+from srsgd_ray.results import read_epochs, read_record
+from srsgd_ray.results.columns import EPOCH
+from srsgd_ray.training import CheckpointError, Outcome, Save, StopTraining, train
+from srsgd_ray.training.__main__ import main
+
+Rows = list[dict[str, Any]]
+TIMES = {"train_seconds", "eval_seconds", "images_per_second", "time"}
+
+
+def run(config: TrainConfig, **more: Any) -> tuple[Rows, Outcome]:
+    rows: Rows = []
+    outcome = train(config, lambda row, save: rows.append(row), **more)
+    return rows, outcome
+
+
+def numbers(rows: Rows) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def cut_after(config: TrainConfig, epoch: int, folder: Path) -> Rows:
+    """Train until a checkpoint of ``epoch`` is written, then stop."""
+    rows: Rows = []
+
+    def report(row: dict[str, Any], save: Save | None) -> None:
+        rows.append(row)
+        if row["epoch"] == epoch:
+            assert save is not None
+            save(folder)
+            raise StopTraining("cut")
+
+    assert train(config, report) == Outcome("stopped", "cut", None, 4914, epoch)
+    return rows
+
+
+def test_rows_are_the_schema_and_training_learns(config: TrainConfig) -> None:
+    rows, outcome = run(config.replace(epochs=6, evaluate_test=True, lr_milestones=[4]))
+    assert outcome.state == "complete"
+    assert all(list(row) == [column.name for column in EPOCH] for row in rows)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows] == [9, 18, 27, 36, 45, 54]
+    assert [row["epoch_lr"] for row in rows] == pytest.approx([0.1] * 4 + [0.01] * 2)
+    assert rows[-1]["train_loss"] < 0.7 * rows[0]["train_loss"]
+    assert rows[-1]["val_error"] < 50
+    assert [row["test_error"] is None for row in rows] == [True] * 5 + [False]
+
+
+def test_restarts_are_counted_as_scheduled(config: TrainConfig) -> None:
+    rows, _ = run(config.replace(restart_f1=5, restart_growth=2.0))
+    # Stage 1: steps 0-17, restarts at 5, 10, 15. Stage 2 from 18 (a restart), period 10.
+    assert [row["restarts"] for row in rows] == [1, 3, 4]
+    assert [row["restart_period"] for row in rows] == [5, 5, 10]
+    rows, _ = run(config.replace(optimizer="sgd"))
+    assert [(r["restarts"], r["restart_period"]) for r in rows] == [(0, None)] * 3
+
+
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_resumed_is_bit_equal_to_uncut(tmp_path: Path, config: TrainConfig, optimizer: str) -> None:
+    config = config.replace(optimizer=optimizer, lr=0.01 if "ad" in optimizer else 0.1)
+    whole, _ = run(config)
+    for epoch in (1, 2):
+        cut_after(config, epoch, tmp_path)
+        resumed, outcome = run(config, resume_from=tmp_path)
+        assert numbers(resumed) == numbers(whole)
+        assert outcome.state == "complete"
+
+
+def test_the_global_generator_is_left_alone_and_not_read(config: TrainConfig) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first, _ = run(config)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert numbers(run(config)[0]) == numbers(first)
+    assert numbers(run(config.replace(seed=1))[0]) != numbers(first)
+
+
+def test_paired_seeds_share_initialisation_and_order(config: TrainConfig) -> None:
+    """The first step of every optimizer sees the same images and the same network."""
+    first = {}
+    for optimizer in ("srsgd", "sgd", "sgd_plain"):
+        rows, _ = run(config.replace(optimizer=optimizer, lr=1e-30, epochs=1, lr_milestones=[]))
+        first[optimizer] = (rows[0]["train_loss"], rows[0]["train_error"])
+    assert len(set(first.values())) == 1
+
+
+def test_divergence_is_a_result(config: TrainConfig) -> None:
+    rows, outcome = run(config.replace(lr=1e30))
+    assert outcome.state == "diverged"
+    assert outcome.diverged_step == 2
+    assert outcome.reason == "diverged at step 2"
+    assert outcome.epochs_done == len(rows) == 0
+
+
+def test_validation_off_and_larger_training_set(config: TrainConfig) -> None:
+    rows, _ = run(config.replace(train_on="train+validation", epochs=1, lr_milestones=[]))
+    assert rows[0]["val_error"] is None
+    assert rows[0]["step"] == math.ceil(1437 / 128)
+
+
+def test_mixed_precision_runs_on_the_cpu(config: TrainConfig) -> None:
+    exact, _ = run(config)
+    for precision in ("bfloat16", "float16"):
+        rows, outcome = run(config.replace(precision=precision))
+        assert outcome.state == "complete"
+        assert rows[0]["train_loss"] == pytest.approx(exact[0]["train_loss"], rel=0.05)
+        assert rows[0]["train_loss"] != exact[0]["train_loss"]
+
+
+def test_channels_last_and_deterministic_change_no_result(config: TrainConfig) -> None:
+    exact, _ = run(config)
+    rows, _ = run(config.replace(channels_last="on", deterministic=True))
+    assert rows[0]["train_loss"] == pytest.approx(exact[0]["train_loss"], rel=1e-4)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_threads_are_put_back(config: TrainConfig) -> None:
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    train(config.replace(threads=1), lambda row, save: seen.append(torch.get_num_threads()))
+    assert seen == [1, 1, 1]
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lr": 0.2}, "belongs to another run: lr=0.1 (now 0.2)"),
+        ({"seed": 4, "epochs": 5}, "epochs=3 (now 5), seed=0 (now 4)"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(
+    tmp_path: Path, config: TrainConfig, changes: dict[str, Any], message: str
+) -> None:
+    cut_after(config, 1, tmp_path)
+    with pytest.raises(CheckpointError) as error:
+        run(config.replace(**changes), resume_from=tmp_path)
+    assert message in str(error.value)
+
+
+def test_missing_and_damaged_checkpoints_are_refused(tmp_path: Path, config: TrainConfig) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint: expected"):
+        run(config, resume_from=tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
+        run(config, resume_from=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"device": "cuda:7"}, "needs GPU 7, but this process sees"),
+        ({"device": "quantum"}, "device must be auto, cpu, cuda or cuda:N"),
+        ({"dataset": "cifar10", "data_dir": "/nonexistent"}, "/nonexistent"),
+    ],
+)
+def test_what_is_not_there_is_refused(
+    config: TrainConfig, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError) as error:
+        run(config.replace(**changes))
+    assert message in str(error.value)
+
+
+ARGUMENTS = ["--epochs", "3", "--lr-milestones", "2", "--width", "4", "--threads", "1", "--out"]
+
+
+def test_command_line_runs_resumes_and_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main([*ARGUMENTS, str(out)]) == 0
+    assert "epoch 3/3" in capsys.readouterr().out
+    assert read_epochs(out)["epoch"].tolist() == [1, 2, 3]
+    assert main([*ARGUMENTS, str(out)]) == 2
+    assert "already holds a study" in capsys.readouterr().err
+    assert main([*ARGUMENTS, str(out), "--resume", "--lr", "0.3"]) == 2
+    assert "holds another run: lr differ" in capsys.readouterr().err
+    assert main([*ARGUMENTS, str(tmp_path / "bad"), "--optimizer", "sdg"]) == 2
+    assert "unknown optimizer 'sdg'" in capsys.readouterr().err
+    assert not (tmp_path / "bad").exists()
+    assert main([*ARGUMENTS, str(tmp_path / "hot"), "--lr", "1e30"]) == 1
+    assert "diverged at step" in capsys.readouterr().out
+
+
+def torchrun(processes: int, out: Path, *more: str) -> Rows:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(processes), "-m", "srsgd_ray.training"]
+    # Plain SGD without batch statistics would be equal; with them the ranks' halves differ.
+    arguments = [*ARGUMENTS, str(out), "--batch-size", "64", *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, *arguments], check=True, timeout=120, env=environment)
+    return read_record(out).trials["single-run-000"].rows
+
+
+def test_two_processes_train_the_same_images_and_agree(tmp_path: Path) -> None:
+    one, two = torchrun(1, tmp_path / "one"), torchrun(2, tmp_path / "two")
+    assert [r["step"] for r in one] == [r["step"] for r in two] == [18, 36, 54]
+    # Each rank normalises by its own half of the batch, so the losses agree only roughly.
+    assert two[0]["train_loss"] == pytest.approx(one[0]["train_loss"], rel=0.1)
+    assert two[-1]["val_loss"] == pytest.approx(one[-1]["val_loss"], rel=0.5)
+    end = read_record(tmp_path / "two").trials["single-run-000"].end
+    assert end is not None
+    assert (end["workers"], end["state"]) == (2, "complete")
+
+
+def test_progress_counts_steps(config: TrainConfig) -> None:
+    steps: list[int] = []
+    progress: Callable[[int], None] = steps.append
+    run(config.replace(epochs=2, lr_milestones=[]), progress=progress)
+    assert steps == list(range(1, 19))
