@@ -161,7 +161,8 @@ class TrainConfig:
             )
         if self.restart_convention == "as_published":
             return restarts.as_published(schedule)
-        return dataclasses.replace(schedule, buffer=self.restart_buffer, count=self.restart_count)
+        choices: dict[str, Any] = {"buffer": self.restart_buffer, "count": self.restart_count}
+        return dataclasses.replace(schedule, **choices)
 
     def check(self) -> TrainConfig:
         """Return self if every rule holds; otherwise raise ValueError naming rule, value, cure."""

@@ -119,9 +119,7 @@ def look() -> Iterator[None]:
 def title(figure: Figure, text: str, notes: Iterable[str] = ()) -> None:
     """Head a figure with a title and, below it and smaller, notes of any length."""
     width, height = figure.get_size_inches()
-    # No line ends within "n = 5": textwrap breaks at plain spaces only.
-    kept = [note.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}") for note in notes]
-    lines = [line for note in kept for line in textwrap.wrap(note, int(width * LETTERS))]
+    lines = [line for note in notes for line in _wrap(note, int(width * LETTERS))]
     used = 0.32 + 0.16 * len(lines)
     figure.text(0.01, 1 - 0.08 / height, text, va="top", fontsize=10.5, fontweight="bold")
     if lines:
@@ -131,6 +129,13 @@ def title(figure: Figure, text: str, notes: Iterable[str] = ()) -> None:
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, 0, 1, 1 - used / height))
+
+
+def _wrap(note: str, width: int) -> list[str]:
+    """Lines of a note; none ends within ``n = 5 pairs``."""
+    glue = "\N{NO-BREAK SPACE}"  # textwrap breaks at plain spaces only
+    glued = note.replace(" = ", f"{glue}={glue}").replace(" pair", f"{glue}pair")
+    return [line.replace(glue, " ") for line in textwrap.wrap(glued, width)]
 
 
 def short_label(arm: str) -> str:

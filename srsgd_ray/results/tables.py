@@ -100,4 +100,5 @@ def _read(name: Table, paths: Iterable[Path | str]) -> pd.DataFrame:
             raise RecordError(f"no results: expected {own}, or studies with {name}.parquet in it.")
         files += found
     tables = [pq.read_table(file).cast(arrow_schema(name)) for file in files]
-    return pa.concat_tables(tables).to_pandas()
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return frame

@@ -108,7 +108,7 @@ class PerArmScheduler(FIFOScheduler):
     """
 
     def __init__(self, conductor: Conductor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._conductor = conductor
         study = conductor.study
         self._asha: dict[str, AsyncHyperBandScheduler] = {}

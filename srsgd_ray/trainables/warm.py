@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,8 +83,8 @@ class WarmTrainable(tune.Trainable):
         self._error: BaseException | None = None
         # Train looks after its workers every 2 s by default: a death would be seen late.
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-        actor = ray.remote(num_cpus=0, max_concurrency=64)(Mailbox)
-        self._mailbox = actor.remote()
+        actor: Any = ray.remote(Mailbox)
+        self._mailbox = actor.options(num_cpus=0, max_concurrency=64).remote()
         self._thread = threading.Thread(target=self._serve, daemon=True, name="torch-trainer")
         self._thread.start()
         self.reset_config(config)
@@ -109,7 +110,7 @@ class WarmTrainable(tune.Trainable):
                     resources_per_worker=resources,
                 ),
                 run_config=RunConfig(
-                    name=f"slot-{ray.get_runtime_context().get_actor_id()[:12]}",
+                    name=f"slot-{uuid.uuid4().hex[:12]}",
                     storage_path=options.storage or None,
                     # Deaths are counted trial by trial instead, in `_watch`.
                     failure_config=FailureConfig(max_failures=-1),
@@ -207,7 +208,7 @@ class WarmTrainable(tune.Trainable):
         state = {"trial": self._trial, "epoch": self._epoch}
         Path(checkpoint_dir, "trial.json").write_text(json.dumps(state))
 
-    def load_checkpoint(self, checkpoint: str) -> None:
+    def load_checkpoint(self, checkpoint: Any) -> None:
         """Take up the trial after the epoch that :meth:`save_checkpoint` noted."""
         state = json.loads(Path(checkpoint, "trial.json").read_text())
         self._epoch = max(self._epoch, state["epoch"])

@@ -1,0 +1,68 @@
+"""Results made by hand, for the tests of what reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.results import arrow_schema
+
+
+def made_trial(arm: str, number: int, state: str = "complete", **values: Any) -> dict[str, Any]:
+    """A row of the trials table; ``values`` are columns of any kind."""
+    phase = values.pop("phase", "search")
+    optimizer = "srsgd" if arm.startswith("srsgd") else "sgd"
+    config = TrainConfig(optimizer=optimizer).to_dict()
+    known = {
+        "study": "made",
+        "phase": phase,
+        "arm": arm,
+        "trial": f"{phase}-{arm}-{number:03d}",
+        "number": number,
+        "state": state,
+        "epochs_done": 10,
+        "val_loss": 0.5,
+        "ended": None if state == "running" else 100.0 + number,
+    }
+    return {**config, **known, **values}
+
+
+def confirm_runs(arm: str, errors: Sequence[float | None], **values: Any) -> list[dict[str, Any]]:
+    """Complete confirmation runs with seeds from 1 on; None stands for a diverged one."""
+    return [
+        made_trial(
+            arm,
+            number,
+            "diverged" if error is None else "complete",
+            phase="confirm",
+            seed=number + 1,
+            test_error=error,
+            **values,
+        )
+        for number, error in enumerate(errors)
+    ]
+
+
+def made_table(rows: Sequence[dict[str, Any]], name: Any = "trials") -> pd.DataFrame:
+    """Rows as reading the Parquet table would give them."""
+    frame: pd.DataFrame = pa.Table.from_pylist(list(rows), schema=arrow_schema(name)).to_pandas()
+    return frame
+
+
+def searched() -> pd.DataFrame:
+    """A small search: two arms, every state, ended in another order than begun."""
+    return made_table(
+        [
+            made_trial("srsgd", 0, val_error=8.0, lr=0.01, restart_f1=5.0, ended=3.0),
+            made_trial("srsgd", 1, "diverged", val_error=1.0, lr=1.0, epochs_done=2, ended=1.0),
+            made_trial("srsgd", 2, val_error=4.0, lr=0.1, restart_f1=500.0, ended=2.0),
+            made_trial("srsgd", 3, "pruned", val_error=2.0, lr=0.1, epochs_done=3, ended=4.0),
+            made_trial("srsgd", 4, "running", val_error=0.5, epochs_done=7),
+            made_trial("sgd", 0, "failed", val_error=None, lr=0.3, epochs_done=None, ended=5.0),
+            made_trial("sgd", 1, val_error=6.0, lr=0.2, weight_decay=1e-3, ended=6.0),
+        ]
+    )
