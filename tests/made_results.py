@@ -25,6 +25,7 @@ def made_trial(arm: str, number: int, state: str = "complete", **values: Any) ->
         "number": number,
         "state": state,
         "epochs_done": 10,
+        "train_loss": 0.2,
         "val_loss": 0.5,
         "ended": None if state == "running" else 100.0 + number,
     }
@@ -66,3 +67,22 @@ def searched() -> pd.DataFrame:
             made_trial("sgd", 1, val_error=6.0, lr=0.2, weight_decay=1e-3, ended=6.0),
         ]
     )
+
+
+def made_epochs(
+    runs: Sequence[dict[str, Any]], steps: int = 18, validated: bool = False
+) -> list[dict[str, Any]]:
+    """Rows of the epochs table for runs: loss ``2 / epoch``, a tenth more with each seed."""
+    names = {"study", "phase", "arm", "trial", "number", *TrainConfig().to_dict()}
+    return [
+        {
+            **{name: run[name] for name in names},
+            "epoch": epoch,
+            "step": steps * epoch,
+            "train_loss": (2.0 + 0.1 * run["seed"]) / epoch,
+            "train_error": 50.0 / epoch + run["seed"],
+            "val_error": 60.0 / epoch + run["seed"] if validated else None,
+        }
+        for run in runs
+        for epoch in range(1, run["epochs_done"] + 1)
+    ]

@@ -32,6 +32,8 @@ def test_best_trial_breaks_ties_by_loss_then_number() -> None:
         made_trial("sgd", 0, val_error=5.0, val_loss=None),
     ]
     assert best_trial(made_table(tied), "sgd")["number"] == 1
+    table = analysis.sensitivity(made_table(tied), which="all")
+    assert list(table.loc[table["best"], "trial"]) == ["search-sgd-001"]
     # Rows that never were in Parquet have columns of objects.
     assert best_trial(pd.DataFrame(tied), "sgd")["number"] == 1
 
@@ -53,7 +55,8 @@ def test_expected_best_is_exact() -> None:
     # Values 1, 2, 4 and a diverged one, which counts as 4. Of the 6 pairs, 3 hold the 1, and 2 of
     # the others the 2.
     rows = [made_trial("sgd", n, val_error=v) for n, v in enumerate((4.0, 1.0, 2.0))]
-    table = analysis.expected_best(made_table([*rows, made_trial("sgd", 3, "diverged")]), "sgd")
+    rows += [made_trial("sgd", 3, "diverged"), made_trial("sgd", 4, "running", val_error=0.5)]
+    table = analysis.expected_best(made_table(rows), "sgd")
     np.testing.assert_allclose(table["expected"], [11 / 4, 11 / 6, 5 / 4, 1.0])
     assert list(table["low"]) == [1.0, 1.0, 1.0, 1.0]
     assert list(table["high"]) == [4.0, 4.0, 2.0, 1.0]

@@ -24,7 +24,13 @@ GPU_NODES = [{"CPU": 4.0}, {"CPU": 16.0, "GPU": 4.0}, {"CPU": 16.0, "GPU": 4.0}]
         (GPU_NODES, {"gpus_per_worker": 1, "workers": 4}, 2, 3.0, 3),
         (GPU_NODES, {"gpus_per_worker": 0.5}, 16, 1.0, 1),
         ([{"CPU": 16.0, "GPU": 1.0}], {"gpus_per_worker": 0.25}, 4, 3.0, 3),
-        ([{"CPU": 2.0}], {"gpus_per_worker": 1, "slots": 4, "growing": True}, 4, 0.49, 1),
+        (
+            [{"CPU": 2.0}],
+            {"gpus_per_worker": 1, "slots": 4, "cpus_per_worker": 3, "growing": True},
+            4,
+            3,
+            3,
+        ),
     ],
 )
 def test_slots(
@@ -65,7 +71,8 @@ def test_refused_with_the_numbers(
         ({"gpus_per_worker": 1.5}, "a whole number, or a fraction below 1, but got"),
         ({"gpus_per_worker": -1}, "gpus_per_worker"),
         ({"cpus_per_worker": 2.5}, "cpus_per_worker"),
-        ({"growing": True}, "an autoscaling cluster needs slots"),
+        ({"growing": True, "cpus_per_worker": 1}, "an autoscaling cluster needs slots"),
+        ({"growing": True, "slots": 2}, "needs slots, the number of trials at a time, and cpus"),
     ],
 )
 def test_bad_requests(request_: dict[str, Any], message: str) -> None:

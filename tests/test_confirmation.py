@@ -128,4 +128,7 @@ def test_runs_that_do_not_count_are_named() -> None:
     assert found.arm("srsgd").lost == {"failed": (1,), "running": (2,), "without test_error": (3,)}
     assert found.arm("sgd").lost == {"not begun": (4,)}
     assert found.comparisons[0].seeds == ()
-    assert "SRSGD 1 failed (seed 1), 1 running (seed 2)" in found.comparisons[0].verdict
+    assert found.comparisons[0].verdict.endswith(
+        "not counted: SRSGD 1 failed (seed 1), 1 running (seed 2), 1 without test error (seed 3); "
+        "SGD 1 not begun (seed 4)."
+    )

@@ -38,15 +38,16 @@ def best_trial(
             f"arm {arm!r} needs a complete search trial with a {metric}, but has none ({seen}). "
             f"Give it more trials, or a narrower search space."
         )
-    order = pd.DataFrame(
-        {
-            "value": value if mode == "min" else -value,
-            "val_loss": numbers(own, "val_loss"),
-            "number": own["number"],
-        }
-    ).loc[candidates.index]
-    first = order.sort_values(["value", "val_loss", "number"]).index[:1]
+    first = _best_first(own, value if mode == "min" else -value, candidates.index)[:1]
     return next(row for _, row in own.loc[first].iterrows())
+
+
+def _best_first(
+    table: pd.DataFrame, value: pd.Series[float], candidates: pd.Index[Any]
+) -> pd.Index[Any]:
+    """Index of the candidates by value, then by validation loss, then by number."""
+    keys = {"value": value, "val_loss": numbers(table, "val_loss"), "number": table["number"]}
+    return pd.DataFrame(keys).loc[candidates].sort_values(list(keys)).index
 
 
 def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
@@ -144,8 +145,9 @@ def sensitivity(
 
     Returns:
         Without bins, one row for each search trial that has ended: ``arm``, ``trial``, ``state``,
-        the three columns, and ``best`` (the lowest value of its arm). The value is NaN unless the
-        trial is complete, since one that was stopped early cannot be compared with it. With bins,
+        the three columns, and ``best`` (the lowest value of its arm, ties broken as in
+        :func:`best_trial`). The value is NaN unless the trial is complete, since one that was
+        stopped early cannot be compared with it. With bins,
         one row for each bin that holds a trial: ``arm``, ``X_low``, ``X_high``, ``Y_low``,
         ``Y_high`` (X and Y being the names of the knobs), ``trials``, ``complete``, ``diverged``,
         and the mean value under its own name.
@@ -173,8 +175,8 @@ def sensitivity(
         **{name: numbers(search, name) for name in (x, y, value)}
     )
     table[value] = table[value].where((table["state"] == "complete") & finite(table[value]))
-    lowest = table.dropna(subset=[value]).sort_values(value, kind="stable").groupby("arm").head(1)
-    table["best"] = table.index.isin(lowest.index)
+    ranked = table.loc[_best_first(search, table[value], table.index[table[value].notna()])]
+    table["best"] = table.index.isin(ranked.drop_duplicates("arm").index)
     table = table.reset_index(drop=True)
     return table if bins is None else _binned(table, x, y, value, bins)
 

@@ -19,7 +19,7 @@ SEEDS_NAMED = 5
 def in_words(column: str) -> str:
     """A column's name as words: ``test error`` for ``test_error``."""
     spelt = {"val": "validation", "train": "training", "lr": "learning rate"}
-    return " ".join(spelt.get(word, word) for word in column.split("_"))
+    return " ".join(spelt.get(word, word) for word in column.replace("_", " ").split())
 
 
 def lost_text(arm: str, lost: Mapping[str, tuple[int, ...]]) -> str:

@@ -160,7 +160,7 @@ def _stage_names(stages: pd.DataFrame, room: float) -> list[tuple[float, str]]:
         begin, end = own["begin"].iloc[0], own["end"].iloc[-1]
         first, last = own["frequency"].iloc[0], own["frequency"].iloc[-1]
         if end - begin >= room:
-            span = f"{first:g}" if len(own) == 1 else f"{first:g} to {last:g}"
+            span = f"{first:.3g}" if len(own) == 1 else f"{first:.3g} to {last:.3g}"
             named.append(((begin + end) / 2, f"F = {span} steps"))
     return named
 

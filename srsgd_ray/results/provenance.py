@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -46,10 +47,13 @@ def _version(name: str) -> str:
 
 
 def _commit() -> str:
-    """Commit of the checkout that holds this package; "" where it was installed without git."""
+    """Commit of the checkout that holds this package.
+
+    Without one (Ray uploads a job's files without .git), what SRSGD_RAY_COMMIT says, or "".
+    """
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
-        return ""
+        return os.environ.get("SRSGD_RAY_COMMIT", "")
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(folder), *words]

@@ -76,8 +76,7 @@ def _parser(study: Study) -> argparse.ArgumentParser:
         prog=f"python {script}" if script.suffix == ".py" else script.name,
         description=f"{study.question} Each arm ({', '.join(a.name for a in study.arms)}) gets "
         f"the same trials and epochs; the best configuration of each is then run again over "
-        f"several seeds and compared on the test set.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        f"several seeds and compared on the test set. What stands in brackets is the default.",
     )
 
     def group(title: str) -> Any:
@@ -103,29 +102,33 @@ def _parser(study: Study) -> argparse.ArgumentParser:
     add("--data-dir", metavar="DIR", help="folder of the CIFAR archives")
     add("--smoke", action="store_true", help="a tiny budget, to try a machine or a cluster")
     add = group("on what")
-    add("--address", default="local", help="Ray cluster to join: auto or a URL; local starts one")
+    add(
+        "--address",
+        default="local",
+        help="Ray cluster: auto, a URL, or local to start one [local]",
+    )
     add("--slots", type=int, metavar="N", help="trials at a time [as many as fit]")
-    add("--workers-per-trial", type=int, default=1, metavar="N", help="worker processes each")
-    add("--gpus-per-worker", type=float, default=0.0, metavar="X", help="GPUs, or a fraction")
+    add("--workers-per-trial", type=int, default=1, metavar="N", help="worker processes each [1]")
+    add("--gpus-per-worker", type=float, default=0.0, metavar="X", help="GPUs, or a fraction [0]")
     add("--cpus-per-worker", type=float, metavar="X", help="CPUs [an equal share]")
-    add("--autoscaling", action="store_true", help="the cluster grows by itself; needs --slots")
+    add(
+        "--autoscaling",
+        action="store_true",
+        help="it grows; give --slots, --cpus-per-worker",
+    )
     add(
         "--silence-limit",
         type=float,
         default=900.0,
         metavar="S",
-        help="seconds a trial may go without a finished step before it is taken up again",
+        help="seconds a trial may go without a finished step before it is taken up again [900]",
     )
     add = group("where")
-    add("--results", default="results", metavar="DIR", help="folder of all results")
+    add("--results", default="results", metavar="DIR", help="folder of all results [results]")
     add("--name", metavar="NAME", help=f"folder of this study in it [{study.name}]")
     add("--storage", metavar="DIR|URI", help="checkpoints, seen by every node [the study's folder]")
     add("--resume", action="store_true", help="go on with the study of that name")
     add("--no-figures", action="store_true", help="do not draw figures at the end")
-    for action in parser._actions:  # None says "the study's own": no "(default: None)" in --help
-        if action.default in (None, False):
-            action.default = argparse.SUPPRESS if action.default is None else action.default
-    parser.set_defaults(**{a.dest: None for a in parser._actions if a.default == argparse.SUPPRESS})
     return parser
 
 

@@ -146,7 +146,10 @@ def _conduct(study: Study, options: Options, plan: Plan, record: Record, screen:
                 _tune(conductor, options, plan, root)
     finally:
         conductor.write_tables(force=True)
-    return 0 if conductor.finished else INTERRUPTED
+    if not conductor.finished:
+        return INTERRUPTED
+    _forgetter(storage)(f"checkpoints-{identity}")
+    return 0
 
 
 def _plan_line(study: Study, plan: Plan) -> str:
@@ -242,6 +245,8 @@ def _tune(conductor: Conductor, options: Options, plan: Plan, root: str) -> None
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
+    # Tune looks for log files of its own that are switched off above, and says so in many lines.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     with _terminate_as_interrupt():
         tuner.fit()
 

@@ -65,8 +65,11 @@ def plan_slots(
             raise ValueError(
                 f"{name} must be a whole number, or a fraction below 1, but got {name}={share}."
             )
-    if growing and slots is None:
-        raise ValueError("an autoscaling cluster needs slots, the number of trials at a time.")
+    if growing and (slots is None or cpus_per_worker is None):
+        raise ValueError(
+            "an autoscaling cluster needs slots, the number of trials at a time, and "
+            "cpus_per_worker: the nodes to come are not known yet."
+        )
     if cpus_per_worker is None:
         cpus_per_worker = _share(nodes, slots, workers, gpus_per_worker)
     need = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,12 +50,9 @@ class CheckpointStore:
             yield Path(local)
 
     def remove(self) -> None:
-        """Delete the checkpoint, if there is one."""
+        """Delete the folder, if it is there."""
         if self._remote is None:
-            folder = Path(self.location)
-            for file in folder.glob("checkpoint*"):
-                file.unlink(missing_ok=True)
-            if folder.is_dir():
-                folder.rmdir()
+            if Path(self.location).is_dir():
+                shutil.rmtree(self.location)
         elif self._remote.get_file_info(self._path).type != pafs.FileType.NotFound:
             self._remote.delete_dir(self._path)
