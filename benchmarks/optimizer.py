@@ -1,0 +1,177 @@
+"""SRSGD's step against torch.optim.SGD's and against the literal loop: time, memory, rounding.
+
+    python benchmarks/optimizer.py [--rounds 15] [--model resnet50|preresnet110|both]
+
+All are run in turn, in one process, on one thread, on the same gradients; a number is the median
+over the rounds of the ratio within a round, with its quartiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.models import build_model
+from srsgd_ray.optim import SRSGD
+
+LR, DECAY, RESTART = 0.1, 1e-4, 40
+
+
+class Literal:
+    """The paper's two lines for each tensor, with its temporaries, as the reference does it."""
+
+    def __init__(self, params: Iterable[Tensor]) -> None:
+        self.params = list(params)
+        self.v = [p.detach().clone() for p in self.params]
+        self.k = 0
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step at the settings of this benchmark."""
+        m = self.k / (self.k + 3)
+        for i, p in enumerate(self.params):
+            assert p.grad is not None
+            v = p - LR * (p.grad + DECAY * p)
+            p.copy_(v + m * (v - self.v[i]))
+            self.v[i] = v
+        self.k = 0 if self.k + 1 >= RESTART else self.k + 1
+
+
+def shapes(model: str) -> list[torch.Size]:
+    """Shapes of the parameters of a ResNet-50 or a PreResNet-110."""
+    with torch.device("meta"):
+        if model == "resnet50":
+            net: nn.Module = torchvision.models.resnet50()
+            return [p.shape for p in net.parameters()]
+    config = TrainConfig(depth=110, block="bottleneck")
+    return [p.shape for p in build_model(config, channels=3, classes=10).parameters()]
+
+
+def parameters(model: str, dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
+    """Parameters of those shapes with small random gradients."""
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for shape in shapes(model):
+        p = nn.Parameter(torch.randn(shape, generator=generator).to(dtype))
+        p.grad = torch.randn(shape, generator=generator).mul_(1e-3).to(dtype)
+        made.append(p)
+    return made
+
+
+def sgd(params: list[nn.Parameter], **how: Any) -> torch.optim.Optimizer:
+    """torch's SGD with Nesterov momentum."""
+    return torch.optim.SGD(params, LR, momentum=0.9, nesterov=True, weight_decay=DECAY, **how)
+
+
+def srsgd(params: list[nn.Parameter], **how: Any) -> SRSGD:
+    """Ours."""
+    return SRSGD(params, LR, restart=RESTART, weight_decay=DECAY, **how)
+
+
+KINDS: dict[str, Callable[[list[nn.Parameter]], Any]] = {
+    "SRSGD fused": lambda p: srsgd(p, fused=True),
+    "SGD fused": lambda p: sgd(p, fused=True),
+    "SRSGD foreach": lambda p: srsgd(p, foreach=True),
+    "SGD foreach": lambda p: sgd(p, foreach=True),
+    "literal loop": Literal,
+}
+RATIOS = (
+    ("SRSGD fused", "SGD fused"),
+    ("SRSGD foreach", "SGD foreach"),
+    ("literal loop", "SRSGD fused"),
+)
+
+
+def timed(optimizer: Any, steps: int) -> float:
+    """Seconds a step."""
+    began = time.perf_counter()
+    for _ in range(steps):
+        optimizer.step()
+    return (time.perf_counter() - began) / steps
+
+
+def speed(model: str, rounds: int) -> None:
+    """Print the ratios of the times of a step."""
+    optimizers = {name: make(parameters(model)) for name, make in KINDS.items()}
+    steps = 2 * RESTART if model == "preresnet110" else RESTART // 2
+    seconds: dict[str, list[float]] = {name: [] for name in optimizers}
+    for round_ in range(rounds + 1):
+        order = list(optimizers.items())
+        for name, optimizer in order if round_ % 2 else reversed(order):
+            took = timed(optimizer, steps)
+            if round_:  # the first round warms up
+                seconds[name].append(took)
+    count = sum(s.numel() for s in shapes(model))
+    print(f"\n{model}: {len(shapes(model))} tensors, {count:,} parameters, n = {rounds} rounds")
+    for name, taken in seconds.items():
+        print(f"  {name:14} {1e3 * statistics.median(taken):8.3f} ms a step")
+    for over, under in RATIOS:
+        ratios = [a / b for a, b in zip(seconds[over], seconds[under], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        print(f"  {over} / {under}: {middle:.2f} [{low:.2f}, {high:.2f}]")
+
+
+def memory(model: str) -> None:
+    """Print the largest allocation above the parameters, over a few steps, as ratios."""
+    peaks = {}
+    for name, make in KINDS.items():
+        params = parameters(model)
+        with torch.profiler.profile(profile_memory=True) as profile:
+            optimizer = make(params)
+            for _ in range(3):
+                optimizer.step()
+        now = peak = 0
+        for event in profile.profiler.kineto_results.events():  # type: ignore[union-attr]
+            if event.name() == "[memory]":
+                now += event.nbytes()
+                peak = max(peak, now)
+        peaks[name] = peak
+    print(f"\n{model}: most memory held above parameters and gradients, state included")
+    for name, peak in peaks.items():
+        print(f"  {name:14} {peak / 1e6:8.1f} MB")
+    for over, under in RATIOS[:2]:
+        print(f"  {over} / {under}: {peaks[over] / peaks[under]:.2f}")
+
+
+def rounding(model: str) -> None:
+    """Print the distance of the float32 paths from the float64 one after 100 steps."""
+    exact = parameters(model, torch.float64)
+    paths = {name: parameters(model) for name in ("SRSGD fused", "SRSGD foreach", "literal loop")}
+    reference = Literal(exact)
+    optimizers = {name: KINDS[name](params) for name, params in paths.items()}
+    for _ in range(100):
+        reference.step()
+        for optimizer in optimizers.values():
+            optimizer.step()
+    print(f"\n{model}: distance of the float32 path from the float64 one, 100 steps")
+    for name, params in paths.items():
+        square = sum(
+            float((p.detach().double() - e.detach()).square().sum())
+            for p, e in zip(params, exact, strict=True)
+        )
+        print(f"  {name:14} {square**0.5:.3e}")
+
+
+def main() -> None:
+    """Run all three on one or both lists of parameters."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--model", default="both", choices=("resnet50", "preresnet110", "both"))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    for model in ("resnet50", "preresnet110") if given.model == "both" else (given.model,):
+        speed(model, given.rounds)
+        memory(model)
+        rounding(model)
+
+
+if __name__ == "__main__":
+    main()
