@@ -37,7 +37,8 @@ TRIAL = "search-srsgd-000"
 
 
 def fill(folder: Path, row: Row, study: str = "s") -> Record:
-    record = Record.create(folder, {"study": study})
+    spec = {"baseline": "sgd", "metric": "val_error", "mode": "min"}
+    record = Record.create(folder, {"study": study, "spec": spec})
     record.session(**provenance())
     for number, arm in enumerate(("srsgd", "sgd")):
         config = TrainConfig(optimizer=arm, lr_milestones=(6,)).to_dict()
@@ -71,6 +72,7 @@ def test_tables_hold_what_the_record_holds(tmp_path: Path, row: Row) -> None:
     assert done["train_seconds"] == pytest.approx(0.75)
     assert list(done["lr_milestones"]) == [6]
     assert done["torch_version"]
+    assert (done["baseline"], done["metric"], done["mode"]) == ("sgd", "val_error", "min")
     bad = trials.set_index("trial").loc["search-sgd-000"]
     assert (bad["state"], bad["diverged_step"], bad["epochs_done"]) == ("diverged", 7, 0)
     assert pd.isna(bad["val_error"])

@@ -107,11 +107,15 @@ def restarting(trials: pd.DataFrame) -> list[str]:
 
 
 def default_baseline(trials: pd.DataFrame) -> str | None:
-    """The arm that the others are compared with, where nobody says which.
+    """The arm that the others are compared with: the study's own, if its table says.
 
-    ``sgd``, or else the first arm without restarts, or else the first arm; None without trials.
+    Otherwise ``sgd``, or else the first arm without restarts, or else the first arm; None without
+    trials.
     """
     names = arms(trials)
+    said = trials["baseline"].dropna() if "baseline" in trials else trials["arm"][:0]
+    if len(said) and said.iloc[0] in names:
+        return str(said.iloc[0])
     without = [arm for arm in names if arm not in restarting(trials)]
     preferred: Sequence[str] = ["sgd"] if "sgd" in names else [*without, *names]
     return preferred[0] if preferred else None

@@ -106,8 +106,13 @@ PROVENANCE = (
     Column("ray_version", TEXT, "version of Ray"),
     Column("optuna_version", TEXT, "version of Optuna"),
 )
+DESIGN = (
+    Column("baseline", TEXT, "arm that the study compares the others with"),
+    Column("metric", TEXT, "column of the epochs table that the search judged by, last epoch"),
+    Column("mode", TEXT, "min or max: which end of it is better"),
+)
 EPOCH_COLUMNS = IDENTITY + EPOCH + CONFIG
-TRIAL_COLUMNS = IDENTITY + OUTCOME + CONFIG + PROVENANCE
+TRIAL_COLUMNS = IDENTITY + OUTCOME + CONFIG + DESIGN + PROVENANCE
 
 
 def columns(table: Table) -> tuple[Column, ...]:

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srsgd_ray.results.columns import METRICS, Table, arrow_schema
+from srsgd_ray.results.columns import DESIGN, METRICS, Table, arrow_schema
 from srsgd_ray.results.record import Contents, RecordError, TrialRecord
 
 __all__ = ["epoch_rows", "read_epochs", "read_trials", "trial_rows", "write_tables"]
@@ -45,12 +45,15 @@ def epoch_rows(contents: Contents) -> Iterator[dict[str, Any]]:
 def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
     """One flat row for each trial, also those that failed, diverged or still run."""
     session = contents.sessions[-1] if contents.sessions else {}
+    spec = contents.header.get("spec", {})
+    design = {column.name: spec.get(column.name) for column in DESIGN}
     for trial in contents.trials.values():
         last = trial.rows[-1] if trial.rows else {}
         errors = [(r["val_error"], r["epoch"]) for r in trial.rows if r["val_error"] is not None]
         best_error, best_epoch = min(errors, default=(None, None))
         yield {
             **session,
+            **design,
             **_identity(contents, trial),
             **trial.config,
             **{metric.name: last.get(metric.name) for metric in METRICS},
