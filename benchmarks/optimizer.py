@@ -9,12 +9,12 @@ over the rounds of the ratio within a round, with its quartiles.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -125,11 +125,19 @@ def speed(model: str, rounds: int) -> None:
 def peak(model: str, name: str) -> None:
     """Print the bytes by which this process grows at most while it makes and runs an optimizer."""
     params = parameters(model)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = _highest()
     optimizer = KINDS[name](params)
     for _ in range(3):
         optimizer.step()
-    print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+    print(_highest() - before)
+
+
+def _highest() -> int:
+    """Largest resident size of this process, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return 1024 * int(line.split()[1])
 
 
 def memory(model: str) -> None:

@@ -91,6 +91,16 @@ def test_a_folder_of_studies_reads_as_one_table(tmp_path: Path, row: Row) -> Non
     assert duckdb.sql(query).fetchall() == [(6, 20.0)]
 
 
+def test_tables_of_an_older_version_are_read(tmp_path: Path, row: Row) -> None:
+    with fill(tmp_path / "s", row) as record:
+        write_tables(tmp_path / "s", record.contents)
+    path = tmp_path / "s" / "trials.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["baseline"]), path)
+    trials = read_trials(tmp_path / "s")
+    assert trials["baseline"].isna().all()
+    assert list(trials.columns) == [c.name for c in TRIAL_COLUMNS]
+
+
 def test_repeated_events_are_taken_once(tmp_path: Path, row: Row) -> None:
     with Record.create(tmp_path, {"study": "s"}) as record:
         assert record.begin(TRIAL, "search", "srsgd", 0, {})

@@ -102,6 +102,18 @@ def _read(name: Table, paths: Iterable[Path | str]) -> pd.DataFrame:
         if not found:
             raise RecordError(f"no results: expected {own}, or studies with {name}.parquet in it.")
         files += found
-    tables = [pq.read_table(file).cast(arrow_schema(name)) for file in files]
+    tables = [_fit(pq.read_table(file), arrow_schema(name)) for file in files]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
+
+
+def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table in today's columns; what an older version did not write is empty."""
+    there = set(table.column_names)
+    made = [
+        table[field.name].cast(field.type)
+        if field.name in there
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(made, schema=schema)

@@ -20,7 +20,7 @@ from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.conductor import Conductor
 from srsgd_ray.study.progress import Display, all_output_to
 from srsgd_ray.study.search import Search, open_storage
-from srsgd_ray.study.spec import Study
+from srsgd_ray.study.spec import Study, check_name
 from srsgd_ray.trainables import ACTOR_SHARE, Plan, SlotOptions, WarmTrainable, plan_slots
 
 __all__ = ["Options", "run_study"]
@@ -69,7 +69,7 @@ def run_study(
         ValueError: for anything that cannot work, before any work is done.
     """
     study.check()
-    folder = (options.results / name).resolve()
+    folder = (options.results / check_name(name)).resolve()
     _check_folder(study, folder, resume)
     say(f"{name}: {study.question}")
     say(f"Results in {folder}")

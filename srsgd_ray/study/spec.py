@@ -13,9 +13,18 @@ from srsgd_ray.results import check_column
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.search import SEARCHERS
 
-__all__ = ["SCHEDULERS", "Arm", "Study"]
+__all__ = ["SCHEDULERS", "Arm", "Study", "check_name"]
 
 SCHEDULERS = {"none": "every trial runs to its last epoch", "asha": "bad trials stop at a rung"}
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if a study and its folder can be called so, else raise ValueError."""
+    if not name or not all(c.isalnum() or c in "-_." for c in name):
+        raise ValueError(
+            f"a study's name must be of letters, digits, '-', '_' and '.', but got {name!r}."
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -102,11 +111,7 @@ class Study:
         one_of("confirm_on", self.confirm_on, ("train", "train+validation"))
         check_column(self.metric, "epochs")
         self.arm(self.baseline)
-        if not self.name or not all(c.isalnum() or c in "-_." for c in self.name):
-            raise ValueError(
-                f"a study's name must be of letters, digits, '-', '_' and '.', but got "
-                f"{self.name!r}."
-            )
+        check_name(self.name)
         for what, value, least in (
             ("trials", self.trials, 1),
             ("epochs", self.epochs, 1),

@@ -1,0 +1,78 @@
+"""What the documents say exists, exists."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from srsgd_ray.results import columns
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target.replace("\n", ""):
+            assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_named_files_exist(page: Path) -> None:
+    text = page.read_text()
+    for path in re.findall(r"\b((?:studies|tests|benchmarks|docs)/\w+\.(?:py|md))\b", text):
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+def test_the_tree_in_the_readme_is_the_tree() -> None:
+    tree = (ROOT / "README.md").read_text().split("## The tree", 1)[1].split("```")[1]
+    named = set(re.findall(r"^  (\w+(?:\.py|/))", tree, re.M)) | {"data/", "figures/"}
+    there = {
+        p.name + "/" * p.is_dir()
+        for p in (ROOT / "srsgd_ray").iterdir()
+        if p.name[0] not in "_." and p.name != "py.typed"
+    }
+    assert named == there
+    for top in re.findall(r"^([\w.]+/?)", tree, re.M):
+        assert (ROOT / top).exists(), top
+
+
+def test_results_page_is_the_schema() -> None:
+    page = (ROOT / "docs" / "results.md").read_text()
+    for table in ("trials", "epochs"):
+        part = page.split(f"## {table}.parquet", 1)[1].split("\n## ", 1)[0]
+        rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) \| (.+) \|$", part, re.M)
+        found = columns("trials" if table == "trials" else "epochs")
+        assert rows == [(c.name, str(c.type), c.unit, c.doc) for c in found]
+
+
+def test_make_targets_in_the_documents_exist() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    for page in PAGES:
+        for line in re.findall(r"^make (\w+)", page.read_text(), re.M):
+            assert line in targets, f"{page.name}: make {line}"
+
+
+def test_no_file_names_a_package_registry() -> None:
+    for file in ("constraints.txt", "pyproject.toml", "Makefile", "README.md", "cluster.yaml"):
+        text = (ROOT / file).read_text()
+        for url in re.findall(r"\w+://[^\s)\"'`]+", text):
+            assert re.match(r"(https://arxiv|http://127\.0\.0\.1|s3:|sqlite:)", url), (
+                f"{file}: {url}"
+            )
+
+
+def test_every_dependency_is_pinned_in_the_constraints() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+    }
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(want for extra in extras for want in extra)]
+    names = {re.split(r"[\[<>=]", want)[0].lower() for want in wanted}
+    assert names <= pinned

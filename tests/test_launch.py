@@ -1,0 +1,119 @@
+"""Study scripts from the command line: help, refusals, and the line that resumes."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from srsgd_ray.cli import main as cli
+from srsgd_ray.results import Record
+from srsgd_ray.study import Study, launch
+from srsgd_ray.study.launch import _resume_command
+
+STUDIES = Path(__file__).parents[1] / "studies"
+
+
+def load(script: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def quickstart(monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.setattr(sys, "argv", ["studies/quickstart.py"])
+    study = load(STUDIES / "quickstart.py").STUDY
+    assert isinstance(study, Study)
+    return study
+
+
+@pytest.mark.parametrize("script", sorted(STUDIES.glob("*.py")), ids=lambda p: p.stem)
+def test_every_script_holds_a_sound_study(script: Path) -> None:
+    study = load(script).STUDY.check()
+    assert Study.from_dict(study.to_dict()) == study
+
+
+def test_help_names_the_defaults(quickstart: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        launch(quickstart, ["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "python studies/quickstart.py" in text
+    assert f"search trials of each arm [{quickstart.trials}]" in text
+    assert "None" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--searcher", "anneal"], "unknown search 'anneal'. Valid: tpe, random, grid, cmaes"),
+        (["--scheduler", "pbt"], "unknown scheduler 'pbt'. Valid: none, asha"),
+        (["--trials", "0"], "trials >= 1 must hold, but got trials=0"),
+        (["--epochs", "-3"], "epochs >= 1 must hold, but got epochs=-3"),
+        (["--confirm-on", "test"], "unknown confirm_on 'test'"),
+        (["--searcher", "grid"], "restart_f1, lr has none"),
+        (["--name", "a b"], "must be of letters, digits"),
+        (["--resume"], "no study here: expected"),
+        (["--name", "other", "--resume"], "holds the study 'another', not 'quickstart'"),
+        (["--name", "taken"], "already holds a study. Go on with it by --resume"),
+        (["--name", "taken", "--resume", "--trials", "9"], "holds another study: trials differ"),
+        (["--results", "FILE/x"], "the results folder must be writable"),
+    ],
+)
+def test_refusals_come_before_any_work(
+    quickstart: Study,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    spec = quickstart.to_dict()
+    Record.create(tmp_path / "other", {"study": "x", "spec": {**spec, "name": "another"}}).close()
+    Record.create(tmp_path / "taken", {"study": "x", "spec": spec}).close()
+    (tmp_path / "FILE").write_text("")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    given = [word.replace("FILE", str(tmp_path / "FILE")) for word in arguments]
+    if "--results" not in given:
+        given = ["--results", str(tmp_path), *given]
+    assert launch(quickstart, given) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_the_resume_line_is_the_command_again() -> None:
+    words = ["--name", "my study", "--trials", "3", "--resume"]
+    expected = "python s.py --name 'my study' --trials 3 --resume"
+    assert _resume_command("python s.py", words) == expected
+    assert _resume_command("python s.py", ["--smoke"]) == "python s.py --smoke --resume"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table", "/nonexistent"], "no results: expected /nonexistent/trials.parquet"),
+        (["columns", "runs"], "unknown table 'runs'. Valid: trials, epochs"),
+        (["train", "--depth", "9", "--out", "/nonexistent"], "depth must be 6n + 2"),
+        (["figures", "/nonexistent"], "/nonexistent"),
+    ],
+)
+def test_the_console_command_refuses_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert cli(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_columns_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["columns", "epochs"]) == 0
+    assert "restart_f1" in capsys.readouterr().out
