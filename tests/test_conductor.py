@@ -105,7 +105,7 @@ def test_arms_take_turns_then_the_best_are_confirmed_in_pairs(tmp_path: Path, ro
             config = handout_.config
             assert config["lr"] == best[config["optimizer"]]
             assert config["evaluate_test"] is True
-            assert config["train_on"] == "train+validation"
+            assert config["train_on"] == "train"
             seen.append((handout_.trial, config["seed"]))
             stage.run(handout_, row)
         assert seen == [

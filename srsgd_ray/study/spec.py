@@ -80,7 +80,7 @@ class Study:
     metric: str = "val_error"
     mode: str = "min"
     confirm_seeds: int = 5
-    confirm_on: str = "train+validation"
+    confirm_on: str = "train"
     seed: int = 0
 
     def arm(self, name: str) -> Arm:

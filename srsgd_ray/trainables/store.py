@@ -23,6 +23,8 @@ class CheckpointStore:
         self._remote: pafs.FileSystem | None = None
         if "://" in location:
             self._remote, self._path = pafs.FileSystem.from_uri(location)
+            if isinstance(self._remote, pafs.LocalFileSystem):
+                self.location, self._remote = self._path, None
 
     def keep(self, save: Callable[[Path], Path]) -> None:
         """Have ``save`` write the checkpoint, in place of the one before."""
@@ -31,6 +33,7 @@ class CheckpointStore:
             return
         with tempfile.TemporaryDirectory() as folder:
             save(Path(folder))
+            self._remote.create_dir(self._path, recursive=True)
             # Object stores replace a file as a whole: a reader sees the old one or the new one.
             pafs.copy_files(folder, self._path, destination_filesystem=self._remote)
 
