@@ -26,7 +26,7 @@ STUDY = Study(
     epochs=12,
     lr_drops=(0.5, 0.75),
     trials=12,
-    confirm_seeds=5,
+    confirm_seeds=8,
 )
 
 if __name__ == "__main__":

@@ -102,7 +102,11 @@ def _read(name: Table, paths: Iterable[Path | str]) -> pd.DataFrame:
         if not found:
             raise RecordError(f"no results: expected {own}, or studies with {name}.parquet in it.")
         files += found
-    tables = [_fit(pq.read_table(file), arrow_schema(name)) for file in files]
+    tables = []
+    for file in files:
+        # Opened once: pyarrow opens a path twice, and a study may replace it in between.
+        with file.open("rb") as opened:
+            tables.append(_fit(pq.read_table(opened), arrow_schema(name)))
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
 
