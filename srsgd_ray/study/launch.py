@@ -12,6 +12,7 @@ from typing import Any
 
 from srsgd_ray import analysis
 from srsgd_ray.results import read_record, read_trials
+from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.run import INTERRUPTED, Options, draw_figures, run_study
 from srsgd_ray.study.search import SEARCHERS
 from srsgd_ray.study.spec import SCHEDULERS, Study
@@ -55,12 +56,15 @@ def launch(study: Study, argv: Sequence[str] | None = None) -> int:
     try:
         chosen = _resolve(study, given, folder)
         status = run_study(chosen, options, name=name, resume=given.resume, say=_say)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
     except ValueError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     resume = _resume_command(parser.prog, sys.argv[1:] if argv is None else argv)
     if status == INTERRUPTED:
-        _say(f"\nStopped. Every finished epoch is kept. Go on with:\n  {resume}")
+        begun = (folder / RECORD).exists()
+        _say(f"\nStopped. Go on with:\n  {resume}" if begun else "\nStopped before it began.")
         return status
     _finish(folder, options, resume)
     return status

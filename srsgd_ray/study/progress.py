@@ -88,7 +88,10 @@ class Display:
             self._console.print(self._line(), highlight=False)
             return
         columns = (SpinnerColumn(), BarColumn(bar_width=24), TextColumn("{task.description}"))
-        with Progress(*columns, console=self._console) as bar:
+        # What others print goes to the log, not through this console.
+        with Progress(
+            *columns, console=self._console, redirect_stdout=False, redirect_stderr=False
+        ) as bar:
             task = bar.add_task(self._line())
             ended = False
             while not ended:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -143,7 +144,7 @@ def _conduct(study: Study, options: Options, plan: Plan, record: Record, screen:
         if not conductor.finished:
             print(_plan_line(study, plan), file=screen)
             with Display(conductor, screen):
-                _tune(conductor, options, plan, root)
+                _tune(conductor, options, plan, root, screen)
     finally:
         conductor.write_tables(force=True)
     if not conductor.finished:
@@ -183,6 +184,7 @@ def _ray(options: Options) -> Iterator[list[dict[str, float]]]:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     import ray
 
     if ray.is_initialized():
@@ -210,7 +212,7 @@ def _nodes() -> list[dict[str, float]]:
     return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def _tune(conductor: Conductor, options: Options, plan: Plan, root: str) -> None:
+def _tune(conductor: Conductor, options: Options, plan: Plan, root: str, screen: TextIO) -> None:
     """One Tune run over all trials that are left; returns early on SIGINT or SIGTERM."""
     from ray import tune
 
@@ -247,26 +249,36 @@ def _tune(conductor: Conductor, options: Options, plan: Plan, root: str) -> None
     )
     # Tune looks for log files of its own that are switched off above, and says so in many lines.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-    with _terminate_as_interrupt():
+    with _gentle_stop(screen):
         tuner.fit()
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM (a spot machine's notice, a batch system's limit) stop as gently as Ctrl-C."""
+def _gentle_stop(screen: TextIO) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM (a batch system's limit, a spot notice) end the Tune run in order.
 
-    def interrupt(signum: int, frame: Any) -> None:
-        signal.raise_signal(signal.SIGINT)
+    Tune's own handler for Ctrl-C is off: it says nothing while its actors leave, which takes some
+    15 s, and a second Ctrl-C then ends in a traceback.
+    """
+    asked = 0
 
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread
-        yield
-        return
+    def stop(signum: int, frame: Any) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            print("\nStopping; every finished epoch is kept. A moment ...", file=screen)
+            signal.raise_signal(signal.SIGUSR1)  # what Tune listens to besides
+        elif asked > 2:
+            raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def draw_figures(folder: Path) -> list[str]:
