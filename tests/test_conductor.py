@@ -201,6 +201,8 @@ def test_a_resumed_study_proposes_what_the_uncut_one_would(tmp_path: Path, row: 
         ({"searcher": "anneal"}, "unknown search 'anneal'. Valid: tpe, random, grid, cmaes"),
         ({"scheduler": "hyperband"}, "unknown scheduler 'hyperband'. Valid: none, asha"),
         ({"metric": "val_acc"}, "unknown column 'val_acc' of epochs"),
+        ({"metric": "test_error"}, "unknown metric 'test_error'. Valid: val_error, val_loss"),
+        ({"base": {"validation_fraction": 0.0}}, "needs a validation split, but got"),
         ({"baseline": "adam"}, "unknown arm 'adam'. Valid: srsgd, sgd"),
         ({"trials": 0}, "trials >= 1 must hold, but got trials=0"),
         ({"epochs": 0}, "epochs >= 1 must hold"),

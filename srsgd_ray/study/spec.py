@@ -17,6 +17,8 @@ __all__ = ["SCHEDULERS", "Arm", "Study", "check_name"]
 
 SCHEDULERS = {"none": "every trial runs to its last epoch", "asha": "bad trials stop at a rung"}
 
+METRICS = ("val_error", "val_loss", "train_error", "train_loss")  # what a search may judge by
+
 
 def check_name(name: str) -> str:
     """Return ``name`` if a study and its folder can be called so, else raise ValueError."""
@@ -57,8 +59,8 @@ class Study:
         scheduler: one of ``SCHEDULERS``; ASHA compares a trial with its own arm only.
         asha_grace: epochs that no trial is stopped before.
         asha_reduction: one trial in so many goes on past a rung.
-        metric: column of the epochs table that the search minimises or maximises, at the last
-            epoch.
+        metric: one of ``METRICS``, columns of the epochs table: what the search minimises or
+            maximises, at the last epoch.
         mode: min or max.
         confirm_seeds: runs of each arm's best configuration; 0: no confirmation.
         confirm_on: ``train`` or ``train+validation``: what those runs are trained on.
@@ -109,7 +111,7 @@ class Study:
         one_of("scheduler", self.scheduler, SCHEDULERS)
         one_of("mode", self.mode, ("min", "max"))
         one_of("confirm_on", self.confirm_on, ("train", "train+validation"))
-        check_column(self.metric, "epochs")
+        one_of("metric", check_column(self.metric, "epochs"), METRICS)
         self.arm(self.baseline)
         check_name(self.name)
         for what, value, least in (
@@ -129,6 +131,13 @@ class Study:
             raise ValueError(f"lr_drops must lie between 0 and 1, but got {self.lr_drops}.")
         for arm in self.arms:
             config = self.config(arm.name, {}).check()
+            held_out = config.train_on == "train" and config.validation_fraction > 0
+            if self.metric.startswith("val_") and not held_out:
+                raise ValueError(
+                    f"metric={self.metric!r} needs a validation split, but got "
+                    f"train_on={config.train_on!r} with "
+                    f"validation_fraction={config.validation_fraction}."
+                )
             arm.space.check(config)
             if self.searcher == "grid":
                 points = len(arm.space.points(self.seed))

@@ -11,6 +11,7 @@ from typing import Any
 import ray
 import ray.train
 import torch
+from ray.train.torch import get_device
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import Dataset, load_dataset
@@ -62,6 +63,8 @@ class _Worker:
             self.call("begin", serial)
         try:
             config = TrainConfig.from_dict(command["config"]).replace(threads=self.threads)
+            if config.device == "auto":
+                config = config.replace(device=str(get_device()))
             store = CheckpointStore(command["checkpoints"])
             with store.fetch() as resume_from:
                 outcome = train(

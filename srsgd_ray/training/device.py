@@ -26,7 +26,7 @@ def choose_device(config: TrainConfig) -> torch.device:
     if config.device == "auto":
         if not gpus:
             return torch.device("cpu")
-        # Ray shows each worker its own GPU only; torchrun shows all of them to all.
+        # torchrun shows all GPUs to all processes. (Ray's workers name their device.)
         local = int(os.environ.get("LOCAL_RANK", "0"))
         return torch.device("cuda", local if local < gpus else 0)
     try:

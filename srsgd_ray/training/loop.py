@@ -172,7 +172,7 @@ class _Run:
         return self._outcome("complete", None)
 
     def _outcome(self, state: str, reason: str | None, bad: int | None = None) -> Outcome:
-        return Outcome(state, reason, bad, self.parameters, self.epoch)
+        return Outcome(state, reason, bad, self.parameters, len(self.history))
 
     def _one_epoch(self, progress: Progress) -> tuple[Row, int | None]:
         """Train and evaluate one epoch: its row, or the step at which the loss broke down."""
