@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 __all__ = [
@@ -69,6 +69,8 @@ class RestartSchedule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "periods", tuple(self.periods))
         object.__setattr__(self, "starts", tuple(self.starts))
+        if not self.periods:
+            raise ValueError("at least one stage is needed, but got periods=(). Give one F.")
         for period in self.periods:
             if not period >= 1:
                 raise ValueError(
@@ -81,12 +83,14 @@ class RestartSchedule:
                 f"(periods={self.periods}) for {len(self.starts)} stages (starts={self.starts}). "
                 f"Give exactly one more restart frequency than there are milestones."
             )
-        if self.starts[0] != 0 or any(
-            a >= b for a, b in zip(self.starts, self.starts[1:], strict=False)
+        if (
+            self.starts[0] != 0
+            or any(start != int(start) for start in self.starts)
+            or any(a >= b for a, b in zip(self.starts, self.starts[1:], strict=False))
         ):
             raise ValueError(
-                f"stages must start at step 0 and increase, but got starts={self.starts}. "
-                f"Sort the milestones and remove doubles."
+                f"stages must start at step 0 and increase, in whole steps, but got "
+                f"starts={self.starts}. Sort the milestones and remove doubles and fractions."
             )
         for name, value, valid in (
             ("buffer", self.buffer, ("keep", "drop")),
@@ -139,7 +143,13 @@ class RestartSchedule:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> RestartSchedule:
-        """Inverse of :meth:`to_dict`."""
+        """Inverse of :meth:`to_dict`; ValueError for a key that it does not write."""
+        valid = [field.name for field in fields(cls)]
+        for key in plain:
+            if key not in valid:
+                raise ValueError(
+                    f"unknown key {key!r} of a restart schedule. Valid: {', '.join(valid)}."
+                )
         return cls(**plain)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer, RAdam
 from torch.optim.lr_scheduler import MultiStepLR
 
 from srsgd_ray.config import OPTIMIZERS, TrainConfig, one_of
+from srsgd_ray.optim._buckets import fusable
 from srsgd_ray.optim.srsgd import SRSGD
 
 __all__ = ["build_lr_schedule", "build_optimizer"]
@@ -40,6 +42,11 @@ def build_lr_schedule(
     return MultiStepLR(optimizer, list(config.lr_milestones), gamma=config.lr_gamma)
 
 
+def _fused(params: list[torch.nn.Parameter]) -> bool | None:
+    """True if torch's fused kernels can update all of ``params``; None lets torch choose."""
+    return True if all(map(fusable, params)) else None
+
+
 def _srsgd(params: list[torch.nn.Parameter], config: TrainConfig, steps: int) -> Optimizer:
     schedule = config.restart_schedule(steps)
     return SRSGD(params, config.lr, restart=schedule, weight_decay=config.weight_decay)
@@ -54,7 +61,7 @@ def _sgd(momentum: bool, nesterov: bool) -> Build:
             # torch refuses Nesterov without momentum, which is plain SGD.
             nesterov=nesterov and config.momentum > 0,
             weight_decay=config.weight_decay,
-            fused=True,
+            fused=_fused(params),
         )
 
     return build
@@ -62,7 +69,7 @@ def _sgd(momentum: bool, nesterov: bool) -> Build:
 
 def _adam(kind: type[Adam] | type[AdamW] | type[RAdam]) -> Build:
     def build(params: list[torch.nn.Parameter], config: TrainConfig, steps: int) -> Optimizer:
-        more = {} if kind is RAdam else {"fused": True}
+        more: dict[str, Any] = {} if kind is RAdam else {"fused": _fused(params)}
         betas = (config.beta1, config.beta2)
         return kind(params, config.lr, betas=betas, weight_decay=config.weight_decay, **more)
 

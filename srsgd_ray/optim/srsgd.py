@@ -1,109 +1,147 @@
-"""SRSGD as a ``torch.optim.Optimizer``."""
+"""SRSGD: stochastic gradient descent with scheduled restart of the Nesterov momentum."""
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, overload
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim.optimizer import Optimizer, ParamsT, StateDict
 
-from srsgd_ray import restarts
-from srsgd_ray.optim.update import factors, update
-from srsgd_ray.restarts import RestartSchedule
+from srsgd_ray.optim._buckets import BUFFER, make_buckets
+from srsgd_ray.optim._update import numbers_of_step
+from srsgd_ray.restarts import RestartSchedule, constant, momentum
 
 __all__ = ["SRSGD"]
 
-BUFFER = "momentum_buffer"
-FUSED_DEVICES = ("cpu", "cuda")
-ALSO_ALLOWED = {"params", "param_names", "initial_lr", "name"}
+_OPTIONS = ("lr", "restart", "weight_decay", "maximize", "foreach", "fused")
+_COUNTERS: dict[str, int | float] = {
+    "step": 0,  # steps done
+    "count": 0,  # steps since the last restart, for the next step
+    "carry": 0.0,  # z of _update.py
+    "momentum_used": 0.0,  # m of the last step, to be read
+}
+# "initial_lr" is what LR schedulers read and write, "name" a free label.
+_GROUP_KEYS = ("params", "param_names", "name", "initial_lr", *_OPTIONS)
 
 
 class SRSGD(Optimizer):
-    r"""SGD with scheduled restart momentum.
+    """SGD whose Nesterov momentum grows with each step and restarts on a schedule.
 
-    .. math::
-        v_{t+1} = w_t - s\, g(w_t), \qquad
-        w_{t+1} = v_{t+1} + \frac{k}{k + 3} (v_{t+1} - v_t)
+    Algorithm 1 of Wang et al., arXiv 2002.10583, with step size s, d = grad + weight_decay * w and
+    F steps between two restarts::
 
-    where k counts the steps since the last restart and goes back to 0 after F of them (Wang,
-    Nguyen, Sun, Bertozzi, Baraniuk, Osher, "Scheduled Restart Momentum for Accelerated Stochastic
-    Gradient Descent", arXiv 2002.10583). Use it as ``torch.optim.SGD``: the parameters are the
-    points w at which gradients are taken; :meth:`base_iterates` gives the v.
+        v_{t+1} = w_t - s d(w_t)
+        w_{t+1} = v_{t+1} + m_t (v_{t+1} - v_t),    m_t = k / (k + 3),    k = t mod F
 
-    Every group has its own learning rate, weight decay, schedule and count, which ``step`` alone
-    advances and the state dict holds. Restarts follow the group's own steps; learning rates may be
-    changed at any time by torch's schedulers or by hand.
+    The parameters hold w, the point where gradients are taken. In place of v one buffer a
+    parameter holds the velocity v_{t+1} - v_t up to a number that is the group's ``carry``, which
+    takes one pass over memory and loses fewer digits than a difference of positions;
+    :meth:`base_iterates` gives v. The count k, the number of steps done and the carry belong to
+    each parameter group, are advanced by :meth:`step` alone and are part of the state dict.
+
+    Change the learning rate from outside, with any torch LR scheduler (with OneCycleLR say
+    ``cycle_momentum=False``); it may be 0. The schedule's stages are counted in steps of the group.
 
     Args:
-        params: parameters or groups; every option below may be set in a group.
-        lr: learning rate s >= 0.
-        restart: steps F between two restarts, or a schedule from ``srsgd_ray.restarts``. F = 1 is
-            SGD without momentum.
-        weight_decay: L2 penalty, added to the gradient, at the point w.
-        maximize: go up the gradient instead of down.
-        foreach: update lists of tensors at a time.
-        fused: use PyTorch's fused SGD kernels. By default they are used where they can be.
-
-    Notes:
-        Memory is that of SGD with momentum: one buffer a parameter, made at the first step that
-        needs it. ``p.grad`` is left as it was. A parameter without a gradient in some step skips
-        it, and starts from rest when it has one again. Under ``torch.compile`` the step runs
-        uncompiled, since its factors change at each step; for the same reason it refuses to be
-        captured in a CUDA graph. ``GradScaler`` works; it decides before ``step`` is called
-        whether a step is skipped, so a skipped one does not advance the count.
-
-        The first group's first step has k = 0, so m = 0, 1/4, 2/5, ... The paper's reference code
-        restarts after F - 1 steps and forgets the velocity at milestones:
-        ``restarts.as_published(schedule)`` does the same.
+        params: parameters, named parameters, or groups of them; a group may set each option below.
+        lr: step size s, a number or a tensor of one element, read at each step.
+        restart: F, a number of steps (``math.inf`` never restarts, 1 is SGD without momentum), or
+            a :class:`~srsgd_ray.restarts.RestartSchedule`. The group keeps it as plain data.
+        weight_decay: L2 penalty added to the gradient, at w.
+        maximize: ascend in place of descending.
+        foreach: True: a few calls for a list of tensors.
+        fused: True: torch's fused kernel, for real floats on the CPU or CUDA. Both None (default):
+            fused where possible, else foreach. Both False: one tensor after the other.
 
     Raises:
-        ValueError: for an option out of its range or unknown.
-        RuntimeError: from ``step``, for sparse gradients, and in a CUDA graph capture.
+        ValueError: for a bad or unknown option; from ``step`` for a learning rate gone bad.
+        RuntimeError: from ``step`` for a sparse gradient, and under CUDA graph capture, since the
+            numbers change each step. A step that raises one of these has changed nothing.
+
+    Deviations from ``torch.optim.SGD``: a parameter whose gradient is None in a step stays where it
+    is and *forgets its velocity*, for it has moved by nothing; torch would apply the old velocity
+    later. ``step`` never changes ``p.grad`` (torch's foreach Nesterov path does). A gradient laid
+    out in memory unlike its parameter is copied first (torch's fused CPU kernel misreads it). The
+    mode (foreach, fused) belongs to the object: loading a state dict does not change it.
+
+    Deviations from the reference code: see :func:`srsgd_ray.restarts.as_published`; every group
+    advances, tensors are updated in place, gradients stay as they are.
     """
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float | Tensor = 0.1,
         *,
-        restart: float | RestartSchedule | Mapping[str, Any] = 30,
+        restart: float | RestartSchedule = 30,
         weight_decay: float = 0.0,
         maximize: bool = False,
         foreach: bool | None = None,
         fused: bool | None = None,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "restart": restart,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-            "fused": fused,
-        }
-        self._lists: dict[int, _Lists] = {}
+        defaults = _checked(
+            {
+                "lr": lr,
+                "restart": restart,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+                "foreach": foreach,
+                "fused": fused,
+            }
+        )
+        self._drop_caches()
         super().__init__(params, defaults)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group; its count begins at 0. Checks its options."""
-        for name in param_group:
-            if name not in self.defaults and name not in ALSO_ALLOWED | set(_counters()):
-                raise ValueError(
-                    f"unknown option {name!r} of a parameter group. "
-                    f"Valid: params, {', '.join(self.defaults)}."
-                )
-        super().add_param_group(param_group)
-        group = self.param_groups[-1]
-        _check(group)
-        for name, value in _counters().items():
-            group.setdefault(name, value)
-        self._lists.clear()
+    def _drop_caches(self) -> None:
+        self._plans: dict[int, _Plan] = {}
+        self._advance: Callable[[SRSGD], None] = _hidden_advance()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        for index, group in enumerate(state["param_groups"]):
+            missing = [key for key in (*_OPTIONS, *_COUNTERS) if key not in group]
+            if missing:
+                raise ValueError(
+                    f"each group of an SRSGD state must hold {', '.join(missing)}, but group "
+                    f"{index} has only {', '.join(group)}. Load the state of an SRSGD."
+                )
         super().__setstate__(state)
-        self._lists = {}
+        self._drop_caches()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; it begins at step 0 of its own schedule, from rest."""
+        if isinstance(param_group, Mapping):
+            for key in param_group:
+                if key not in _GROUP_KEYS:
+                    raise ValueError(
+                        f"unknown option {key!r} of a parameter group. "
+                        f"Valid: {', '.join(_GROUP_KEYS)}."
+                    )
+            options = {key: param_group.get(key, self.defaults[key]) for key in _OPTIONS}
+            param_group = {**param_group, **_checked(options), **_COUNTERS}
+        super().add_param_group(param_group)
+        if param_group["fused"]:
+            try:
+                make_buckets(self.param_groups[-1]["params"], foreach=None, fused=True)
+            except ValueError:
+                self.param_groups.pop()
+                raise
+        self._drop_caches()
+
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Go on from ``state_dict``, bit for bit; its schedule wins, the mode stays as it is.
+
+        Raises:
+            ValueError: if it is not the state of an SRSGD with groups of these sizes.
+        """
+        modes = [(group["foreach"], group["fused"]) for group in self.param_groups]
+        super().load_state_dict(state_dict)
+        for group, (foreach, fused) in zip(self.param_groups, modes, strict=True):
+            group.update(foreach=foreach, fused=fused)
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -111,176 +149,149 @@ class SRSGD(Optimizer):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
-    @torch._disable_dynamo  # type: ignore[attr-defined]
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Move every parameter that has a gradient, and every group's count.
-
-        Args:
-            closure: computes the loss again, with gradients on, and returns it.
-        """
+        """Update all parameters, advance all groups; return what ``closure`` returned, if given."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with torch.no_grad():
-            for index, group in enumerate(self.param_groups):
-                self._step_group(index, group)
+        self._advance(self)
         return loss
 
-    def _step_group(self, index: int, group: dict[str, Any]) -> None:
-        lists = self._lists.get(index)
-        grads = None if lists is None else lists.grads(group)
-        if lists is None or grads is None:
-            lists = self._lists[index] = _Lists(group, self.state)
-            grads = lists.grads(group)
-            assert grads is not None
-        schedule, at, lr = lists.schedule, group["step"], float(group["lr"])
-        if schedule.buffer == "drop" and schedule.begins_stage(at):
-            group["carry"] = 0.0
-        count = schedule.enter(at, group["count"])
-        momentum = restarts.momentum(count)
-        now = factors(momentum, lr, group["carry"])
-        if now.look:
-            lists.need_buffers(self.state)
-        for part, its_grads in zip(lists.parts, grads, strict=True):
-            update(
-                part.params,
-                its_grads,
-                part.buffers,
-                now,
-                lr=lr,
-                weight_decay=group["weight_decay"],
-                maximize=group["maximize"],
-                mode=lists.mode,
-            )
-        group["carry"], group["momentum_used"] = now.carry, momentum
-        group["count"], group["step"] = schedule.leave(at, count), at + 1
-
     def schedule(self, group: int = 0) -> RestartSchedule:
-        """The restart schedule of a parameter group."""
-        return RestartSchedule.from_dict(self.param_groups[group]["restart"])
+        """The restart schedule of a parameter group; its ``period(step)`` is F at a step."""
+        return RestartSchedule.from_dict(_plain_schedule(self.param_groups[group]["restart"]))
 
     @torch.no_grad()
     def base_iterates(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs (parameter, v): the points v before the look-ahead, as new tensors.
+        """Pairs (parameter w, the paper's v as a new tensor): v = w + carry * buffer.
 
-        ``v = w + carry * buffer``; at a restart, and before the first step, v = w.
+        v is the plain gradient step, without the extrapolation that made w of it; before the first
+        step and right after a restart they are equal.
         """
         for group in self.param_groups:
             for param in group["params"]:
-                buffer = self.state[param].get(BUFFER) if param in self.state else None
-                if buffer is None or group["carry"] == 0:
-                    yield param, param.detach().clone()
+                if group["carry"] and BUFFER in self.state.get(param, ()):
+                    yield param, param.add(self.state[param][BUFFER], alpha=group["carry"])
                 else:
-                    yield param, param.detach().add(buffer, alpha=group["carry"])
+                    yield param, param.detach().clone()
 
 
-def _counters() -> dict[str, Any]:
-    """What ``step`` advances in a group."""
-    return {"step": 0, "count": 0, "carry": 0.0, "momentum_used": 0.0}
+class _Plan:
+    """What the options and parameters of one group boil down to, kept from step to step."""
 
-
-def _check(group: dict[str, Any]) -> None:
-    """Check a new group's options, and bring ``restart`` into its plain form."""
-    for name in ("lr", "weight_decay"):
-        value = float(group[name])
-        if not 0 <= value < math.inf:
-            raise ValueError(f"0 <= {name} < inf must hold, but got {name}={value}.")
-    restart = group["restart"]
-    if isinstance(restart, Mapping):
-        restart = RestartSchedule.from_dict(restart)
-    elif not isinstance(restart, RestartSchedule):
-        restart = restarts.constant(restart)
-    group["restart"] = restart.to_dict()
-    if group["foreach"] and group["fused"]:
-        raise ValueError("foreach and fused exclude each other: set at most one of them to True.")
-    if group["fused"]:
-        for param in group["params"]:
-            if not _can_be_fused(param):
-                raise ValueError(
-                    f"fused=True needs floating point parameters on {' or '.join(FUSED_DEVICES)}, "
-                    f"but got {param.dtype} on {param.device.type}. Use fused=False."
-                )
-
-
-def _can_be_fused(param: Tensor) -> bool:
-    return param.is_floating_point() and param.device.type in FUSED_DEVICES
-
-
-class _Part:
-    """Parameters of one device and number format, with their buffers in the same order."""
-
-    def __init__(self, params: list[Tensor]) -> None:
-        self.params = params
-        self.buffers: list[Tensor] = []
-
-
-class _Lists:
-    """A group's tensors sorted for the update, kept from step to step.
-
-    Collecting them anew each time would cost more than the update of a small network.
-    """
-
-    def __init__(self, group: dict[str, Any], state: Mapping[Tensor, dict[str, Any]]) -> None:
-        self._restart = group["restart"]
+    def __init__(self, group: dict[str, Any]) -> None:
+        group["restart"] = _plain_schedule(group["restart"])
+        self.schedule = RestartSchedule.from_dict(group["restart"])
+        self._restart = self.schedule.to_dict()
         self._modes = (group["foreach"], group["fused"])
-        self._count = len(group["params"])
-        self.schedule = RestartSchedule.from_dict(self._restart)
-        moving = [param for param in group["params"] if param.grad is not None]
-        self._idle = [param for param in group["params"] if param.grad is None]
-        for param in self._idle:
-            # It starts from rest when it has a gradient again; the group's factors move on.
-            if param in state and BUFFER in state[param]:
-                state[param][BUFFER].zero_()
-        parts: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
-        for param in moving:
-            if param.grad.is_sparse:
-                raise RuntimeError(
-                    "SRSGD needs dense gradients, but got a sparse one. Build the embedding with "
-                    "sparse=False."
-                )
-            parts.setdefault((param.device, param.dtype), []).append(param)
-        self.parts = [_Part(params) for params in parts.values()]
-        self._on_gpu = any(device.type == "cuda" for device, _ in parts)
-        foreach, fused = self._modes
-        if fused is None and not foreach:
-            fused = foreach is None and all(map(_can_be_fused, moving))
-        self.mode = "fused" if fused else "foreach" if foreach else "plain"
-        if foreach is None and self.mode == "plain" and self._on_gpu:
-            self.mode = "foreach"
-        self._have_buffers = False
+        self._params = list(group["params"])
+        _check_modes(*self._modes)
+        self.buckets = make_buckets(self._params, foreach=group["foreach"], fused=group["fused"])
+        self.fused = any(bucket.mode == "fused" for bucket in self.buckets)
 
-    def grads(self, group: dict[str, Any]) -> list[list[Tensor]] | None:
-        """The gradients, part by part; None if these lists do not fit the group any more."""
-        if self._on_gpu and torch.cuda.is_current_stream_capturing():
+    def fits(self, group: Mapping[str, Any]) -> bool:
+        """Whether nothing that the plan was made from has been changed from outside."""
+        params = group["params"]
+        return (
+            self._restart == group["restart"]
+            and self._modes == (group["foreach"], group["fused"])
+            and len(params) == len(self._params)
+            and all(map(operator.is_, params, self._params))
+        )
+
+    def refuse_capture(self) -> None:
+        """Raise RuntimeError while a CUDA graph is captured."""
+        if any(b.cuda for b in self.buckets) and torch.cuda.is_current_stream_capturing():
             raise RuntimeError(
-                "SRSGD.step cannot be captured in a CUDA graph: its factors change at each step. "
-                "Capture forward and backward pass, and step outside."
+                "SRSGD.step() cannot be captured in a CUDA graph: its numbers change with each "
+                "step, and a graph would repeat those of the captured one. Capture the forward "
+                "and backward pass, and call step() outside."
             )
-        if (
-            group["restart"] is not self._restart
-            or (group["foreach"], group["fused"]) != self._modes
-            or len(group["params"]) != self._count
-            or any(param.grad is not None for param in self._idle)
-        ):
-            return None
-        found = []
-        for part in self.parts:
-            grads = [grad for param in part.params if (grad := param.grad) is not None]
-            if len(grads) != len(part.params):
-                return None
-            found.append(grads)
-        return found
 
-    def need_buffers(self, state: Mapping[Tensor, dict[str, Any]]) -> None:
-        """Find or make the buffers."""
-        if self._have_buffers:
-            return
-        for part in self.parts:
-            for param in part.params:
-                if BUFFER not in state[param]:
-                    state[param][BUFFER] = torch.zeros_like(
-                        param, memory_format=torch.preserve_format
-                    )
-            part.buffers = [state[param][BUFFER] for param in part.params]
-        self._have_buffers = True
+
+def _plain_schedule(restart: object) -> dict[str, Any]:
+    """``restart`` as plain data, or ValueError."""
+    if isinstance(restart, RestartSchedule):
+        return restart.to_dict()
+    if isinstance(restart, Mapping):
+        return RestartSchedule.from_dict(restart).to_dict()
+    if isinstance(restart, bool) or not isinstance(restart, (int, float)):
+        raise ValueError(
+            f"restart must be a number of steps or a RestartSchedule, but got {restart!r}. "
+            f"Use math.inf never to restart."
+        )
+    return constant(restart).to_dict()
+
+
+def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a group, with ``restart`` as plain data, or ValueError."""
+    for name in ("lr", "weight_decay"):
+        _number(name, options[name])
+    _check_modes(options["foreach"], options["fused"])
+    return {**options, "restart": _plain_schedule(options["restart"])}
+
+
+def _check_modes(foreach: bool | None, fused: bool | None) -> None:
+    if foreach and fused:
+        raise ValueError(
+            "foreach and fused exclude each other, but got foreach=True, fused=True. "
+            "Set at most one of them to True."
+        )
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        # item(), for float() warns if the tensor wants a gradient; + 0.0, for "0.1" is no number.
+        number = float(value.item() if isinstance(value, Tensor) else value + 0.0)
+    except (TypeError, ValueError, RuntimeError):
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ValueError(
+            f"0 <= {name} < inf must hold, but got {name}={value!r}. Give one number; 0 is allowed."
+        )
+    return number
+
+
+@functools.cache
+def _hidden_advance() -> Callable[[SRSGD], None]:
+    # The numbers change with each step, so torch.compile would compile each step anew. Not at
+    # import: this imports torch._dynamo (seconds), as the constructor of any optimizer does.
+    hidden: Callable[[SRSGD], None] = torch.compiler.disable(_advance)  # type: ignore[no-untyped-call]
+    return hidden
+
+
+@torch.no_grad()
+def _advance(optimizer: SRSGD) -> None:
+    """One step of all groups: first read and check everything, then change it."""
+    work = []
+    for index, group in enumerate(optimizer.param_groups):
+        plan = optimizer._plans.get(index)
+        if plan is None or not plan.fits(group):
+            plan = optimizer._plans[index] = _Plan(group)
+        plan.refuse_capture()
+        step, schedule = group["step"], plan.schedule
+        count = schedule.enter(step, group["count"])
+        dropped = schedule.buffer == "drop" and schedule.begins_stage(step)
+        numbers = numbers_of_step(
+            momentum(count),
+            _number("lr", group["lr"]),
+            0.0 if dropped else group["carry"],
+            fused=plan.fused,
+        )
+        weight_decay = _number("weight_decay", group["weight_decay"])
+        tensors = [(bucket, *bucket.gather()) for bucket in plan.buckets]
+        work.append((group, schedule, count, numbers, weight_decay, tensors))
+    for group, schedule, count, numbers, weight_decay, tensors in work:
+        for bucket, params, grads in tensors:
+            bucket.apply(
+                params,
+                grads,
+                numbers,
+                optimizer.state,
+                weight_decay=weight_decay,
+                maximize=group["maximize"],
+            )
+        group["carry"], group["momentum_used"] = numbers.carry, momentum(count)
+        group["count"] = schedule.leave(group["step"], count)
+        group["step"] += 1

@@ -1,0 +1,197 @@
+"""Parameters of one group that one call updates together, their buffers, and the lists cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srsgd_ray.optim._update import Mode, Numbers, update_
+
+__all__ = ["BUFFER", "Bucket", "fusable", "make_buckets"]
+
+BUFFER = "momentum_buffer"
+State = MutableMapping[Tensor, Any]
+_FUSED_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_PLAIN_TYPES = (Tensor, torch.nn.Parameter)
+
+
+def fusable(param: Tensor) -> bool:
+    """Whether torch's fused kernels can update ``param``: real floats, no holes, CPU or CUDA."""
+    return param.dtype in _FUSED_DTYPES and param.device.type in ("cpu", "cuda") and _dense(param)
+
+
+def make_buckets(
+    params: Iterable[Tensor], *, foreach: bool | None, fused: bool | None
+) -> list[Bucket]:
+    """Sort ``params`` by device, dtype and the mode that the two options and they allow.
+
+    Raises:
+        ValueError: if ``fused=True`` and a parameter does not allow it.
+    """
+    choose = _chooser(foreach, fused)
+    sorted_: dict[tuple[torch.device, torch.dtype, Mode], list[Tensor]] = {}
+    for param in params:
+        sorted_.setdefault((param.device, param.dtype, choose(param)), []).append(param)
+    return [Bucket(members, mode) for (_, _, mode), members in sorted_.items()]
+
+
+def _chooser(foreach: bool | None, fused: bool | None) -> Callable[[Tensor], Mode]:
+    def choose(param: Tensor) -> Mode:
+        usual = type(param) in _PLAIN_TYPES and param.device.type in ("cpu", "cuda")
+        if fused:
+            if not fusable(param):
+                raise ValueError(
+                    f"fused=True needs floating point parameters (16, 32 or 64 bits) without "
+                    f"holes in memory, on the CPU or a CUDA device, but got one of "
+                    f"dtype={param.dtype}, device={param.device}, shape={tuple(param.shape)}, "
+                    f"strides={param.stride()}. Use fused=None to choose for each parameter."
+                )
+            return "fused"
+        if foreach:
+            return "foreach"
+        if foreach is False:
+            return "plain"
+        if fused is None and usual and fusable(param):
+            return "fused"
+        return "foreach" if usual else "plain"
+
+    return choose
+
+
+class Bucket:
+    """Parameters of one device, dtype and mode, with the lists that a step needs, kept.
+
+    A parameter is *active* in a step if it has a gradient. One that is not stays where it is and
+    its buffer is zeroed: it starts from rest when its gradient comes back.
+    """
+
+    def __init__(self, params: list[Tensor], mode: Mode) -> None:
+        self.params = params
+        self.mode: Mode = mode
+        self.cuda = params[0].device.type == "cuda"
+        self._complex = params[0].is_complex()
+        self._contiguous = all(param.is_contiguous() for param in params)
+        self._active: list[Tensor] | None = None
+        self._buffers: list[Tensor] | None = None
+        self._checked: tuple[list[Tensor], list[tuple[int, ...]]] = ([], [])
+
+    def gather(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The active parameters and their gradients, fit for the mode; changes no tensor.
+
+        Raises:
+            RuntimeError: if a gradient is sparse.
+        """
+        params = self.params
+        try:
+            if self._contiguous:  # the usual case, in one cheap pass
+                grads = [g for p in params if (g := p.grad) is not None and g.is_contiguous()]
+                if len(grads) == len(params):
+                    return params, grads
+            params = [param for param in params if param.grad is not None]
+            if self._active is not None and _same(params, self._active):
+                params = self._active
+            grads = [param.grad for param in params if param.grad is not None]
+            checked, known = self._checked
+            if params is checked and [grad.stride() for grad in grads] == known:
+                return params, grads
+        except RuntimeError:  # a sparse gradient knows neither
+            grads = [param.grad for param in params if param.grad is not None]
+        return params, self._check_layouts(params, grads)
+
+    def _check_layouts(self, params: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
+        """Refuse sparse gradients; copy those whose layout the fused kernel would misread."""
+        for grad in grads:
+            if grad.layout is not torch.strided:
+                raise RuntimeError(
+                    f"SRSGD needs dense gradients, but got one of layout={grad.layout}, "
+                    f"shape={tuple(grad.shape)}. Build the embedding with sparse=False."
+                )
+        self._buffers = None  # a change of layout may concern them, too
+        if self.mode == "fused":
+            # The CPU kernel walks all tensors by address and does not look at their strides.
+            fit = [
+                grad if _same_layout(param, grad) else torch.empty_like(param).copy_(grad)
+                for param, grad in zip(params, grads, strict=True)
+            ]
+            if any(new is not old for new, old in zip(fit, grads, strict=True)):
+                return fit
+        self._checked = (params, [grad.stride() for grad in grads])
+        return grads
+
+    def apply(
+        self,
+        params: list[Tensor],
+        grads: list[Tensor],
+        numbers: Numbers,
+        state: State,
+        *,
+        weight_decay: float,
+        maximize: bool,
+    ) -> None:
+        """Take one step with what :meth:`gather` returned."""
+        if params is not self._active:
+            self._active, self._buffers = params, None
+            _rest(self.params, params, state)
+        if not params:
+            return
+        if numbers.carry and self._buffers is None:
+            self._buffers = [_buffer(param, state) for param in params]
+        buffers = self._buffers or []
+        if self._complex:
+            # Views made anew each time: a cached one would miss a swap of param.data.
+            params = [torch.view_as_real(param) for param in params]
+            grads = [torch.view_as_real(grad.resolve_conj()) for grad in grads]
+            buffers = [torch.view_as_real(buffer) for buffer in buffers]
+        update_(
+            params,
+            grads,
+            buffers,
+            numbers,
+            weight_decay=weight_decay,
+            maximize=maximize,
+            mode=self.mode,
+        )
+
+
+def _rest(params: list[Tensor], active: list[Tensor], state: Mapping[Tensor, Any]) -> None:
+    if active is params:
+        return
+    moving = {id(param) for param in active}
+    for param in params:
+        if id(param) not in moving and param in state and BUFFER in state[param]:
+            state[param][BUFFER].zero_()
+
+
+def _buffer(param: Tensor, state: State) -> Tensor:
+    """The one buffer of ``param``, made if missing, laid out anew if loaded from another layout."""
+    entry = state[param]
+    buffer: Tensor | None = entry.get(BUFFER)
+    if buffer is None or not _same_layout(param, buffer):
+        old = buffer
+        buffer = torch.zeros_like(param, memory_format=torch.preserve_format)
+        if old is not None:
+            buffer.copy_(old)
+        entry[BUFFER] = buffer
+    return buffer
+
+
+def _same(left: list[Tensor], right: list[Tensor]) -> bool:
+    return len(left) == len(right) and all(a is b for a, b in zip(left, right, strict=True))
+
+
+def _same_layout(left: Tensor, right: Tensor) -> bool:
+    """Whether equal places hold equal indices; the stride of a dimension of size 1 is moot."""
+    return left.shape == right.shape and all(
+        a == b or size == 1
+        for size, a, b in zip(left.shape, left.stride(), right.stride(), strict=True)
+    )
+
+
+def _dense(param: Tensor) -> bool:
+    # preserve_format keeps the strides exactly if there are no holes and no overlaps.
+    return type(param) not in _PLAIN_TYPES or _same_layout(
+        param, torch.empty_like(param, device="meta", memory_format=torch.preserve_format)
+    )
