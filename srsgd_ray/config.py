@@ -15,6 +15,7 @@ from srsgd_ray import restarts
 
 __all__ = [
     "DATASETS",
+    "GENERATED",
     "MODELS",
     "OPTIMIZERS",
     "TrainConfig",
@@ -33,12 +34,33 @@ OPTIMIZERS: dict[str, str] = {
     "adamw": "torch.optim.AdamW",
     "radam": "torch.optim.RAdam",
 }
-MODELS: dict[str, str] = {"preresnet": "CIFAR-style pre-activation ResNet"}
+MODELS: dict[str, str] = {
+    "preresnet": "pre-activation ResNet for small images (depth, block, width)",
+    "resnet": "ResNet for small images (depth, block, width)",
+    "wide_resnet": "Wide ResNet for small images (depth, widen_factor, dropout)",
+    "resnext": "ResNeXt for small images (depth, cardinality, widen_factor)",
+    "densenet": "DenseNet for small images (depth, block, growth_rate, compression, dropout)",
+    "vgg": "VGG for images of 32 pixels (depth 11, 13, 16 or 19)",
+    "vgg_bn": "VGG with batch norm for images of 32 pixels (depth 11, 13, 16 or 19)",
+    "alexnet": "AlexNet for images of 32 pixels",
+    "imagenet_resnet200": "ResNet-200, stages of 3, 24, 36 and 3 bottleneck blocks",
+    **{
+        f"imagenet_{name}": f"torchvision's {name}"
+        for name in (
+            "alexnet", "densenet121", "densenet161", "densenet169", "densenet201", "resnet18",
+            "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d",
+            "resnext101_32x8d", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn",
+            "vgg19", "vgg19_bn", "wide_resnet50_2", "wide_resnet101_2",
+        )
+    },
+}  # fmt: skip
 DATASETS: dict[str, str] = {
     "digits": "1,797 real 8x8 digits bundled with scikit-learn; nothing to download",
     "cifar10": "CIFAR-10, read from data_dir",
     "cifar100": "CIFAR-100, read from data_dir",
+    "imagenet": "ImageNet, read from data_dir",
 }
+GENERATED = "generated"  # a data_dir: small made-up data of the real layout, to try a machine with
 RESTART_KINDS = ("constant", "linear", "exponential", "explicit")
 RESTART_CONVENTIONS = ("exact", "as_published")
 BLOCKS = {"basic": 6, "bottleneck": 9}  # layers a block group adds: depth = 6n + 2 or 9n + 2
@@ -56,7 +78,7 @@ def one_of(what: str, value: object, valid: Collection[str]) -> None:
 
 
 def check_depth(depth: int, block: str) -> None:
-    """Raise ValueError unless a pre-activation ResNet of this depth exists."""
+    """Raise ValueError unless a ResNet for small images of this depth exists."""
     one_of("block", block, BLOCKS)
     each = BLOCKS[block]
     if depth < each + 2 or (depth - 2) % each:
@@ -81,18 +103,38 @@ class TrainConfig:
     """
 
     dataset: str = _knob("digits", "data set: " + ", ".join(DATASETS))
-    data_dir: str = _knob("", "folder that holds the CIFAR archives or their unpacked folder")
+    data_dir: str = _knob(
+        "", "folder of the data, or generated: small made-up data of the real layout"
+    )
     validation_fraction: float = _knob(0.2, "share of the training set held out for validation")
     split_seed: int = _knob(0, "seed of the split into training and validation")
     train_on: str = _knob("train", "train, or train+validation (then there is no validation)")
     evaluate_test: bool = _knob(False, "evaluate the test set, once, after the last epoch")
-    augment: bool = _knob(True, "the data set's usual random crop (and flip, for CIFAR)")
-    model: str = _knob("preresnet", "network: " + ", ".join(MODELS))
-    depth: int = _knob(8, "number of layers: 6n + 2 (basic) or 9n + 2 (bottleneck)")
-    block: str = _knob("basic", "residual block: basic or bottleneck")
-    width: int = _knob(16, "channels of the first stage", "channels")
+    test_every_epoch: bool = _knob(
+        False, "with evaluate_test: after every epoch, as the original did"
+    )
+    augment: bool = _knob(True, "the data set's usual random crop (and flip, but for digits)")
+    normalisation: str = _knob(
+        "dataset", "dataset (its own mean and deviation) or as_published (CIFAR only)"
+    )
+    image_size: int = _knob(224, "ImageNet: pixels a side of a crop", "pixels")
+    model: str = _knob("preresnet", "network: one of config.MODELS")
+    depth: int = _knob(8, "number of layers, of networks for small images")
+    block: str = _knob("basic", "residual or dense block: basic or bottleneck")
+    width: int = _knob(16, "channels of the first stage, of preresnet and resnet", "channels")
+    widen_factor: int = _knob(4, "width of wide_resnet and resnext, as a factor")
+    cardinality: int = _knob(8, "groups of resnext's convolutions", "groups")
+    growth_rate: int = _knob(12, "channels that a layer of densenet adds", "channels")
+    compression: float = _knob(2.0, "densenet: channels before over after a transition")
+    dropout: float = _knob(0.0, "share of activations dropped, of wide_resnet and densenet")
+    sync_batch_norm: bool = _knob(
+        False, "batch statistics over all workers (GPUs only) instead of each worker's own"
+    )
     optimizer: str = _knob("srsgd", "optimizer: " + ", ".join(OPTIMIZERS))
     lr: float = _knob(0.1, "learning rate of the first stage")
+    effective_lr: float = _knob(
+        0.0, "if not 0, sets lr: mean step of the first stage on a constant gradient of 1"
+    )
     lr_milestones: tuple[int, ...] = _knob(
         (), "epochs (0-based) before which the learning rate is multiplied by lr_gamma", "epochs"
     )
@@ -120,7 +162,33 @@ class TrainConfig:
     precision: str = _knob("auto", "auto (bfloat16 on a GPU that has it), " + ", ".join(PRECISIONS))
     channels_last: str = _knob("auto", "memory format: auto (on for a GPU), on or off")
     deterministic: bool = _knob(False, "only deterministic kernels, on a GPU slower")
+    decode_threads: int = _knob(
+        0, "ImageNet: threads that decode images, a worker; 0: as many as it has CPUs", "threads"
+    )
     threads: int = _knob(0, "CPU threads of a worker; 0: as many as it was given", "threads")
+
+    def __post_init__(self) -> None:
+        if self.effective_lr > 0:
+            object.__setattr__(self, "lr", self.effective_lr / self.amplification())
+
+    def amplification(self) -> float:
+        """Mean step over the first stage, in units of lr times a constant gradient.
+
+        SRSGD with P steps between restarts: (P + 7)/8. Momentum M: 1/(1 - M). Plain SGD: 1.
+
+        Raises:
+            ValueError: for an optimizer whose step has no such factor.
+        """
+        if self.optimizer in ("sgd", "sgd_nesterov"):
+            return 1 / (1 - self.momentum)
+        if self.optimizer == "sgd_plain":
+            return 1.0
+        if self.optimizer != "srsgd":
+            raise ValueError(
+                f"effective_lr needs an optimizer with a bounded momentum, but got "
+                f"optimizer={self.optimizer!r}. Give lr instead."
+            )
+        return restarts.amplification(self.restart_schedule(steps_per_epoch=1).period(0))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -176,7 +244,10 @@ class TrainConfig:
         one_of("restart_count", self.restart_count, ("reset", "carry"))
         one_of("precision", self.precision, PRECISIONS)
         one_of("channels_last", self.channels_last, ("auto", "on", "off"))
-        check_depth(self.depth, self.block)
+        one_of("normalisation", self.normalisation, ("dataset", "as_published"))
+        one_of("block", self.block, BLOCKS)
+        if self.model in ("preresnet", "resnet"):
+            check_depth(self.depth, self.block)
         self._check_numbers()
         if self.dataset != "digits" and not self.data_dir:
             raise ValueError(
@@ -195,6 +266,13 @@ class TrainConfig:
             ("epochs", 1, False),
             ("batch_size", 1, False),
             ("width", 1, False),
+            ("widen_factor", 1, False),
+            ("cardinality", 1, False),
+            ("growth_rate", 1, False),
+            ("compression", 1, False),
+            ("image_size", 1, False),
+            ("effective_lr", 0.0, False),
+            ("decode_threads", 0, False),
             ("threads", 0, False),
             ("seed", 0, False),
             ("split_seed", 0, False),
@@ -203,7 +281,7 @@ class TrainConfig:
             if not (low < value if strict else low <= value) or math.isinf(value):
                 sign = "<" if strict else "<="
                 raise ValueError(f"{low:g} {sign} {name} < inf must hold, but got {name}={value}.")
-        for name in ("momentum", "beta1", "beta2", "validation_fraction"):
+        for name in ("momentum", "beta1", "beta2", "validation_fraction", "dropout"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise ValueError(f"0 <= {name} < 1 must hold, but got {name}={value}.")

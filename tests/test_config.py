@@ -14,7 +14,7 @@ from srsgd_ray.config import TrainConfig, UnknownNameError
     ("changes", "message"),
     [
         ({"optimizer": "srgsd"}, "unknown optimizer 'srgsd'. Valid: srsgd, "),
-        ({"model": "resnet"}, "unknown model 'resnet'. Valid: preresnet"),
+        ({"model": "resnt"}, "unknown model 'resnt'. Valid: preresnet"),
         ({"dataset": "mnist"}, "unknown data set 'mnist'. Valid: digits, cifar10, cifar100"),
         ({"restart_kind": "cubic"}, "unknown restart kind 'cubic'"),
         ({"block": "wide"}, "unknown block 'wide'. Valid: basic, bottleneck"),

@@ -121,4 +121,10 @@ def restart_stages(
 
 
 def _config(row: Mapping[Any, Any] | pd.Series[Any]) -> TrainConfig:
-    return TrainConfig.from_dict({field.name: row[field.name] for field in fields(TrainConfig)})
+    known = {field.name: row[field.name] for field in fields(TrainConfig) if field.name in row}
+    # Tables from before a field existed do not hold it: the default is what they ran with.
+    return TrainConfig.from_dict({k: v for k, v in known.items() if not _missing(v)})
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value))

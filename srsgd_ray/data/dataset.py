@@ -1,12 +1,63 @@
-"""What a data set is to the training loop: tensors, and how they are looked at."""
+"""What a data set is to the training loop, and the kind that lives in memory as tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
-__all__ = ["DataError", "Dataset"]
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.data.batches import EvalBatches, TrainBatches
+
+__all__ = ["Data", "DataError", "Dataset", "EvalSource", "Look", "TrainSource"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where and how batches are wanted: on which device, in which memory format."""
+
+    device: torch.device
+    channels_last: bool = False
+
+
+class TrainSource(Protocol):
+    """Augmented batches, drawn from (seed, epoch) alone; see :class:`TrainBatches`."""
+
+    def steps_per_epoch(self, batch_size: int, world_size: int = 1) -> int:
+        """Number of global batches an epoch."""
+
+    def epoch(
+        self, seed: int, epoch: int, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """(images, labels, share) of this rank's part of each global batch."""
+
+
+class EvalSource(Protocol):
+    """Batches of a set as it is; see :class:`EvalBatches`."""
+
+    def batches(self, rank: int = 0, world_size: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images, labels) of this rank's part of the set; each image is seen by one rank."""
+
+
+class Data(Protocol):
+    """A data set, split: what the training loop needs of it."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+
+    def train_batches(self, config: TrainConfig, look: Look) -> TrainSource:
+        """The images to train on; reads ``config.augment``."""
+
+    def eval_batches(self, part: str, look: Look) -> EvalSource | None:
+        """The ``validation`` or ``test`` part; None if nothing was held out."""
 
 
 class DataError(ValueError):
@@ -49,3 +100,34 @@ class Dataset:
     std: tuple[float, ...]
     pad: int
     flip: bool
+
+    def train_batches(self, config: TrainConfig, look: Look) -> TrainBatches:
+        """The images to train on, all on the device."""
+        return TrainBatches(
+            self.train_images,
+            self.train_labels,
+            mean=self.mean,
+            std=self.std,
+            pad=self.pad,
+            flip=self.flip,
+            augment=config.augment,
+            device=look.device,
+            channels_last=look.channels_last,
+        )
+
+    def eval_batches(self, part: str, look: Look) -> EvalBatches | None:
+        """The images of ``validation`` or ``test``, all on the device."""
+        images, labels = {
+            "validation": (self.validation_images, self.validation_labels),
+            "test": (self.test_images, self.test_labels),
+        }[part]
+        if images is None or labels is None:
+            return None
+        return EvalBatches(
+            images,
+            labels,
+            mean=self.mean,
+            std=self.std,
+            device=look.device,
+            channels_last=look.channels_last,
+        )

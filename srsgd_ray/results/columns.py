@@ -65,8 +65,8 @@ METRICS = (
     Column("train_error", REAL, "training error while training, on augmented images", "%"),
     Column("val_loss", REAL, "mean cross entropy on the validation split", "nats"),
     Column("val_error", REAL, "top-1 error on the validation split", "%"),
-    Column("test_loss", REAL, "mean cross entropy on the test set; last epoch only", "nats"),
-    Column("test_error", REAL, "top-1 error on the test set; last epoch only", "%"),
+    Column("test_loss", REAL, "mean cross entropy on the test set; where evaluated", "nats"),
+    Column("test_error", REAL, "top-1 error on the test set; where evaluated", "%"),
 )
 EPOCH = (
     Column("epoch", WHOLE, "number of epochs finished, from 1", "epochs"),
@@ -85,8 +85,10 @@ OUTCOME = (
     Column("reason", TEXT, "why it ended, unless complete"),
     Column("epochs_done", WHOLE, "epochs finished", "epochs"),
     Column("diverged_step", WHOLE, "step of the first non-finite loss", "steps"),
-    *(dataclasses.replace(c, doc=c.doc.replace("; last epoch only", "") + ", last epoch done")
+    *(dataclasses.replace(c, doc=c.doc.replace("; where evaluated", "") + ", last epoch done")
       for c in METRICS),
+    Column("best_test_error", REAL, "lowest test error over the epochs, chosen by itself", "%"),
+    Column("best_test_epoch", WHOLE, "first epoch that reached best_test_error", "epochs"),
     Column("best_val_error", REAL, "lowest validation error over the epochs", "%"),
     Column("best_epoch", WHOLE, "first epoch that reached best_val_error", "epochs"),
     Column("parameters", WHOLE, "trainable parameters of the network"),
@@ -107,7 +109,7 @@ PROVENANCE = (
     Column("optuna_version", TEXT, "version of Optuna"),
 )
 DESIGN = (
-    Column("baseline", TEXT, "arm that the study compares the others with"),
+    Column("baseline", TEXT, "arm that this arm is compared with; none if it is itself a baseline"),
     Column("metric", TEXT, "column of the epochs table that the search judged by, last epoch"),
     Column("mode", TEXT, "min or max: which end of it is better"),
 )

@@ -51,6 +51,8 @@ def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
         last = trial.rows[-1] if trial.rows else {}
         errors = [(r["val_error"], r["epoch"]) for r in trial.rows if r["val_error"] is not None]
         best_error, best_epoch = min(errors, default=(None, None))
+        tests = [(r["test_error"], r["epoch"]) for r in trial.rows if r["test_error"] is not None]
+        best_test, best_test_epoch = min(tests, default=(None, None))
         yield {
             **session,
             **design,
@@ -60,6 +62,8 @@ def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
             "epochs_done": len(trial.rows),
             "best_val_error": best_error,
             "best_epoch": best_epoch,
+            "best_test_error": best_test,
+            "best_test_epoch": best_test_epoch,
             "train_seconds": sum(row["train_seconds"] for row in trial.rows),
             "started": trial.started,
             "state": trial.state,

@@ -14,7 +14,7 @@ import torch
 from ray.train.torch import get_device
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data import Dataset, load_dataset
+from srsgd_ray.data import Data, load_dataset
 from srsgd_ray.results.provenance import processor
 from srsgd_ray.trainables.mailbox import CLOSE
 from srsgd_ray.trainables.store import CheckpointStore
@@ -134,11 +134,14 @@ class _Listener:
 
 
 def _data_key(config: TrainConfig) -> tuple[tuple[str, Any], ...]:
-    names = ("dataset", "data_dir", "validation_fraction", "split_seed", "train_on")
+    names = (
+        "dataset", "data_dir", "validation_fraction", "split_seed", "train_on", "normalisation",
+        "image_size", "decode_threads",
+    )  # fmt: skip
     return tuple((name, getattr(config, name)) for name in names)
 
 
-def _load(*key: tuple[str, Any]) -> Dataset:
+def _load(*key: tuple[str, Any]) -> Data:
     return load_dataset(TrainConfig.from_dict(dict(key)))
 
 

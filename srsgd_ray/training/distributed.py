@@ -22,10 +22,27 @@ def rank_and_size() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if _active() else (0, 1)
 
 
-def parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """Wrap ``model`` in DistributedDataParallel if there is more than one process."""
+def parallel(model: nn.Module, device: torch.device, sync_batch_norm: bool = False) -> nn.Module:
+    """Wrap ``model`` in DistributedDataParallel if there is more than one process.
+
+    Args:
+        model: the network, on ``device``.
+        device: of this process.
+        sync_batch_norm: batch statistics over all processes instead of each process's own; without
+            a second process both are the same.
+
+    Raises:
+        ValueError: for ``sync_batch_norm`` on a CPU, where torch has none.
+    """
     if rank_and_size()[1] == 1:
         return model
+    if sync_batch_norm:
+        if device.type != "cuda":
+            raise ValueError(
+                f"sync_batch_norm=True needs GPUs, but this worker has device={str(device)!r}. "
+                f"Use sync_batch_norm=False, or one worker."
+            )
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data import Dataset, EvalBatches, TrainBatches, load_dataset
+from srsgd_ray.data import Data, EvalSource, Look, load_dataset
 from srsgd_ray.models import build_model
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
 from srsgd_ray.training import checkpoint
@@ -63,7 +63,7 @@ def train(
     *,
     resume_from: Path | None = None,
     progress: Progress | None = None,
-    load: Callable[[TrainConfig], Dataset] = load_dataset,
+    load: Callable[[TrainConfig], Data] = load_dataset,
 ) -> Outcome:
     """Train one network as ``config`` says, telling ``report`` of every finished epoch.
 
@@ -95,7 +95,7 @@ def train(
 class _Run:
     """The state of one run; what a checkpoint holds is what :meth:`_state` returns."""
 
-    def __init__(self, config: TrainConfig, load: Callable[[TrainConfig], Dataset]) -> None:
+    def __init__(self, config: TrainConfig, load: Callable[[TrainConfig], Data]) -> None:
         self.config = config
         self.rank, self.size = rank_and_size()
         if config.batch_size < self.size:
@@ -107,29 +107,10 @@ class _Run:
         self.layout = memory_format(config, self.device)
         self.precision = Precision(config, self.device)
         data = load(config)
-        on_device: dict[str, Any] = {
-            "device": self.device,
-            "channels_last": self.layout == torch.channels_last,
-        }
-        look: dict[str, Any] = {"mean": data.mean, "std": data.std, **on_device}
-        self.batches = TrainBatches(
-            data.train_images,
-            data.train_labels,
-            pad=data.pad,
-            flip=data.flip,
-            augment=config.augment,
-            **look,
-        )
-        self.validation = (
-            None
-            if data.validation_images is None or data.validation_labels is None
-            else EvalBatches(data.validation_images, data.validation_labels, **look)
-        )
-        self.test = (
-            EvalBatches(data.test_images, data.test_labels, **look)
-            if config.evaluate_test
-            else None
-        )
+        look = Look(self.device, self.layout == torch.channels_last)
+        self.batches = data.train_batches(config, look)
+        self.validation = data.eval_batches("validation", look)
+        self.test = data.eval_batches("test", look) if config.evaluate_test else None
         self.steps_per_epoch = self.batches.steps_per_epoch(config.batch_size, self.size)
         model = build_model(config, channels=data.channels, classes=data.classes)
         # Module.to(memory_format=...) is right but missing from torch's own annotations.
@@ -137,7 +118,7 @@ class _Run:
         self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.optimizer = build_optimizer(self.model.parameters(), config, self.steps_per_epoch)
         self.lr_schedule = build_lr_schedule(self.optimizer, config, self.steps_per_epoch)
-        self.wrapped = parallel(self.model, self.device)
+        self.wrapped = parallel(self.model, self.device, config.sync_batch_norm)
         self.restarts: list[int] = []
         self.period: Callable[[int], float | None] = lambda step: None
         if config.optimizer in ("srsgd", "nesterov_no_restart"):
@@ -189,7 +170,8 @@ class _Run:
         if val_loss is not None and not math.isfinite(val_loss):
             return {}, self.step - 1
         last = self.epoch == self.config.epochs
-        test_loss, test_error = self._evaluate(self.test if last else None)
+        now = last or self.config.test_every_epoch
+        test_loss, test_error = self._evaluate(self.test if now else None)
         ended = time.perf_counter()
         period = self.period(self.step - 1)
         row = {
@@ -244,7 +226,7 @@ class _Run:
         return total(sums), None
 
     @torch.no_grad()
-    def _evaluate(self, batches: EvalBatches | None) -> tuple[float | None, float | None]:
+    def _evaluate(self, batches: EvalSource | None) -> tuple[float | None, float | None]:
         if batches is None:
             return None, None
         self.model.eval()

@@ -1,0 +1,1 @@
+"""Small problems of the paper that need neither a data set nor a GPU."""
