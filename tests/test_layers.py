@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "srsgd_ray"
 BESIDE = {"config", "restarts", "results", "published"}
 LAYERS: dict[str, set[str]] = {
     "restarts": set(),
-    "config": {"restarts"},
+    "names": set(),
+    "config": {"restarts", "names"},
     "results": {"config"},
     "published": {"config"},
     "analysis": BESIDE,
