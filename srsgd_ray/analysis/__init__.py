@@ -9,8 +9,15 @@ from srsgd_ray.analysis.confirm import (
     estimate,
 )
 from srsgd_ray.analysis.curves import restart_stages, restart_steps, seed_curves, steps_per_epoch
+from srsgd_ray.analysis.pareto import (
+    EpochsSaved,
+    epochs_saved,
+    error_by_epochs,
+    pareto_front,
+    spread_points,
+)
 from srsgd_ray.analysis.report import render, summary
-from srsgd_ray.analysis.rows import arm_label, arms, default_baseline, restarting
+from srsgd_ray.analysis.rows import arm_label, arms, baselines, default_baseline, restarting
 from srsgd_ray.analysis.search import best_so_far, best_trial, expected_best, sensitivity
 from srsgd_ray.analysis.words import in_words, lost_text
 
@@ -18,23 +25,29 @@ __all__ = [
     "ArmResult",
     "Comparison",
     "Confirmation",
+    "EpochsSaved",
     "Estimate",
     "arm_label",
     "arms",
+    "baselines",
     "best_so_far",
     "best_trial",
     "confirmation",
     "default_baseline",
+    "epochs_saved",
+    "error_by_epochs",
     "estimate",
     "expected_best",
     "in_words",
     "lost_text",
+    "pareto_front",
     "render",
     "restart_stages",
     "restart_steps",
     "restarting",
     "seed_curves",
     "sensitivity",
+    "spread_points",
     "steps_per_epoch",
     "summary",
 ]

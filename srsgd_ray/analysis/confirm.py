@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +115,7 @@ class Confirmation:
     metric: str
     unit: str
     level: float
-    baseline: str | None
+    baseline: str | Mapping[str, str] | None
     arms: tuple[ArmResult, ...]
     comparisons: tuple[Comparison, ...]
 
@@ -127,7 +127,7 @@ class Confirmation:
 
 def confirmation(
     trials: pd.DataFrame,
-    baseline: str | None = "sgd",
+    baseline: str | Mapping[str, str] | None = "sgd",
     metric: str = "test_error",
     level: float = 0.95,
 ) -> Confirmation:
@@ -140,7 +140,8 @@ def confirmation(
 
     Args:
         trials: the trials of one study.
-        baseline: the arm that the others are compared with; None: no comparison.
+        baseline: the arm that the others are compared with, or the rival of each arm that has one
+            (see :func:`srsgd_ray.analysis.baselines`); None: no comparison.
         metric: column of the trials table.
         level: of the intervals.
 
@@ -152,17 +153,21 @@ def confirmation(
     unit = number_column(metric).unit
     check_level(level)
     names = arms(trials)
-    if baseline is not None:
+    rivals = baseline if isinstance(baseline, Mapping) else {}
+    if isinstance(baseline, str):
         one_of("baseline", baseline, names)
+        rivals = {name: baseline for name in names if name != baseline}
+    for name, rival in rivals.items():
+        one_of("arm", name, names)
+        one_of("baseline", rival, names)
     runs = rows(trials, "confirm")
     planned = sorted({int(seed) for seed in runs["seed"]}) if len(runs) else []
     results = tuple(_arm_result(runs, name, metric, planned, level) for name in names)
     found = Confirmation(metric, unit, level, baseline, results, ())
-    if baseline is None:
-        return found
-    others = [result for result in results if result.arm != baseline]
-    base = found.arm(baseline)
-    compared = tuple(_compare(other, base, found, len(others)) for other in others)
+    compared = tuple(
+        _compare(found.arm(name), found.arm(rival), found, len(rivals))
+        for name, rival in rivals.items()
+    )
     return dataclasses.replace(found, comparisons=compared)
 
 

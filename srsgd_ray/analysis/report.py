@@ -10,17 +10,18 @@ from typing import Any
 import pandas as pd
 
 from srsgd_ray.analysis.confirm import Confirmation, confirmation
+from srsgd_ray.analysis.pareto import epochs_saved, error_by_epochs
 from srsgd_ray.analysis.rows import (
     arm_label,
     arms,
-    default_baseline,
+    baselines,
     finite,
     number_column,
     numbers,
     restarting,
     rows,
 )
-from srsgd_ray.analysis.search import best_trial
+from srsgd_ray.analysis.search import best_trial, expected_best
 from srsgd_ray.analysis.words import in_words, lost_text
 from srsgd_ray.config import one_of
 
@@ -85,8 +86,7 @@ def render(trials: pd.DataFrame, baseline: str | None = None, metric: str = "tes
 
     Args:
         trials: the trials of one study.
-        baseline: the arm that the others are compared with; by default ``sgd``, or else the first
-            arm without restarts, or else the first arm.
+        baseline: the arm that the others are compared with; by default what the study says.
         metric: what the confirmation is judged by; lower is better.
 
     Raises:
@@ -98,29 +98,95 @@ def render(trials: pd.DataFrame, baseline: str | None = None, metric: str = "tes
         one_of("baseline", baseline, arms(trials))
     if trials.empty:
         return "No trials yet."
+    if _many_lengths(trials):
+        return "\n\n".join([_search_text(trials), *_epochs_text(trials, baseline, metric)])
     table = summary(trials, metric)
-    found = confirmation(trials, baseline or default_baseline(trials), metric)
-    parts = [
-        _table(
-            "Search, on the validation split",
-            ["arm", "trials", *ENDS, "epochs", "best error %"],
+    found = confirmation(trials, baseline or baselines(trials), metric)
+    searched = (trials["phase"] == "search").any()
+    parts = [_search_text(trials), _expected_text(trials)] if searched else []
+    knobs = _table(
+        f"{'Best c' if searched else 'C'}onfiguration of each arm",
+        ["arm", "lr", "weight decay", "F1 (steps)", "growth", "restarts"],
+        [
+            [arm_label(row["arm"]), *(_number(row[knob], ".4g") for knob in KNOBS[:4]),
+             "-" if pd.isna(row["restart_kind"]) else row["restart_kind"]]
+            for _, row in table.iterrows()
+        ],
+    )  # fmt: skip
+    return "\n\n".join([*(part for part in parts if part), knobs, _confirmation_text(found)])
+
+
+def _search_text(trials: pd.DataFrame) -> str:
+    table = summary(trials[trials["phase"] == "search"])
+    return _table(
+        "Search, on the validation split",
+        ["arm", "trials", *ENDS, "epochs", "best error %"],
+        [
+            [arm_label(row["arm"]), row["trials"], *(row[s] for s in ENDS), row["epochs"],
+             _number(row["best_val_error"], ".2f")]
+            for _, row in table.iterrows()
+        ],
+    )  # fmt: skip
+
+
+def _expected_text(trials: pd.DataFrame) -> str:
+    """Expected best after k trials, for some k that all arms have."""
+    tables = {}
+    for arm in arms(trials):
+        own = rows(trials, "search", arm)
+        if (own["state"] == "complete").any():
+            tables[arm] = expected_best(trials, arm).set_index("trials")
+    most = min((len(table) for table in tables.values()), default=0)
+    counts = [k for k in (1, 2, 4, 8, 16, 32, 64) if k < most] + [most]
+    if most < 4:
+        return ""
+    return _table(
+        "Expected best validation error % after k trials (middle 95 % of the orders of trials)",
+        ["arm", *(f"k = {k}" for k in counts)],
+        [
             [
-                [arm_label(row["arm"]), row["trials"], *(row[s] for s in ENDS), row["epochs"],
-                 _number(row["best_val_error"], ".2f")]
-                for _, row in table.iterrows()
-            ],
-        ),
-        _table(
-            "Best configuration of each arm",
-            ["arm", "lr", "weight decay", "F1 (steps)", "growth", "restarts"],
-            [
-                [arm_label(row["arm"]), *(_number(row[knob], ".4g") for knob in KNOBS[:4]),
-                 "-" if pd.isna(row["restart_kind"]) else row["restart_kind"]]
-                for _, row in table.iterrows()
-            ],
-        ),
-    ]  # fmt: skip
-    return "\n\n".join([*parts, _confirmation_text(found)])
+                arm_label(arm),
+                *(
+                    f"{row['expected']:.2f} ({row['low']:.2f}-{row['high']:.2f})"
+                    for _, row in table.loc[counts].iterrows()
+                ),
+            ]
+            for arm, table in tables.items()
+        ],
+    )
+
+
+def _many_lengths(trials: pd.DataFrame) -> bool:
+    """Whether an arm has search trials or confirmation runs of several numbers of epochs."""
+    return bool((trials.groupby(["arm", "phase"])["epochs"].nunique() > 1).any())
+
+
+def _epochs_text(trials: pd.DataFrame, baseline: str | None, metric: str) -> list[str]:
+    """Error by epochs over the confirmation, and the epochs saved."""
+    table = error_by_epochs(trials, metric)
+    if table.empty:
+        return ["No confirmation runs yet."]
+    unit = number_column(metric).unit
+    shown = _table(
+        f"Confirmation, {in_words(metric)} {unit} by epochs, over seeds",
+        ["arm", "epochs", "runs", "mean", "std", "95 % interval"],
+        [
+            [arm_label(row["arm"]), row["epochs"], row["n"], _number(row["mean"], ".2f"),
+             _number(row["std"], ".2f"),
+             "-" if row["n"] < 2 else f"{row['low']:.2f} to {row['high']:.2f}"]
+            for _, row in table.iterrows()
+        ],
+    )  # fmt: skip
+    there = set(table["arm"])
+    rivals = baselines(trials)
+    if baseline is not None:
+        rivals = {arm: baseline for arm in arms(trials) if arm != baseline}
+    said = [
+        textwrap.fill(epochs_saved(trials, arm, rival, metric).verdict, WIDTH)
+        for arm, rival in rivals.items()
+        if {arm, rival} <= there
+    ]
+    return [shown, *said]
 
 
 def _confirmation_text(found: Confirmation) -> str:

@@ -13,6 +13,7 @@ from srsgd_ray.results.columns import Column, check_column, columns
 __all__ = [
     "arm_label",
     "arms",
+    "baselines",
     "default_baseline",
     "finite",
     "number_column",
@@ -119,6 +120,24 @@ def default_baseline(trials: pd.DataFrame) -> str | None:
     without = [arm for arm in names if arm not in restarting(trials)]
     preferred: Sequence[str] = ["sgd"] if "sgd" in names else [*without, *names]
     return preferred[0] if preferred else None
+
+
+def baselines(trials: pd.DataFrame) -> dict[str, str]:
+    """The arm that each arm is compared with, as the study says; arms without one are left out.
+
+    A table that does not say so has one baseline for all, :func:`default_baseline`.
+    """
+    names = arms(trials)
+    said = trials["baseline"] if "baseline" in trials else pd.Series(None, trials.index, dtype=str)
+    found = dict(zip(trials["arm"], said, strict=True))
+    if not any(rival in names for rival in found.values()):
+        only = default_baseline(trials)
+        found = dict.fromkeys(names, only)
+    return {
+        arm: rival
+        for arm in names
+        if isinstance(rival := found.get(arm), str) and rival in names and rival != arm
+    }
 
 
 def _optimizers(trials: pd.DataFrame, arm: str) -> set[str]:

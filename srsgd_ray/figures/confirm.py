@@ -14,6 +14,7 @@ from srsgd_ray.figures.style import WIDTH, ArmStyle, NotYet, arm_styles, look, s
 __all__ = ["confirmation"]
 
 ASIDE = 0.3  # where a mean stands beside its points
+MOST_VERDICTS = 4  # more would leave no room for the figure; `srsgd-ray table` prints them all
 SPREAD = 0.24  # over which points stand side by side: test errors of two seeds are often equal
 
 
@@ -32,9 +33,11 @@ def confirmation(
         metric: column of the trials table; lower is better.
 
     Raises:
-        NotYet: if no confirmation run is complete.
+        NotYet: if no confirmation run is complete, or an arm's runs differ in their epochs.
     """
-    found = analysis.confirmation(trials, baseline or analysis.default_baseline(trials), metric)
+    if (trials[trials["phase"] == "confirm"].groupby("arm")["epochs"].nunique() > 1).any():
+        raise NotYet("an arm's runs differ in their epochs: see error_by_epochs")
+    found = analysis.confirmation(trials, baseline or analysis.baselines(trials), metric)
     if not any(arm.seeds for arm in found.arms):
         raise NotYet("no confirmation run is complete")
     styles = arm_styles(analysis.arms(trials))
@@ -54,7 +57,8 @@ def confirmation(
             _differences(panels[1], compared, _beside(found), styles)
             panels[1].set_ylabel(f"difference in {what}{step}")
         name = f"{what.capitalize()} of each arm's best configuration, seed by seed"
-        title(figure, name, [compared.verdict for compared in found.comparisons])
+        said = [compared.verdict for compared in found.comparisons]
+        title(figure, name, said if len(said) <= MOST_VERDICTS else [])
     return figure
 
 
@@ -117,7 +121,8 @@ def _differences(
         _estimate(axes, place + ASIDE, compared.estimate, style)
         n = compared.estimate.n
         names.append(f"{short_label(compared.arm)}\nn = {n} pair{'s' * (n > 1)}")
-    rival = analysis.arm_label(comparisons[0].baseline)
+    rivals = {analysis.arm_label(compared.baseline) for compared in comparisons}
+    rival = rivals.pop() if len(rivals) == 1 else "the arm it is compared with"
     axes.set_title(f"minus {rival}, each pair", fontsize="medium")
     _columns(axes, names)
 

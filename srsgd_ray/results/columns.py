@@ -112,6 +112,8 @@ DESIGN = (
     Column("baseline", TEXT, "arm that this arm is compared with; none if it is itself a baseline"),
     Column("metric", TEXT, "column of the epochs table that the search judged by, last epoch"),
     Column("mode", TEXT, "min or max: which end of it is better"),
+    Column("pareto", FLAG, "whether the search had a second aim, few epochs"),
+    Column("protocol", TEXT, "named set of fields that the study was run with, if it has such"),
 )
 EPOCH_COLUMNS = IDENTITY + EPOCH + CONFIG
 TRIAL_COLUMNS = IDENTITY + OUTCOME + CONFIG + DESIGN + PROVENANCE

@@ -47,6 +47,7 @@ def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
     session = contents.sessions[-1] if contents.sessions else {}
     spec = contents.header.get("spec", {})
     design = {column.name: spec.get(column.name) for column in DESIGN}
+    against = {arm["name"]: arm.get("against") for arm in spec.get("arms", [])}
     for trial in contents.trials.values():
         last = trial.rows[-1] if trial.rows else {}
         errors = [(r["val_error"], r["epoch"]) for r in trial.rows if r["val_error"] is not None]
@@ -56,6 +57,7 @@ def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
         yield {
             **session,
             **design,
+            "baseline": _baseline(trial.arm, spec.get("baseline"), against.get(trial.arm)),
             **_identity(contents, trial),
             **trial.config,
             **{metric.name: last.get(metric.name) for metric in METRICS},
@@ -69,6 +71,11 @@ def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
             "state": trial.state,
             **(trial.end or {}),
         }
+
+
+def _baseline(arm: str, of_study: str | None, own: str | None) -> str | None:
+    said = of_study if own is None else own
+    return said if said and said != arm else None
 
 
 def _identity(contents: Contents, trial: TrialRecord) -> dict[str, Any]:

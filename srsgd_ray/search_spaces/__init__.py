@@ -1,14 +1,18 @@
 """Search spaces as data: one module a question. A parameter's name is a config field's name."""
 
+from srsgd_ray.search_spaces.effective_lr import EFFECTIVE_LR_AND_PERIOD
 from srsgd_ray.search_spaces.learning_rate import LEARNING_RATE
 from srsgd_ray.search_spaces.restart_and_lr import RESTART_AND_LR, RESTART_LR_AND_DECAY
-from srsgd_ray.search_spaces.space import SearchSpace
+from srsgd_ray.search_spaces.space import FIXED, SearchSpace
 
 SPACES: dict[str, SearchSpace] = {
-    space.name: space for space in (LEARNING_RATE, RESTART_AND_LR, RESTART_LR_AND_DECAY)
+    space.name: space
+    for space in (LEARNING_RATE, RESTART_AND_LR, RESTART_LR_AND_DECAY, EFFECTIVE_LR_AND_PERIOD)
 }
 
 __all__ = [
+    "EFFECTIVE_LR_AND_PERIOD",
+    "FIXED",
     "LEARNING_RATE",
     "RESTART_AND_LR",
     "RESTART_LR_AND_DECAY",

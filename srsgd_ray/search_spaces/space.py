@@ -18,7 +18,7 @@ from optuna.distributions import (
 
 from srsgd_ray.config import TrainConfig
 
-__all__ = ["SearchSpace"]
+__all__ = ["FIXED", "SearchSpace"]
 
 
 @dataclass(frozen=True)
@@ -90,3 +90,6 @@ class SearchSpace:
             ranges={name: json_to_distribution(text) for name, text in plain["ranges"].items()},
             grid={name: tuple(values) for name, values in plain["grid"].items()},
         )
+
+
+FIXED = SearchSpace(name="fixed", question="Nothing is searched.", ranges={})

@@ -107,33 +107,40 @@ class Conductor:
     def _confirmation(self) -> list[tuple[str, str, int, dict[str, Any]]]:
         """The runs of the confirmation, seed by seed, so that pairs are made early."""
         if self._confirm is None:
-            best = self.best_configs()
-            self._confirm = [
-                (
-                    f"confirm-{arm}-{number:03d}",
-                    arm,
-                    number,
-                    {
-                        **config,
-                        "seed": self.study.seed + 1 + number,
+            chosen = [(arm, c) for arm, configs in self.chosen().items() for c in configs]
+            self._confirm = []
+            taken: dict[str, int] = {}
+            for index in range(self.study.confirm_seeds):
+                for arm, config in chosen:
+                    number = taken[arm] = taken.get(arm, -1) + 1
+                    more = {
+                        "seed": self.study.seed + 1 + index,
                         "train_on": self.study.confirm_on,
                         "evaluate_test": True,
-                    },
-                )
-                for number in range(self.study.confirm_seeds)
-                for arm, config in best.items()
-            ]
+                    }
+                    name = f"confirm-{arm}-{number:03d}"
+                    self._confirm.append((name, arm, number, {**config, **more}))
         return self._confirm
 
-    def best_configs(self) -> dict[str, dict[str, Any]]:
-        """Config of each arm's best complete search trial; arms without one are left out."""
+    def chosen(self) -> dict[str, list[dict[str, Any]]]:
+        """Configs to confirm, by arm: its fixed one, its best, or points of its Pareto front.
+
+        Arms without a complete search trial are left out.
+        """
+        study = self.study
+        if not study.trials:
+            return {arm.name: [study.config(arm.name, {}).to_dict()] for arm in study.arms}
         table = pd.DataFrame(list(trial_rows(self.record.contents)))
         found = {}
-        for arm in self.study.arms:
+        for arm in study.arms:
             if not any(t.arm == arm.name and t.state == "complete" for t in self._of("search")):
                 continue
-            best = analysis.best_trial(table, arm.name, self.study.metric, self.study.mode)
-            found[arm.name] = self.record.trials[str(best["trial"])].config
+            if study.pareto:
+                front = analysis.pareto_front(table, arm.name, study.metric, study.mode)
+                names = list(analysis.spread_points(front, study.confirm_points)["trial"])
+            else:
+                names = [analysis.best_trial(table, arm.name, study.metric, study.mode)["trial"]]
+            found[arm.name] = [self.record.trials[str(name)].config for name in names]
         return found
 
     def _begin(
@@ -182,14 +189,20 @@ class Conductor:
     def counts(self) -> Counts:
         """Trials and epochs, done and in all; epochs that ended trials will never run are off."""
         study = self.study
-        runs = study.trials * len(study.arms) + study.confirm_seeds * len(study.arms)
+        begun = list(self.record.trials.values())
+        length = {arm.name: study.config(arm.name, {}).epochs for arm in study.arms}
+        left = dict.fromkeys(length, study.trials + study.confirm_seeds)
+        if study.pareto:
+            left = dict.fromkeys(length, study.trials + study.confirm_seeds * study.confirm_points)
         if self._confirm is not None:
-            runs = study.trials * len(study.arms) + len(self._confirm)
-        trials = list(self.record.trials.values())
-        ended = [t for t in trials if t.end is not None]
-        done = sum(len(t.rows) for t in trials)
-        saved = sum(study.epochs - len(t.rows) for t in ended)
-        return Counts(runs, len(ended), runs * study.epochs - saved, done)
+            left = {arm: study.trials + sum(r[1] == arm for r in self._confirm) for arm in length}
+        for trial in begun:
+            left[trial.arm] -= 1
+        ended = [t for t in begun if t.end is not None]
+        done = sum(len(t.rows) for t in begun)
+        running = sum(int(t.config["epochs"]) - len(t.rows) for t in begun if t.end is None)
+        to_come = sum(count * length[arm] for arm, count in left.items())
+        return Counts(len(begun) + sum(left.values()), len(ended), done + running + to_come, done)
 
     def best_so_far(self) -> dict[str, float]:
         """Best value of the metric over each arm's complete search trials."""

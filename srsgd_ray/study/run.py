@@ -136,6 +136,7 @@ def _conduct(study: Study, options: Options, plan: Plan, record: Record, screen:
             metric=study.metric,
             trials=study.trials,
             seed=study.seed,
+            pareto=study.pareto,
         )
         for arm in study.arms
     }

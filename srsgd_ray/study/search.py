@@ -24,6 +24,7 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from srsgd_ray.config import one_of
@@ -74,6 +75,8 @@ def _sampler(name: str, seed: int, trials: int) -> BaseSampler:
 class Search:
     """One arm's search in its own Optuna study, named ``study-arm``.
 
+    With ``pareto`` it has two objectives, the metric and the epochs of the trial.
+
     The sampler is made anew for each trial from (seed, number): what it proposes depends on the
     trials that have ended, not on the order in which it was asked, and a resumed study proposes
     what the uninterrupted one would have.
@@ -91,14 +94,16 @@ class Search:
         metric: str,
         trials: int,
         seed: int,
+        pareto: bool = False,
     ) -> None:
         self.space, self.searcher, self.trials, self.seed = space, searcher, trials, seed
-        self.metric = metric
+        self.metric, self.pareto = metric, pareto
         self._storage = storage
+        direction = StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE
         self._study = optuna.create_study(
             storage=storage,
             study_name=f"{study}-{arm}",
-            direction="minimize" if mode == "min" else "maximize",
+            directions=[direction, StudyDirection.MINIMIZE] if pareto else [direction],
             load_if_exists=True,
         )
         self._handles: dict[str, optuna.trial.Trial] = {}
@@ -119,7 +124,8 @@ class Search:
 
     def report(self, trial: str, epoch: int, value: float | None) -> None:
         """A trial reached ``epoch`` with this value of the metric."""
-        if value is not None and math.isfinite(value):
+        # Optuna takes no intermediate values where there are two objectives.
+        if value is not None and math.isfinite(value) and not self.pareto:
             self._handles[trial].report(value, epoch)
 
     def tell(self, record: TrialRecord) -> None:
@@ -129,8 +135,10 @@ class Search:
         for name, value in _attributes(record).items():
             handle.set_user_attr(name, value)
         state = STATES[record.end["state"]]
-        value = record.rows[-1][self.metric] if state == TrialState.COMPLETE else None
-        self._study.tell(handle, value, state=state)
+        values = None
+        if state == TrialState.COMPLETE:
+            values = [record.rows[-1][self.metric], *([len(record.rows)] if self.pareto else [])]
+        self._study.tell(handle, values, state=state)
 
     def reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study say of the arm's trials what their records say."""

@@ -1,0 +1,199 @@
+"""Error against epochs: the Pareto front of a search, and the epochs that an arm saves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from srsgd_ray.analysis.confirm import estimate
+from srsgd_ray.analysis.rows import arms, finite, number_column, numbers, rows
+from srsgd_ray.analysis.search import check_level
+from srsgd_ray.config import one_of
+
+__all__ = ["EpochsSaved", "epochs_saved", "error_by_epochs", "pareto_front", "spread_points"]
+
+RESAMPLES = 4000
+Numbers = npt.NDArray[np.float64]
+
+
+def pareto_front(
+    trials: pd.DataFrame, arm: str, metric: str = "val_error", mode: str = "min"
+) -> pd.DataFrame:
+    """The search trials of an arm that none beats in both metric and epochs.
+
+    Of trials that agree in both, the first counts.
+
+    Returns:
+        One row a trial, by rising epochs: ``trial``, ``epochs`` and the metric.
+
+    Raises:
+        UnknownNameError: for an unknown arm, metric or mode.
+        ValueError: if the metric holds no numbers.
+    """
+    number_column(metric)
+    one_of("mode", mode, ("min", "max"))
+    own = rows(trials, "search", arm)
+    value = numbers(own, metric) * (1 if mode == "min" else -1)
+    own = own.assign(_value=value)[(own["state"] == "complete") & finite(value)]
+    own = own.sort_values(["epochs", "_value", "number"], kind="stable")
+    best = own["_value"].cummin().shift(fill_value=math.inf)
+    front = own[own["_value"] < best]
+    return front[["trial", "epochs", metric]].reset_index(drop=True)
+
+
+def spread_points(front: pd.DataFrame, count: int) -> pd.DataFrame:
+    """At most ``count`` rows of a front, spread evenly from its first to its last."""
+    if len(front) <= count:
+        return front
+    at = np.linspace(len(front) - 1, 0, count).round().astype(int)[::-1]
+    return front.iloc[at].reset_index(drop=True)
+
+
+def error_by_epochs(
+    trials: pd.DataFrame, metric: str = "test_error", level: float = 0.95
+) -> pd.DataFrame:
+    """The confirmation runs by arm and epochs.
+
+    Returns:
+        One row for each arm and number of epochs: ``arm``, ``epochs``, ``n`` (complete runs),
+        ``mean``, ``std``, ``low`` and ``high`` (t interval), in the unit of the metric.
+    """
+    runs = _runs(trials, metric)
+    table = []
+    for arm in arms(trials):
+        for epochs, own in runs[runs["arm"] == arm].groupby("epochs"):
+            found = estimate([float(v) for v in own["value"]], level)
+            table.append((arm, epochs, found.n, found.mean, found.std, found.low, found.high))
+    return pd.DataFrame(table, columns=["arm", "epochs", "n", "mean", "std", "low", "high"])
+
+
+@dataclass(frozen=True)
+class EpochsSaved:
+    """Epochs that an arm saves at the error of the baseline's longest training.
+
+    Attributes:
+        arm, baseline: names of the two.
+        target: mean error of the baseline at ``full`` epochs.
+        full: epochs of the baseline's longest confirmed training.
+        saved: ``full`` minus the epochs at which the arm's best error so far, interpolated between
+            its confirmed points, meets the target; ``-inf`` if it never does.
+        low, high: percentile interval of ``saved`` over resampled seeds, at ``level``.
+        reached: share of the resamples in which the arm meets the target.
+        at_most: whether the arm's shortest training already meets the target: ``saved`` is then a
+            lower bound.
+        n: seeds that both arms have in every point.
+        level: of the interval.
+    """
+
+    arm: str
+    baseline: str
+    target: float
+    full: int
+    saved: float
+    low: float
+    high: float
+    reached: float
+    at_most: bool
+    n: int
+    level: float
+
+    @property
+    def verdict(self) -> str:
+        """What it says, in a sentence."""
+        if self.n == 0:
+            return f"No seed is complete in all points of {self.arm} and {self.baseline}."
+        head = f"At the error of {self.baseline} after {self.full} epochs ({self.target:.2f} %), "
+        if math.isinf(self.saved):
+            body = f"{self.arm} saves none: it does not get there"
+        else:
+            sign = "saves" if self.saved >= 0 else "needs more:"
+            least = "at least " if self.at_most else ""
+            body = f"{self.arm} {sign} {least}{abs(self.saved):.1f} epochs"
+        low = "none" if math.isinf(self.low) else f"{self.low:.1f}"
+        high = "none" if math.isinf(self.high) else f"{self.high:.1f}"
+        return (
+            f"{head}{body} ({100 * self.level:g} % interval {low} to {high} saved, over "
+            f"{self.n} resampled seeds; reached in {100 * self.reached:.0f} % of resamples)."
+        )
+
+
+def epochs_saved(
+    trials: pd.DataFrame,
+    arm: str,
+    baseline: str,
+    metric: str = "test_error",
+    level: float = 0.95,
+) -> EpochsSaved:
+    """How many epochs ``arm`` saves at the error that ``baseline`` has after its longest training.
+
+    The seeds that every confirmed point of both arms has are resampled together, with replacement
+    and a fixed generator, so that pairs stay pairs.
+
+    Raises:
+        UnknownNameError: for an unknown arm or metric.
+        ValueError: if the metric holds no numbers, or an arm has no confirmation run.
+    """
+    check_level(level)
+    one_of("arm", arm, arms(trials))
+    one_of("baseline", baseline, arms(trials))
+    runs = _runs(trials, metric)
+    grids = {}
+    for name in (arm, baseline):
+        grid = runs[runs["arm"] == name].pivot_table(index="epochs", columns="seed", values="value")
+        if grid.empty:
+            raise ValueError(f"arm {name!r} needs complete confirmation runs, but has none.")
+        grids[name] = grid
+    both = [seed for seed in grids[arm].dropna(axis=1) if seed in grids[baseline].dropna(axis=1)]
+    full = int(grids[baseline].index.max())
+    ours = grids[arm][both].to_numpy()
+    theirs = grids[baseline][both].loc[full].to_numpy()
+    points = grids[arm].index.to_numpy(dtype=float)
+    n = len(both)
+    if n == 0:
+        nan = math.nan
+        return EpochsSaved(arm, baseline, nan, full, nan, nan, nan, nan, False, 0, level)
+    target = float(theirs.mean())
+    at = _meets(points, ours.mean(1), target)
+    draws = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+    saved = np.array(
+        [full - _meets(points, ours[:, d].mean(1), float(theirs[d].mean())) for d in draws]
+    )
+    tail = (1 - level) / 2
+    low, high = np.quantile(saved, [tail, 1 - tail], method="inverted_cdf")
+    return EpochsSaved(
+        arm=arm,
+        baseline=baseline,
+        target=target,
+        full=full,
+        saved=full - at,
+        low=float(low),
+        high=float(high),
+        reached=float(np.isfinite(saved).mean()),
+        at_most=at == points[0],
+        n=n,
+        level=level,
+    )
+
+
+def _meets(points: Numbers, errors: Numbers, target: float) -> float:
+    """Epochs at which the lowest error so far, linear between the points, reaches the target."""
+    best = np.minimum.accumulate(errors)
+    there = np.flatnonzero(best <= target)
+    if not len(there):
+        return math.inf
+    k = int(there[0])
+    if k == 0:
+        return float(points[0])
+    part = (best[k - 1] - target) / (best[k - 1] - best[k])
+    return float(points[k - 1] + part * (points[k] - points[k - 1]))
+
+
+def _runs(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    number_column(metric)
+    own = rows(trials, "confirm")
+    own = own.assign(value=numbers(own, metric))
+    return own[(own["state"] == "complete") & finite(own["value"])]

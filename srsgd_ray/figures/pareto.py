@@ -1,0 +1,106 @@
+"""Error against epochs: the fronts that the search found, and what the confirmation says."""
+
+from __future__ import annotations
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from srsgd_ray import analysis
+from srsgd_ray.figures.style import (
+    WIDTH,
+    ArmStyle,
+    NotYet,
+    arm_styles,
+    legend_below,
+    log_axis,
+    look,
+    title,
+    wide_range,
+)
+
+__all__ = ["error_by_epochs"]
+
+
+def error_by_epochs(trials: pd.DataFrame, metric: str = "test_error") -> Figure:
+    """Error against the length of the training, where a study has trainings of several lengths.
+
+    Left, if there was a search: each complete trial, and the Pareto front of each arm (validation
+    error). Right: mean over the seeds of each confirmed point, with its 95 % t interval.
+
+    Raises:
+        NotYet: if the arms have one length each, or nothing is complete.
+    """
+    lengths = trials.groupby(["arm", "phase"])["epochs"].nunique()
+    table = analysis.error_by_epochs(trials, metric)
+    search = trials[(trials["phase"] == "search") & (trials["state"] == "complete")]
+    if not (lengths > 1).any() or (table.empty and search.empty):
+        raise NotYet("the arms have trainings of one length each")
+    names = analysis.arms(trials)
+    styles = arm_styles(names)
+    panels = (not search.empty) + (not table.empty)
+    with look():
+        figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+        made: list[Axes] = list(figure.subplots(1, panels, squeeze=False)[0])
+        if not search.empty:
+            _search(made[0], search, trials, styles)
+        if not table.empty:
+            _confirmed(made[-1], table, styles)
+            made[-1].set_ylabel(f"{analysis.in_words(metric)} (%)")
+        for axes in made:
+            axes.set_xlabel("epochs of the training")
+        handles = [styles[arm].handle(analysis.arm_label(arm)) for arm in names]
+        legend_below(figure, handles)
+        rivals = analysis.baselines(trials)
+        there = set(table["arm"])
+        said = [
+            analysis.epochs_saved(trials, arm, rival, metric).verdict
+            for arm, rival in rivals.items()
+            if {arm, rival} <= there
+        ]
+        title(figure, "Error against the length of the training", said[:2])
+    return figure
+
+
+def _search(
+    axes: Axes, search: pd.DataFrame, trials: pd.DataFrame, styles: dict[str, ArmStyle]
+) -> None:
+    sns.scatterplot(
+        data=search,
+        x="epochs",
+        y="val_error",
+        hue="arm",
+        style="arm",
+        palette={arm: style.colour for arm, style in styles.items()},
+        markers={arm: style.marker for arm, style in styles.items()},
+        s=18,
+        alpha=0.5,
+        legend=False,
+        ax=axes,
+    )
+    for arm in dict.fromkeys(search["arm"]):
+        front = analysis.pareto_front(trials, str(arm))
+        style = styles[str(arm)]
+        axes.step(
+            front["epochs"], front["val_error"], where="post", color=style.colour,
+            linestyle=style.line, label=f"front of {arm}",
+        )  # fmt: skip
+    if wide_range(search["val_error"]):
+        log_axis(axes, "y", search["val_error"])
+    axes.set_ylabel("validation error (%)")
+    axes.set_title("search: each trial, and the fronts", fontsize="medium")
+
+
+def _confirmed(axes: Axes, table: pd.DataFrame, styles: dict[str, ArmStyle]) -> None:
+    for arm, own in table.groupby("arm", sort=False):
+        style = styles[str(arm)]
+        half = [own["mean"] - own["low"], own["high"] - own["mean"]]
+        axes.errorbar(
+            own["epochs"], own["mean"], yerr=half, color=style.colour, linestyle=style.line,
+            marker=style.marker, markersize=5, capsize=3, label=str(arm),
+        )  # fmt: skip
+    n = sorted(set(table["n"]))
+    axes.set_title(
+        f"confirmed: mean, 95 % interval, n = {'-'.join(map(str, n))}", fontsize="medium"
+    )

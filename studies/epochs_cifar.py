@@ -1,0 +1,10 @@
+"""Epoch reduction on CIFAR (Figure 5 left, Appendix Figure 1)."""
+
+import sys
+
+from srsgd_ray.study import launch, paper
+
+STUDY = paper.epoch_reduction(("cifar10", "cifar100"), "epochs_cifar")
+
+if __name__ == "__main__":
+    sys.exit(launch(STUDY))

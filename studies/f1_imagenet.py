@@ -1,0 +1,10 @@
+"""The F1 ablation on ImageNet (Appendix Figure 3): ResNet-101."""
+
+import sys
+
+from srsgd_ray.study import launch, paper
+
+STUDY = paper.f1_ablation("imagenet", "f1_imagenet")
+
+if __name__ == "__main__":
+    sys.exit(launch(STUDY))

@@ -1,0 +1,10 @@
+"""Table 2 of the paper: SRSGD and SGD on CIFAR-100, five depths, 200 epochs."""
+
+import sys
+
+from srsgd_ray.study import launch, paper
+
+STUDY = paper.table_cifar("cifar100", "table2_cifar100")
+
+if __name__ == "__main__":
+    sys.exit(launch(STUDY))

@@ -1,0 +1,10 @@
+"""Table 3 of the paper: SRSGD and SGD on ImageNet, four depths, 90 epochs."""
+
+import sys
+
+from srsgd_ray.study import launch, paper
+
+STUDY = paper.table_imagenet("table3_imagenet")
+
+if __name__ == "__main__":
+    sys.exit(launch(STUDY))

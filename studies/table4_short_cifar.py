@@ -1,0 +1,10 @@
+"""Table 4 of the paper: SRSGD on CIFAR in 100 epochs."""
+
+import sys
+
+from srsgd_ray.study import launch, paper
+
+STUDY = paper.short_cifar("table4_short_cifar")
+
+if __name__ == "__main__":
+    sys.exit(launch(STUDY))
