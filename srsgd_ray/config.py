@@ -25,6 +25,7 @@ from srsgd_ray.names import (
     check_depth,
     one_of,
 )
+from srsgd_ray.network_rules import check_network
 
 __all__ = [
     "BLOCKS",
@@ -196,8 +197,7 @@ class TrainConfig:
         one_of("channels_last", self.channels_last, ("auto", "on", "off"))
         one_of("normalisation", self.normalisation, ("dataset", "as_published"))
         one_of("block", self.block, BLOCKS)
-        if self.model in ("preresnet", "resnet"):
-            check_depth(self.depth, self.block)
+        check_network(model=self.model, depth=self.depth, block=self.block, dataset=self.dataset)
         self._check_numbers()
         if self.dataset != "digits" and not self.data_dir:
             raise ValueError(

@@ -16,20 +16,22 @@ BESIDE = {"config", "restarts", "results", "published"}
 LAYERS: dict[str, set[str]] = {
     "restarts": set(),
     "names": set(),
-    "config": {"restarts", "names"},
+    "network_rules": {"names"},
+    "config": {"restarts", "names", "network_rules"},
     "results": {"config"},
     "published": {"config"},
     "analysis": BESIDE,
     "figures": BESIDE | {"analysis"},
-    "models": {"config"},
+    "models": {"config", "names", "network_rules"},
     "data": {"config"},
     "optim": {"config", "restarts"},
     "training": BESIDE | {"models", "data", "optim"},
     "problems": BESIDE | {"optim"},
     "search_spaces": {"config"},
     "trainables": BESIDE | {"training", "data", "problems"},
-    "study": BESIDE | {"analysis", "search_spaces", "trainables", "problems"},
-    "cli": BESIDE | {"analysis", "figures", "training", "study"},
+    "study": BESIDE | {"analysis", "search_spaces", "trainables", "problems", "training", "data"},
+    "cli_table": BESIDE | {"analysis"},
+    "cli": BESIDE | {"analysis", "figures", "training", "study", "cli_table"},
 }
 KNOW_RAY = {"trainables", "study"}
 KNOW_TORCH = {"models", "data", "optim", "problems", "training", "trainables"}

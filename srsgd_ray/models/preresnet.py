@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srsgd_ray.config import BLOCKS, MODELS, TrainConfig, check_depth, one_of
+from srsgd_ray.config import BLOCKS, check_depth
+from srsgd_ray.models.network import Block, Network, check_sizes, stack
 
-__all__ = ["PreResNet", "build_model"]
-
-
-def build_model(config: TrainConfig, *, channels: int, classes: int) -> nn.Module:
-    """The network that ``config`` names, on the CPU, initialised from ``config.seed`` alone.
-
-    Reads ``model``, ``depth``, ``block``, ``width`` and ``seed``. Global random state is neither
-    used nor changed.
-
-    Args:
-        config: the run.
-        channels: channels of an image, 1 or 3 for the data sets at hand.
-        classes: number of outputs.
-
-    Raises:
-        ValueError: for an unknown name, a depth that the block cannot make, or a size below 1.
-    """
-    one_of("model", config.model, MODELS)
-    # On the meta device torch's own initialisation draws nothing and costs nothing.
-    with torch.device("meta"):
-        model = PreResNet(
-            config.depth, config.block, width=config.width, channels=channels, classes=classes
-        )
-    model.to_empty(device="cpu")
-    initialise(model, torch.Generator().manual_seed(config.seed))
-    return model
+__all__ = ["PreResNet"]
 
 
-class PreResNet(nn.Module):
+class PreResNet(Network):
     """Pre-activation ResNet of three stages, for images of 4 pixels a side and more.
 
     A 3x3 convolution, then stages of ``width``, ``2 width`` and ``4 width`` channels (bottleneck
@@ -65,33 +38,20 @@ class PreResNet(nn.Module):
     ) -> None:
         super().__init__()
         check_depth(depth, block)
-        for name, size in (("width", width), ("channels", channels), ("classes", classes)):
-            if size < 1:
-                raise ValueError(f"{name} >= 1 must hold, but got {name}={size}.")
+        check_sizes(width=width, channels=channels, classes=classes)
         make = _Basic if block == "basic" else _Bottleneck
-        blocks_a_stage = (depth - 2) // BLOCKS[block]
+        widths = (width, 2 * width, 4 * width)
         self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        wide = width
-        stages = []
-        for stage in range(3):
-            blocks = []
-            for index in range(blocks_a_stage):
-                stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(make(wide, width * 2**stage, stride))
-                wide = blocks[-1].wide
-            stages.append(nn.Sequential(*blocks))
-        self.stages = nn.Sequential(*stages)
+        self.stages, wide = stack(make, width, widths, (depth - 2) // BLOCKS[block])
         self.norm = nn.BatchNorm2d(wide)
         self.head = nn.Linear(wide, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, channels, H, W)."""
-        x = F.relu(self.norm(self.stages(self.stem(images))))
-        # A mean, not adaptive pooling: its CUDA gradient is deterministic.
-        return self.head(x.mean((2, 3)))  # type: ignore[no-any-return]
+        return self.classify(F.relu(self.norm(self.stages(self.stem(images)))))
 
 
-class _Basic(nn.Module):
+class _Basic(Block):
     """Batch norm, ReLU, 3x3 convolution, twice; ``wide`` is the number of channels put out."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
@@ -109,7 +69,7 @@ class _Basic(nn.Module):
         return self.shortcut(x) + y  # type: ignore[no-any-return]
 
 
-class _Bottleneck(nn.Module):
+class _Bottleneck(Block):
     """1x1, 3x3 and 1x1 convolutions, each after batch norm and ReLU; puts out ``4 width``."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
@@ -134,23 +94,3 @@ def _shortcut(channels: int, wide: int, stride: int) -> nn.Module:
     if stride == 1 and channels == wide:
         return nn.Identity()
     return nn.Conv2d(channels, wide, 1, stride, bias=False)
-
-
-@torch.no_grad()
-def initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """Set every parameter and buffer of ``model``, in place, drawing from ``generator`` only.
-
-    Convolution: normal, mean 0, standard deviation sqrt(2 / (k * k * out)). Batch norm: weight 1,
-    bias 0, running mean 0 and variance 1. Linear: weight and bias uniform within
-    +-1 / sqrt(inputs), which is torch's default.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
-            module.weight.normal_(0.0, math.sqrt(2.0 / fan_out), generator=generator)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-        elif isinstance(module, nn.Linear):
-            bound = 1.0 / math.sqrt(module.in_features)
-            module.weight.uniform_(-bound, bound, generator=generator)
-            module.bias.uniform_(-bound, bound, generator=generator)

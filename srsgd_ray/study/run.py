@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
-import os
-import signal
 import subprocess
 import sys
-import threading
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from srsgd_ray.results import Record, RecordError, provenance, read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
+from srsgd_ray.study.cluster import gentle_stop, ray_cluster, stop_now
 from srsgd_ray.study.conductor import Conductor
+from srsgd_ray.study.estimate import Budget, cost, measure_on, spent_hours
 from srsgd_ray.study.progress import Display, all_output_to
 from srsgd_ray.study.search import Search, open_storage
 from srsgd_ray.study.spec import Study, check_name
 from srsgd_ray.trainables import ACTOR_SHARE, Plan, SlotOptions, WarmTrainable, plan_slots
 
-__all__ = ["Options", "run_study"]
+__all__ = ["INTERRUPTED", "OUT_OF_BUDGET", "Options", "run_study"]
 
 INTERRUPTED = 130
+OUT_OF_BUDGET = 3
 
 
 @dataclass(frozen=True)
@@ -38,24 +37,28 @@ class Options:
         storage: folder or URI for checkpoints that every node sees; None: in the study's folder.
         address: of a Ray cluster (``auto`` or a URL); ``local`` starts one on this machine.
         slots: trials at a time; None: as many as fit.
-        workers_per_trial: worker processes of a trial.
+        workers_per_trial: worker processes of a trial; None: as published, if all arms agree.
         cpus_per_worker: None: an equal share.
-        gpus_per_worker: whole GPUs or a fraction.
+        gpus_per_worker: whole GPUs or a fraction; None: one, if the cluster has GPUs.
         autoscaling: the cluster adds nodes by itself; needs ``slots``.
         silence_limit: seconds that a trial may wait for its workers or for a sign of life of them.
         figures: draw the figures at the end.
+        plan: estimate the cost first; ``only`` ends after that, ``no`` does not estimate.
+        budget_hours: worker-hours (GPU-hours) after which the study stops, in order; None: none.
     """
 
     results: Path = Path("results")
     storage: str | None = None
     address: str = "local"
     slots: int | None = None
-    workers_per_trial: int = 1
+    workers_per_trial: int | None = None
     cpus_per_worker: float | None = None
-    gpus_per_worker: float = 0.0
+    gpus_per_worker: float | None = None
     autoscaling: bool = False
     silence_limit: float = 900.0
     figures: bool = True
+    plan: str = "yes"
+    budget_hours: float | None = None
 
 
 def run_study(
@@ -64,25 +67,39 @@ def run_study(
     """Run or resume ``study`` in the folder ``options.results / name``.
 
     Returns:
-        The exit status: 0 when the study is finished, 130 when it was interrupted.
+        The exit status: 0 when the study is finished (or was only planned), 130 when it was
+        interrupted, 3 when its budget is spent.
 
     Raises:
         ValueError: for anything that cannot work, before any work is done.
     """
     study.check()
+    if options.budget_hours is not None and not options.budget_hours > 0:
+        raise ValueError(f"budget_hours > 0 must hold, but got {options.budget_hours}.")
+    workers = _workers(study, options)
+    if options.address == "local":
+        check_data(study)
     folder = (options.results / check_name(name)).resolve()
     _check_folder(study, folder, resume)
     say(f"{name}: {study.question}")
     say(f"Results in {folder}")
-    with all_output_to(folder / "log.txt") as screen, _ray(options) as nodes:
+    with all_output_to(folder / "log.txt") as screen, ray_cluster(options.address) as nodes:
         plan = plan_slots(
             nodes,
             slots=options.slots,
-            workers=options.workers_per_trial,
+            workers=workers,
             cpus_per_worker=options.cpus_per_worker,
-            gpus_per_worker=options.gpus_per_worker,
+            gpus_per_worker=_gpus(options, nodes),
             growing=options.autoscaling,
         )
+        for line in _changes(study, plan):
+            print(line, file=screen)
+        if options.plan != "no":
+            known = read_record(folder) if resume else None
+            found = cost(study, plan, known, measure_on(plan))
+            print(found.text(datetime.datetime.now()), file=screen)
+            if options.plan == "only":
+                return 0
         header = {"study": name, "id": uuid.uuid4().hex[:8], "spec": study.to_dict()}
         record = Record.reopen(folder) if resume else Record.create(folder, header)
         try:
@@ -144,23 +161,77 @@ def _conduct(study: Study, options: Options, plan: Plan, record: Record, screen:
     try:
         if not conductor.finished:
             print(_plan_line(study, plan), file=screen)
-            with Display(conductor, screen):
+            before = spent_hours(record.contents)
+            with (
+                Budget(options.budget_hours, before, plan, stop_now) as budget,
+                Display(conductor, screen),
+            ):
                 _tune(conductor, options, plan, root, screen)
+            if budget.spent and not conductor.finished:
+                print(f"\nThe budget is spent: {budget.used:.3g} worker-hours.", file=screen)
     finally:
         conductor.write_tables(force=True)
     if not conductor.finished:
-        return INTERRUPTED
+        return OUT_OF_BUDGET if budget.spent else INTERRUPTED
     _forgetter(storage)(f"checkpoints-{identity}")
     return 0
+
+
+def _workers(study: Study, options: Options) -> int:
+    """Workers of a trial: as asked, or as published if all arms agree, or one."""
+    if options.workers_per_trial is not None:
+        return options.workers_per_trial
+    published = {arm.workers for arm in study.arms}
+    return published.pop() if len(published) == 1 else 1
+
+
+def _gpus(options: Options, nodes: list[dict[str, float]]) -> float:
+    if options.gpus_per_worker is not None:
+        return options.gpus_per_worker
+    return 1.0 if any(node.get("GPU", 0.0) >= 1 for node in nodes) else 0.0
+
+
+def _changes(study: Study, plan: Plan) -> Iterator[str]:
+    """What another number of workers than the published one means, arm by arm."""
+    for arm in study.arms:
+        config = study.config(arm.name, {})
+        if arm.workers != plan.workers and not config.sync_batch_norm:
+            ours, theirs = config.batch_size // plan.workers, config.batch_size // arm.workers
+            yield (
+                f"{arm.name}: batch norm sees {ours} images a worker, {theirs} in the published "
+                f"run ({arm.workers} GPUs); the global batch of {config.batch_size}, the learning "
+                f"rate and the steps are the same."
+            )
+
+
+def check_data(study: Study) -> None:
+    """Read each data set of the study once, so that missing data stop it before it begins.
+
+    Raises:
+        ValueError: naming the file that was expected.
+    """
+    from srsgd_ray.data import load_dataset
+
+    seen = set()
+    for arm in study.arms:
+        config = study.config(arm.name, {})
+        where = (config.dataset, config.data_dir)
+        if config.dataset != "digits" and where not in seen:
+            seen.add(where)
+            load_dataset(config)
 
 
 def _plan_line(study: Study, plan: Plan) -> str:
     each = f"{plan.workers} worker{'s' * (plan.workers > 1)}"
     gpus = f", {plan.gpus_per_worker:g} GPU" if plan.gpus_per_worker else ""
+    names = ", ".join(arm.name for arm in study.arms)
+    runs = f"{study.trials} trials of each of {names}; then " if study.trials else ""
+    what = "the best" if study.trials else names
+    if study.pareto:
+        what = f"up to {study.confirm_points} points of each front"
     return (
-        f"{study.trials} trials of {study.epochs} epochs for each of "
-        f"{', '.join(arm.name for arm in study.arms)}; then {study.confirm_seeds} seeds of the "
-        f"best. {plan.slots} at a time, {each} each with {plan.cpus_per_worker:g} CPU{gpus}."
+        f"{runs}{study.confirm_seeds} seeds of {what}. {plan.slots} at a time, {each} each with "
+        f"{plan.cpus_per_worker:g} CPU{gpus}."
     )
 
 
@@ -175,42 +246,6 @@ def _forgetter(root: str) -> Callable[[str], None]:
             logging.getLogger(__name__).exception("could not delete the checkpoint of %s", trial)
 
     return forget
-
-
-@contextmanager
-def _ray(options: Options) -> Iterator[list[dict[str, float]]]:
-    """Ray, started here or joined; yields the resources of its nodes."""
-    # Nothing may leave this machine, and Ray must not start a Train run of its own address.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-    import ray
-
-    if ray.is_initialized():
-        yield _nodes()
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            # Without its dashboard, Ray never frees the workers of a stopped Train run.
-            own = True if options.address == "local" else None
-            ray.init(address=options.address, log_to_driver=True, include_dashboard=own)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"no Ray cluster answers at address={options.address!r}: {error}"
-            ) from error
-    try:
-        yield _nodes()
-    finally:
-        ray.shutdown()
-
-
-def _nodes() -> list[dict[str, float]]:
-    import ray
-
-    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def _tune(conductor: Conductor, options: Options, plan: Plan, root: str, screen: TextIO) -> None:
@@ -250,36 +285,8 @@ def _tune(conductor: Conductor, options: Options, plan: Plan, root: str, screen:
     )
     # Tune looks for log files of its own that are switched off above, and says so in many lines.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-    with _gentle_stop(screen):
+    with gentle_stop(screen):
         tuner.fit()
-
-
-@contextmanager
-def _gentle_stop(screen: TextIO) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM (a batch system's limit, a spot notice) end the Tune run in order.
-
-    Tune's own handler for Ctrl-C is off: it says nothing while its actors leave, which takes some
-    15 s, and a second Ctrl-C then ends in a traceback.
-    """
-    asked = 0
-
-    def stop(signum: int, frame: Any) -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            print("\nStopping; every finished epoch is kept. A moment ...", file=screen)
-            signal.raise_signal(signal.SIGUSR1)  # what Tune listens to besides
-        elif asked > 2:
-            raise KeyboardInterrupt
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def draw_figures(folder: Path) -> list[str]:

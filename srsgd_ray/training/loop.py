@@ -136,7 +136,8 @@ class _Run:
     def __call__(self, report: Report, resume_from: Path | None, progress: Progress) -> Outcome:
         devices = [self.device.index or 0] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            torch.manual_seed(self.config.seed)
+            # Only dropout draws from here; each worker drops other activations.
+            torch.manual_seed(self.config.seed + 1_000_003 * self.rank)
             if resume_from is not None:
                 self._restore(checkpoint.load_checkpoint(resume_from, self.config))
             try:

@@ -1,0 +1,80 @@
+"""Ray, started here or joined, and the orderly end of a run on it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+__all__ = ["gentle_stop", "ray_cluster", "stop_now"]
+
+
+@contextmanager
+def ray_cluster(address: str) -> Iterator[list[dict[str, float]]]:
+    """Ray, started here or joined; yields the resources of its nodes."""
+    # Nothing may leave this machine, and Ray must not start a Train run of its own address.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    import ray
+
+    if ray.is_initialized():
+        yield _nodes()
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            # Without its dashboard, Ray never frees the workers of a stopped Train run.
+            own = True if address == "local" else None
+            ray.init(address=address, log_to_driver=True, include_dashboard=own)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ValueError(f"no Ray cluster answers at address={address!r}: {error}") from error
+    try:
+        yield _nodes()
+    finally:
+        ray.shutdown()
+
+
+def _nodes() -> list[dict[str, float]]:
+    import ray
+
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def gentle_stop(screen: TextIO) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM (a batch system's limit, a spot notice) end the Tune run in order.
+
+    Tune's own handler for Ctrl-C is off: it says nothing while its actors leave, which takes some
+    15 s, and a second Ctrl-C then ends in a traceback.
+    """
+    asked = 0
+
+    def stop(signum: int, frame: Any) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            print("\nStopping; every finished epoch is kept. A moment ...", file=screen)
+            signal.raise_signal(signal.SIGUSR1)  # what Tune listens to besides
+        elif asked > 2:
+            raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_now() -> None:
+    """End the running Tune run in order, as Ctrl-C does."""
+    os.kill(os.getpid(), signal.SIGINT)

@@ -1,0 +1,101 @@
+"""How long an epoch takes here: a few steps on made-up images, and the rest by arithmetic."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.models import build_model
+from srsgd_ray.optim import build_optimizer
+from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
+
+__all__ = ["Timing", "measure"]
+
+# Channels, pixels a side and classes; images to train on and to test on.
+SHAPES = {
+    "digits": (1, 8, 10, 1437, 360),
+    "cifar10": (3, 32, 10, 50_000, 10_000),
+    "cifar100": (3, 32, 100, 50_000, 10_000),
+    "imagenet": (3, 0, 1000, 1_281_167, 50_000),
+}
+MOST_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of an epoch of a config on one worker's device.
+
+    Attributes:
+        epoch: training and evaluation of one epoch, without reading images from files, without
+            the exchange of gradients between workers, and without the test set.
+        test: one evaluation of the test set.
+        step: median time of a training step.
+        steps: steps that were timed.
+    """
+
+    epoch: float
+    test: float
+    step: float
+    steps: int
+
+
+def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing:
+    """Time training steps and an evaluation of ``config`` on this process's device.
+
+    Args:
+        config: the run; its data are not read.
+        workers: processes of a trial: each has its share of the global batch.
+        limit: seconds after which no further step is begun; one is always timed.
+    """
+    channels, size, classes, train_images, test_images = SHAPES[config.dataset]
+    size = size or config.image_size
+    batch = -(-config.batch_size // workers)
+    held = 0
+    if config.train_on == "train":
+        held = round(config.validation_fraction * train_images)
+    with kernels(config), torch.random.fork_rng(_gpus()):
+        device = choose_device(config)
+        layout = memory_format(config, device)
+        precision = Precision(config, device)
+        model = build_model(config, channels=channels, classes=classes)
+        model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        optimizer = build_optimizer(model.parameters(), config, 10)
+        images = torch.randn(batch, channels, size, size, device=device)
+        images = images.to(memory_format=layout)
+        labels = torch.randint(classes, (batch,), device=device)
+        began = time.perf_counter()
+        took: list[float] = []
+        while not took or (time.perf_counter() - began < limit and len(took) <= MOST_STEPS):
+            at = time.perf_counter()
+            with precision.autocast():
+                loss = F.cross_entropy(model(images).float(), labels)
+            optimizer.zero_grad(set_to_none=True)
+            precision.step(loss, optimizer)
+            _wait(device)
+            took.append(time.perf_counter() - at)
+        # The first step also makes buffers and chooses kernels.
+        step = statistics.median(took[1:] or took)
+        model.eval()
+        at = time.perf_counter()
+        with torch.no_grad(), precision.autocast():
+            model(images)
+        _wait(device)
+        each = (time.perf_counter() - at) / batch
+    steps = -(-(train_images - held) // config.batch_size)
+    share = each / workers
+    test = share * test_images
+    return Timing(steps * step + share * held, test, step, len(took[1:] or took))
+
+
+def _gpus() -> list[int]:
+    return [torch.cuda.current_device()] if torch.cuda.is_available() else []
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
