@@ -135,7 +135,7 @@ def test_spaces_are_data_that_survives_the_record() -> None:
     for name, space in SPACES.items():
         assert space.name == name
         assert SearchSpace.from_dict(space.to_dict()) == space
-        space.check(TrainConfig())
+        space.check(lambda values: TrainConfig().replace(**values))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_spaces_are_data_that_survives_the_record() -> None:
 )
 def test_spaces_with_bad_ends_are_refused(space: SearchSpace, message: str) -> None:
     with pytest.raises(ValueError) as error:
-        space.check(TrainConfig())
+        space.check(lambda values: TrainConfig().replace(**values))
     assert message in str(error.value)
 
 

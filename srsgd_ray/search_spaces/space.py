@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,8 +61,12 @@ class SearchSpace:
         random.Random(seed).shuffle(points)
         return points
 
-    def check(self, config: TrainConfig) -> None:
-        """Raise ValueError unless the ends of every range make a sound config."""
+    def check(self, make: Callable[[dict[str, Any]], TrainConfig]) -> None:
+        """Raise ValueError unless the ends of every range make a sound config.
+
+        Args:
+            make: the config of given values of searched fields.
+        """
         for name, spread in self.ranges.items():
             ends = (
                 spread.choices
@@ -70,7 +74,7 @@ class SearchSpace:
                 else (getattr(spread, "low", None), getattr(spread, "high", None))
             )
             for end in (*ends, *self.grid.get(name, ())):
-                config.replace(**{name: end}).check()
+                make({name: end}).check()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the record of a study."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -166,7 +167,7 @@ class Study:
                     f"train_on={config.train_on!r} with "
                     f"validation_fraction={config.validation_fraction}."
                 )
-            arm.space.check(config)
+            arm.space.check(functools.partial(self.config, arm.name))
             if self.searcher == "grid":
                 points = len(arm.space.points(self.seed))
                 if points < self.trials:
