@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from srsgd_ray.results import Record, read_epochs, read_trials
 from srsgd_ray.search_spaces import SearchSpace
@@ -56,6 +56,7 @@ class Stage:
                 metric=study.metric,
                 trials=study.trials,
                 seed=study.seed,
+                pareto=study.pareto,
             )
             for arm in study.arms
         }
@@ -195,9 +196,86 @@ def test_a_resumed_study_proposes_what_the_uncut_one_would(tmp_path: Path, row: 
         assert first + play(stage, 7) == whole
 
 
+def test_without_a_search_each_fixed_configuration_is_run_over_the_seeds(
+    tmp_path: Path, row: Row
+) -> None:
+    arms = (
+        Arm("short", fixed={"optimizer": "srsgd", "epochs": 1, "lr_milestones": ()}, against="sgd"),
+        Arm("other", fixed={"optimizer": "srsgd", "restart_f1": 5}, against=""),
+        Arm("sgd", fixed={"optimizer": "sgd"}),
+    )
+    study = dataclasses.replace(
+        STUDY, arms=arms, baseline="", trials=0, base={"test_every_epoch": True}
+    ).check()
+    with Stage(tmp_path, study) as stage:
+        assert stage.conductor.counts().epochs == 2 * (1 + 2 + 2)
+        seen = []
+        while (handout := stage.conductor.next()) is not None:
+            seen.append((handout.trial, handout.config["epochs"], handout.config["seed"]))
+            stage.run(handout, row)
+        assert seen == [
+            ("confirm-short-000", 1, 6),
+            ("confirm-other-000", 2, 6),
+            ("confirm-sgd-000", 2, 6),
+            ("confirm-short-001", 1, 7),
+            ("confirm-other-001", 2, 7),
+            ("confirm-sgd-001", 2, 7),
+        ]
+        assert stage.conductor.finished
+        assert dataclasses.astuple(stage.conductor.counts()) == (6, 6, 10, 10)
+    assert [study.baseline_of(arm.name) for arm in arms] == ["sgd", None, None]
+
+
+def test_two_aims_confirm_points_of_the_front(tmp_path: Path, row: Row) -> None:
+    space = LR.replace(epochs=IntDistribution(2, 9))
+    study = dataclasses.replace(
+        STUDY,
+        arms=(Arm("sgd", space, {"optimizer": "sgd"}),),
+        trials=8,
+        pareto=True,
+        confirm_points=2,
+    ).check()
+    with Stage(tmp_path, study) as stage:
+        lengths = set()
+        for _ in range(8):
+            handout = stage.next()
+            lengths.add(handout.config["epochs"])
+            stage.run(handout, row, 30.0 - handout.config["epochs"])  # longer is better
+        assert len(lengths) > 2
+        runs = []
+        while (handout_ := stage.conductor.next()) is not None:
+            runs.append((handout_.trial, handout_.config["epochs"], handout_.config["seed"]))
+            stage.run(handout_, row)
+        low, high = min(lengths), max(lengths)
+        assert runs == [
+            ("confirm-sgd-000", low, 6),
+            ("confirm-sgd-001", high, 6),
+            ("confirm-sgd-002", low, 7),
+            ("confirm-sgd-003", high, 7),
+        ]
+        assert stage.conductor.counts().epochs_done == stage.conductor.counts().epochs
+    stored = optuna.load_study(study_name="t-sgd", storage=f"sqlite:///{tmp_path}/optuna.db")
+    assert [t.values for t in stored.trials] == [
+        [30.0 - t.params["epochs"], t.params["epochs"]] for t in stored.trials
+    ]
+    with Stage(tmp_path, study) as again:
+        assert again.conductor.finished
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"pareto": True}, "pareto=True needs epochs in the space of every arm"),
+        ({"protocol": "x", "protocols": {"a": {}}}, "unknown protocol 'x'. Valid: a"),
+        ({"arms": (STUDY.arms[0],) * 2}, "arms must have names of their own"),
+        (
+            {"arms": (Arm("sgd", fixed={"epochs": 9}),), "trials": 1, "scheduler": "asha"},
+            "scheduler='asha' needs arms of equal epochs",
+        ),
+        (
+            {"arms": (Arm("sgd"),), "trials": 0, "confirm_seeds": 0},
+            "a study needs something to run",
+        ),
         ({"searcher": "anneal"}, "unknown search 'anneal'. Valid: tpe, random, grid, cmaes"),
         ({"scheduler": "hyperband"}, "unknown scheduler 'hyperband'. Valid: none, asha"),
         ({"metric": "val_acc"}, "unknown column 'val_acc' of epochs"),

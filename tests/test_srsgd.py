@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, OneCycleLR
 
 from srsgd_ray import restarts
+from srsgd_ray.config import TrainConfig
 from srsgd_ray.optim import SRSGD
 from srsgd_ray.restarts import RestartSchedule
 
@@ -494,3 +495,39 @@ def test_complex_parameters_move_like_their_two_parts() -> None:
         for optimizer in pair:
             optimizer.step()
         torch.testing.assert_close(torch.view_as_real(z.detach()), parts.detach())
+
+
+@pytest.mark.parametrize("period", [1, 2, 3, 7, 29, 50])
+def test_a_constant_gradient_is_amplified_as_the_formula_says(period: int) -> None:
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = SRSGD([weight], lr=0.5, restart=period)
+    ends = []
+    for _ in range(4):
+        for _ in range(period):
+            weight.grad = torch.ones_like(weight)
+            optimizer.step()
+        ends.append(weight.item())
+    moved = [-(b - a) / (0.5 * period) for a, b in zip([0.0, *ends], ends, strict=False)]
+    assert moved == pytest.approx([restarts.amplification(period)] * 4, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "more", "lr"),
+    [
+        ("srsgd", {"restart_f1": 33.0, "restart_kind": "constant"}, 0.2),
+        ("srsgd", {"restart_f1": 34.0, "restart_convention": "as_published"}, 0.2),
+        ("sgd", {"momentum": 0.8}, 0.2),
+        ("sgd_nesterov", {"momentum": 0.8}, 0.2),
+        ("sgd_plain", {}, 1.0),
+    ],
+)
+def test_the_effective_rate_sets_the_rate(optimizer: str, more: dict[str, Any], lr: float) -> None:
+    config = TrainConfig(optimizer=optimizer, effective_lr=1.0, **more)
+    assert config.lr == pytest.approx(lr)
+    assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "nesterov_no_restart"])
+def test_the_effective_rate_is_refused_where_there_is_none(optimizer: str) -> None:
+    with pytest.raises(ValueError, match="effective_lr needs an optimizer with a bounded momentum"):
+        TrainConfig(optimizer=optimizer, effective_lr=1.0)

@@ -1,0 +1,161 @@
+"""Plans, budgets, and parts of a study."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import make_row
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.results import TrialRecord
+from srsgd_ray.results.record import Contents
+from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.study import Arm, Study, paper
+from srsgd_ray.study.estimate import Budget, cost, spent_hours
+from srsgd_ray.study.shorten import select, smoke, with_epochs
+from srsgd_ray.trainables import Plan
+from srsgd_ray.training.timing import measure
+
+LR = SearchSpace("lr", "?", {"lr": FloatDistribution(0.01, 0.3, log=True)})
+STUDY = Study(
+    name="t",
+    question="?",
+    arms=(Arm("srsgd", LR, {"optimizer": "srsgd"}), Arm("sgd", LR, {"optimizer": "sgd"})),
+    baseline="sgd",
+    epochs=10,
+    trials=4,
+    confirm_seeds=3,
+)
+TWO_SLOTS = Plan(slots=2, workers=1, cpus_per_worker=1, gpus_per_worker=0)
+
+
+def timed(config: TrainConfig) -> Any:
+    """Training on everything takes longer than on the split."""
+    return SimpleNamespace(epoch=3.0 if config.train_on == "train+validation" else 2.0, test=10.0)
+
+
+def test_a_plan_is_trials_times_epochs_times_seconds() -> None:
+    study = dataclasses.replace(STUDY, confirm_on="train+validation")
+    found = cost(study, TWO_SLOTS, None, timed)
+    assert (found.trials, found.epochs, found.measured) == (14, 140, (2, 0))
+    # Search: 80 epochs of 2 s. Confirmation: 60 of 3 s, and the test set once a run, 10 s.
+    assert found.seconds == 80 * 2 + 60 * 3 + 6 * 10
+    assert found.hours == pytest.approx(400 / 3600)
+    assert found.wall == 200
+    text = found.text(datetime.datetime(2026, 1, 1, 23, 59))
+    assert "14 trials, 140 epochs, 0.111 worker-hours (2 configurations timed here" in text
+    assert "2 at a time: 3:20, until Fri 02 Jan 2026, 00:02." in text
+
+
+def test_a_test_of_every_epoch_and_the_gpus_are_in_the_plan() -> None:
+    study = dataclasses.replace(STUDY, base={"test_every_epoch": True})
+    plan = Plan(slots=1, workers=4, cpus_per_worker=1, gpus_per_worker=1)
+    found = cost(study, plan, None, timed)
+    assert found.seconds == 140 * 2 + 60 * 10
+    assert found.hours == pytest.approx(4 * 880 / 3600)
+    assert "GPU-hours" in found.text(datetime.datetime.now())
+
+
+def test_what_is_done_is_not_planned_again_and_tells_its_own_time() -> None:
+    config = STUDY.config("srsgd", {"lr": 0.1}).to_dict()
+    whole = TrialRecord("search-srsgd-000", "search", "srsgd", 0, config, 0.0)
+    whole.rows = [make_row(epoch) for epoch in range(1, 11)]
+    whole.end = {"state": "complete", "ended": 9.0, "workers": 2}
+    half = TrialRecord("search-srsgd-001", "search", "srsgd", 1, config, 0.0)
+    half.rows = whole.rows[:4]
+    contents = Contents({}, [], {trial.trial: trial for trial in (whole, half)})
+    found = cost(STUDY, TWO_SLOTS, contents, timed)
+    assert (found.trials, found.epochs, found.measured) == (13, 126, (0, 1))
+    assert found.seconds == pytest.approx(126 * 0.3)  # make_row: 0.25 s training, 0.05 s evaluation
+    assert spent_hours(contents) == pytest.approx((10 * 2 + 4) * 0.3 / 3600)
+
+
+def test_searched_epochs_are_planned_by_their_middle() -> None:
+    space = LR.replace(epochs=IntDistribution(2, 16))
+    study = dataclasses.replace(STUDY, arms=(Arm("sgd", space, {"optimizer": "sgd"}),))
+    assert cost(study, TWO_SLOTS, None, timed).epochs == 9 * 7
+
+
+def test_a_budget_stops_once_when_it_is_spent() -> None:
+    stops: list[float] = []
+    hours = 10.2 / 3600
+    with Budget(hours, 10.0 / 3600, TWO_SLOTS, lambda: stops.append(time.monotonic())) as budget:
+        deadline = time.monotonic() + 10
+        while not budget.spent and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.7)
+    assert budget.spent
+    assert len(stops) == 1
+    with Budget(None, 0.0, TWO_SLOTS, lambda: stops.append(0.0)) as budget:
+        time.sleep(0.6)
+    assert len(stops) == 1
+    assert not budget.spent
+
+
+def test_measuring_times_real_steps_and_leaves_the_generator_alone() -> None:
+    import torch
+
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    config = TrainConfig(width=4, batch_size=64, threads=1)
+    found = measure(config, limit=0.2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert found.steps >= 1
+    steps = -(-(1437 - 287) // 64)
+    assert found.epoch >= steps * found.step > 0
+    assert found.test > 0
+
+
+def test_arms_are_selected_by_their_labels() -> None:
+    study = paper.table_cifar("cifar10", "t")
+    some = select(study, {"depth": ["110", "290"], "schedule": ["linear", "none"]})
+    assert [arm.name for arm in some.arms] == [
+        "srsgd_110_linear", "sgd_110", "srsgd_290_linear", "sgd_290",
+    ]  # fmt: skip
+    assert some.baseline_of("srsgd_290_linear") == "sgd_290"
+    alone = select(study, {"depth": ["110"], "optimizer": ["srsgd"]})
+    assert [arm.name for arm in alone.arms] == ["srsgd_110_linear", "srsgd_110_exponential"]
+    assert alone.baseline_of("srsgd_110_linear") is None
+    alone.check()
+    with pytest.raises(ValueError, match=r"unknown depth '111'. Valid: 110, 290"):
+        select(study, {"depth": ["111"]})
+    with pytest.raises(ValueError, match="no arm of 't' has"):
+        select(study, {"optimizer": ["sgd"], "schedule": ["linear"]})
+
+
+def test_other_epochs_scale_the_milestones() -> None:
+    study = with_epochs(paper.table_cifar("cifar10", "t"), 20)
+    config = study.check().config("srsgd_110_linear", {})
+    assert (config.epochs, config.lr_milestones) == (20, (8, 12, 16))
+    with pytest.raises(ValueError, match="lr_milestones < epochs must hold and increase"):
+        with_epochs(paper.table_cifar("cifar10", "t"), 3).check()
+    assert with_epochs(STUDY, 6).config("sgd", {}).lr_milestones == (3, 4)
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        STUDY,
+        paper.table_cifar("cifar10", "t"),
+        paper.table_imagenet("t"),
+        paper.epoch_reduction(("imagenet",), "t"),
+        paper.f1_ablation("imagenet", "t"),
+    ],
+)
+def test_a_smoke_study_is_small_and_sound(study: Study) -> None:
+    small = smoke(study).check()
+    assert len(small.arms) <= 3
+    assert small.confirm_seeds <= 2
+    for arm in small.arms:
+        config = small.config(arm.name, {})
+        assert config.epochs <= 5
+        assert config.dataset == "digits" or config.data_dir == "generated"
+        stages = len(study.config(arm.name, {}).lr_milestones)
+        if study.trials == 0:
+            assert len(config.lr_milestones) == stages
