@@ -29,9 +29,9 @@ STUDY = Study(
     ),
     baseline="srsgd",
     epochs=12,
-    trials=32,
+    trials=24,
     searcher="random",  # so that any k of the trials are as good as any other k
-    confirm_seeds=16,
+    confirm_seeds=12,
 )
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ STUDY = Study(
     ),
     baseline="sgd",
     epochs=16,
-    trials=40,
-    confirm_seeds=16,
+    trials=32,
+    confirm_seeds=12,
     pareto=True,
-    confirm_points=5,
+    confirm_points=4,
 )
 
 if __name__ == "__main__":
