@@ -16,7 +16,14 @@ import torch
 from srsgd_ray.config import OPTIMIZERS, TrainConfig
 from srsgd_ray.results import read_epochs, read_record
 from srsgd_ray.results.columns import EPOCH
-from srsgd_ray.training import CheckpointError, Outcome, Save, StopTraining, train
+from srsgd_ray.training import (
+    CheckpointError,
+    Outcome,
+    Save,
+    StopTraining,
+    distributed,
+    train,
+)
 from srsgd_ray.training.__main__ import main
 
 Rows = list[dict[str, Any]]
@@ -60,6 +67,29 @@ def test_rows_are_the_schema_and_training_learns(config: TrainConfig) -> None:
     assert rows[-1]["train_loss"] < 0.7 * rows[0]["train_loss"]
     assert rows[-1]["val_error"] < 50
     assert [row["test_error"] is None for row in rows] == [True] * 5 + [False]
+
+
+def test_the_test_set_can_be_read_after_every_epoch_without_changing_the_run(
+    config: TrainConfig,
+) -> None:
+    last, _ = run(config.replace(evaluate_test=True))
+    every, _ = run(config.replace(evaluate_test=True, test_every_epoch=True))
+    assert all(row["test_error"] is not None for row in every)
+    assert last[-1]["test_error"] == every[-1]["test_error"]
+    assert [row["train_loss"] for row in last] == [row["train_loss"] for row in every]
+    assert [row["test_error"] for row in run(config.replace(test_every_epoch=True))[0]] == [
+        None
+    ] * 3
+
+
+def test_statistics_over_all_workers_need_gpus(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, _ = run(config.replace(sync_batch_norm=True))
+    assert [row["train_loss"] for row in alone] == [row["train_loss"] for row in run(config)[0]]
+    monkeypatch.setattr(distributed, "rank_and_size", lambda: (0, 2))
+    with pytest.raises(ValueError, match="sync_batch_norm=True needs GPUs, but this worker has"):
+        distributed.parallel(torch.nn.BatchNorm2d(3), torch.device("cpu"), sync_batch_norm=True)
 
 
 def test_restarts_are_counted_as_scheduled(config: TrainConfig) -> None:
