@@ -89,6 +89,38 @@ def test_refusals_come_before_any_work(
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data-dir", "TMP"], "cifar10 not found: expected the folder TMP/cifar-10-batches-py"),
+        (["--depth", "111"], "unknown depth '111'. Valid: 110, 290, 470, 650, 1001."),
+        (["--schedule", "cubic"], "unknown schedule 'cubic'. Valid: linear, exponential, none."),
+        (["--protocol", "mine"], "unknown protocol 'mine'. Valid: as_published, corrected."),
+        (["--epochs", "2"], "lr_milestones < epochs must hold and increase"),
+        (["--seeds", "0"], "a study needs something to run"),
+        (["--smoke", "--budget-hours", "0"], "budget_hours > 0 must hold, but got 0.0"),
+    ],
+)
+def test_the_papers_studies_refuse_before_any_work(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    study = load(STUDIES / "table1_cifar10.py").STUDY
+    given = [word.replace("TMP", str(tmp_path)) for word in arguments]
+    assert launch(study, ["--results", str(tmp_path / "results"), *given]) == 2
+    error = capsys.readouterr().err
+    assert message.replace("TMP", str(tmp_path)) in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_budget_is_not_in_the_resume_line() -> None:
+    words = ["--budget-hours", "0.5", "--trials", "3"]
+    assert _resume_command("python s.py", words) == "python s.py --trials 3 --resume"
+
+
 def test_the_resume_line_is_the_command_again() -> None:
     words = ["--name", "my study", "--trials", "3", "--resume"]
     expected = "python s.py --name 'my study' --trials 3 --resume"

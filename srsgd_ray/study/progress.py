@@ -109,10 +109,11 @@ class Display:
         best = ", ".join(
             f"{arm} {value:.4g}" for arm, value in self._conductor.best_so_far().items()
         )
-        metric = self._conductor.study.metric
+        study = self._conductor.study
+        found = f"best {study.metric}: {best}" if best else "no trial has ended yet"
         parts = [
             f"{counts.trials_done}/{counts.trials} trials",
-            f"best {metric}: {best}" if best else "no trial has ended yet",
+            found if study.trials else f"{counts.epochs_done}/{counts.epochs} epochs",
             f"{duration(time.monotonic() - self._began)} gone",
             self._left(counts),
         ]
