@@ -142,16 +142,16 @@ def _expected_text(trials: pd.DataFrame) -> str:
         return ""
     return _table(
         "Expected best validation error % after k trials (middle 95 % of the orders of trials)",
-        ["arm", *(f"k = {k}" for k in counts)],
+        ["k", *(arm_label(arm) for arm in tables)],
         [
             [
-                arm_label(arm),
+                k,
                 *(
-                    f"{row['expected']:.2f} ({row['low']:.2f}-{row['high']:.2f})"
-                    for _, row in table.loc[counts].iterrows()
+                    f"{table['expected'][k]:.2f} ({table['low'][k]:.2f}-{table['high'][k]:.2f})"
+                    for table in tables.values()
                 ),
             ]
-            for arm, table in tables.items()
+            for k in counts
         ],
     )
 
