@@ -212,7 +212,7 @@ def test_analysis_knows_neither_torch_nor_ray_nor_drawing() -> None:
 
 def test_render_says_what_the_best_of_k_trials_is_worth() -> None:
     rows = [made_trial("sgd", n, val_error=error) for n, error in enumerate([4.0, 1.0, 3.0, 2.0])]
-    text = analysis.render(pd.DataFrame(rows))
+    text = analysis.render(made_table(rows))
     part = text.split("Expected best validation error % after k trials")[1]
     lines = [" ".join(line.split()) for line in part.splitlines()]
     # One trial: the mean of 1 to 4. Two: 1 with chance 3/6, 2 with 2/6, 3 with 1/6.
