@@ -61,7 +61,10 @@ def test_epochs_saved_by_hand() -> None:
     # 6 % lies halfway between 8 % at 4 epochs and 4 % at 8: 6 epochs, of 12.
     assert (found.saved, found.low, found.high) == (6.0, 6.0, 6.0)
     assert (found.target, found.full, found.n, found.reached) == (6.0, 12, 2, 1.0)
-    assert "saves 6.0 epochs (95 % interval 6.0 to 6.0" in found.verdict
+    assert (
+        "At the error of SGD after 12 epochs (6.00 %), SRSGD saves 6.0 epochs (95 % interval 6.0"
+        in found.verdict
+    )
     back = analysis.epochs_saved(trials, "sgd", "srsgd")
     assert math.isinf(back.saved)
     assert back.reached == 0.0
@@ -102,7 +105,7 @@ def test_the_report_and_the_figure_show_the_lengths() -> None:
     )
     text = analysis.render(trials)
     assert "Confirmation, test error % by epochs, over seeds" in text
-    assert "At the error of sgd after 10 epochs (6.50 %)" in text
+    assert "t the error of SGD after 10 epochs (6.50 %)" in text
     figure = error_by_epochs(trials)
     confirmed = figure.axes[1]
     assert confirmed.containers[0].lines[0].get_xydata().tolist() == [[4.0, 7.5], [10.0, 4.5]]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from srsgd_ray.analysis.confirm import estimate
-from srsgd_ray.analysis.rows import arms, finite, number_column, numbers, rows
+from srsgd_ray.analysis.rows import arm_label, arms, finite, number_column, numbers, rows
 from srsgd_ray.analysis.search import check_level
 from srsgd_ray.config import one_of
 
@@ -106,18 +106,20 @@ class EpochsSaved:
         """What it says, in a sentence."""
         if self.n == 0:
             return f"No seed is complete in all points of {self.arm} and {self.baseline}."
-        head = f"At the error of {self.baseline} after {self.full} epochs ({self.target:.2f} %), "
+        name, rival = arm_label(self.arm), arm_label(self.baseline)
+        head = f"At the error of {rival} after {self.full} epochs ({self.target:.2f} %), "
         if math.isinf(self.saved):
-            body = f"{self.arm} saves none: it does not get there"
+            body = f"{name} saves none: it does not get there"
         else:
             sign = "saves" if self.saved >= 0 else "needs more:"
             least = "at least " if self.at_most else ""
-            body = f"{self.arm} {sign} {least}{abs(self.saved):.1f} epochs"
+            body = f"{name} {sign} {least}{abs(self.saved):.1f} epochs"
         low = "none" if math.isinf(self.low) else f"{self.low:.1f}"
         high = "none" if math.isinf(self.high) else f"{self.high:.1f}"
+        undecided = "Not enough seeds to tell: a" if self.low <= 0 <= self.high else "A"
         return (
-            f"{head}{body} ({100 * self.level:g} % interval {low} to {high} saved, over "
-            f"{self.n} resampled seeds; reached in {100 * self.reached:.0f} % of resamples)."
+            f"{undecided}{head[1:]}{body} ({100 * self.level:g} % interval {low} to {high} saved, "
+            f"{self.n} seeds resampled; reached in {100 * self.reached:.0f} % of resamples)."
         )
 
 

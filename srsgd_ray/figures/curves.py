@@ -41,8 +41,10 @@ def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     ``MOST_TICKS``, a block for each stage of the schedule, named by its F.
 
     Raises:
-        NotYet: if no confirmation run has finished an epoch.
+        NotYet: if no confirmation run has finished an epoch, or an arm's runs differ in length.
     """
+    if (trials[trials["phase"] == "confirm"].groupby("arm")["epochs"].nunique() > 1).any():
+        raise NotYet("an arm's runs differ in their epochs: see error_by_epochs")
     validated = analysis.seed_curves(epochs, trials, "val_error")
     error = "train_error" if validated.empty else "val_error"
     losses = analysis.seed_curves(epochs, trials, "train_loss")
