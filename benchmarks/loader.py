@@ -21,10 +21,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from srsgd_ray.data import TrainBatches
-from srsgd_ray.data.cifar import MEAN, STD
+from srsgd_ray.data.cifar import OWN
 
 BATCH = 128
 PASSES = 10  # of TrainBatches a round, so that a round lasts long enough to be timed
+
+MEAN, STD = OWN["cifar10"]
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):

@@ -14,11 +14,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="srsgd-ray", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    table = commands.add_parser("table", help="the table and verdict of a study's folder")
-    table.add_argument("folder", help="results/NAME")
+    commands.add_parser(
+        "table", help="a study's table, or a published one beside our runs", add_help=False
+    )
     columns = commands.add_parser("columns", help="every column of the results, with its meaning")
     columns.add_argument("table", nargs="?", default="trials", help="trials or epochs")
-    commands.add_parser("figures", help="draw a study's figures", add_help=False)
+    commands.add_parser("figures", help="a study's figures, or the paper's by name", add_help=False)
     commands.add_parser("train", help="one training run, without Ray", add_help=False)
     given, rest = parser.parse_known_args(words)
     try:
@@ -26,24 +27,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             from srsgd_ray.figures.__main__ import main as figures
 
             return figures(rest)
+        if given.command == "table":
+            from srsgd_ray.cli_table import table_command
+
+            return table_command(rest)
         if given.command == "train":
             from srsgd_ray.training.__main__ import main as train
 
             return train(rest)
         if rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
-        print(_table(given.folder) if given.command == "table" else _columns(given.table))
+        print(_columns(given.table))
     except ValueError as error:
         print(f"srsgd-ray {given.command}: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def _table(folder: str) -> str:
-    from srsgd_ray.analysis import render
-    from srsgd_ray.results import read_trials
-
-    return render(read_trials(folder))
 
 
 def _columns(table: str) -> str:

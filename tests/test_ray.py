@@ -26,7 +26,8 @@ from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import read_epochs, read_record, read_trials
 from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study import Arm, Options, Study, run_study
+from srsgd_ray.study import Arm, Options, Study, paper, run_study
+from srsgd_ray.study.shorten import select, smoke
 from srsgd_ray.training import train
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -54,7 +55,7 @@ def only(arm: str, **changes: Any) -> Study:
 
 
 def conduct(study: Study, folder: Path, resume: bool = False, **options: Any) -> int:
-    chosen = Options(results=folder, **options)
+    chosen = Options(results=folder, **{"plan": "no", **options})
     return run_study(study, chosen, name=study.name, resume=resume, say=lambda text: None)
 
 
@@ -114,7 +115,9 @@ def test_a_whole_study_on_two_slots(tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    assert conduct(STUDY, tmp_path) == 0
+    assert conduct(STUDY, tmp_path, plan="only") == 0
+    assert not (tmp_path / "t" / "record.jsonl").exists()
+    assert conduct(STUDY, tmp_path, plan="yes") == 0
     over.set()
     watcher.join()
     record = read_record(tmp_path / "t")
@@ -303,3 +306,18 @@ def test_more_than_there_is_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"do not fit 1 node with 2 CPUs and 0 GPUs"):
         conduct(STUDY, tmp_path, gpus_per_worker=1)
     assert not (tmp_path / "t" / "record.jsonl").exists()
+
+
+def test_a_study_of_the_paper_runs_to_its_table_on_generated_data(tmp_path: Path) -> None:
+    """What --smoke does: the published protocol, two arms, and the real layout of the data."""
+    study = smoke(select(paper.table_cifar("cifar10", "t"), {"schedule": ["linear", "none"]}))
+    assert conduct(study, tmp_path) == 0
+    trials = read_trials(tmp_path / "t")
+    assert set(trials["arm"]) == {"srsgd_110_linear", "sgd_110"}
+    assert set(trials["state"]) == {"complete"}
+    assert set(trials["data_dir"]) == {"generated"}
+    assert set(trials["train_on"]) == {"train+validation"}
+    assert (trials["best_test_error"] <= trials["test_error"]).all()
+    epochs = read_epochs(tmp_path / "t")
+    assert epochs["test_error"].notna().all()
+    assert list(epochs["epoch_lr"])[:5] == pytest.approx([0.1, 0.01, 0.001, 1e-4, 1e-4])

@@ -14,7 +14,7 @@ from srsgd_ray.analysis.rows import arms, finite, numbers, rows
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results.columns import check_column
 
-__all__ = ["restart_stages", "restart_steps", "seed_curves", "steps_per_epoch"]
+__all__ = ["restart_stages", "restart_steps", "run_config", "seed_curves", "steps_per_epoch"]
 
 
 def seed_curves(
@@ -82,7 +82,7 @@ def restart_steps(
         The steps in order; none for an optimizer without restarts. Divide by the steps of an epoch
         for the position on an axis of finished epochs.
     """
-    config = _config(row)
+    config = run_config(row)
     if config.optimizer != "srsgd":
         return []
     return config.restart_schedule(steps_per_epoch).restarts(steps)
@@ -99,7 +99,7 @@ def restart_stages(
         many there are in it). Empty for an optimizer without restarts.
     """
     names = ["begin", "end", "frequency", "period", "restarts"]
-    config = _config(row)
+    config = run_config(row)
     steps = round(epochs * steps_per_epoch)
     if config.optimizer != "srsgd":
         return pd.DataFrame(columns=names)
@@ -120,7 +120,8 @@ def restart_stages(
     return pd.DataFrame(table, columns=names)
 
 
-def _config(row: Mapping[Any, Any] | pd.Series[Any]) -> TrainConfig:
+def run_config(row: Mapping[Any, Any] | pd.Series[Any]) -> TrainConfig:
+    """The config of a run, from a row of either table."""
     known = {field.name: row[field.name] for field in fields(TrainConfig) if field.name in row}
     # Tables from before a field existed do not hold it: the default is what they ran with.
     return TrainConfig.from_dict({k: v for k, v in known.items() if not _missing(v)})

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from srsgd_ray.data.windows import flat_store, plane_size, windows
 
-__all__ = ["Draws", "EvalBatches", "TrainBatches"]
+__all__ = ["Draws", "EvalBatches", "Normaliser", "TrainBatches", "check_share", "count_steps"]
 
 
 class Draws(NamedTuple):
@@ -81,7 +81,7 @@ class TrainBatches:
         height, width = images.shape[2:]
         if not 0 <= pad <= min(height, width):
             raise ValueError(f"0 <= pad <= {min(height, width)} must hold, but got pad={pad}.")
-        self._finish = _Normaliser(images.shape[1], mean, std, device, dtype, channels_last)
+        self._finish = Normaliser(images.shape[1], mean, std, device, dtype, channels_last)
         self._shape = images.shape[1:]
         self._pad = pad if augment else 0
         self._sides = 2 if flip and augment else 1
@@ -93,9 +93,7 @@ class TrainBatches:
 
     def steps_per_epoch(self, batch_size: int, world_size: int = 1) -> int:
         """Number of global batches an epoch; a last one of fewer than ``world_size`` is dropped."""
-        _check_share(batch_size, 0, world_size)
-        full, rest = divmod(len(self._labels), batch_size)
-        return full + (rest >= world_size)
+        return count_steps(len(self._labels), batch_size, world_size)
 
     def draws(self, seed: int, epoch: int) -> Draws:
         """The order and augmentation of an epoch, for the whole set.
@@ -140,7 +138,7 @@ class TrainBatches:
         Raises:
             ValueError: at the call, if an argument is out of range.
         """
-        _check_share(batch_size, rank, world_size)
+        check_share(batch_size, rank, world_size)
         steps = self.steps_per_epoch(batch_size, world_size)
         return self._epoch(self.draws(seed, epoch), batch_size, rank, world_size, steps)
 
@@ -193,7 +191,7 @@ class EvalBatches:
         channels_last: bool = False,
     ) -> None:
         _check_set(images, labels)
-        self._finish = _Normaliser(images.shape[1], mean, std, device, dtype, channels_last)
+        self._finish = Normaliser(images.shape[1], mean, std, device, dtype, channels_last)
         self._images, self._labels = images.to(device), labels.to(device)
 
     def batches(
@@ -208,7 +206,7 @@ class EvalBatches:
         """
         if batch_size < 1:
             raise ValueError(f"1 <= batch_size must hold, but got batch_size={batch_size}.")
-        _check_share(world_size, rank, world_size)
+        check_share(world_size, rank, world_size)
         images, labels = self._images[rank::world_size], self._labels[rank::world_size]
         return (
             (self._finish(images[begin : begin + batch_size]), labels[begin : begin + batch_size])
@@ -216,7 +214,14 @@ class EvalBatches:
         )
 
 
-class _Normaliser:
+def count_steps(images: int, batch_size: int, world_size: int) -> int:
+    """Global batches in a pass over ``images``; a last one of fewer than ``world_size`` is none."""
+    check_share(batch_size, 0, world_size)
+    full, rest = divmod(images, batch_size)
+    return full + (rest >= world_size)
+
+
+class Normaliser:
     """uint8 images to floats: (x / 255 - mean) / std, in two passes over the batch."""
 
     def __init__(
@@ -244,6 +249,7 @@ class _Normaliser:
         self._format = torch.channels_last if channels_last else torch.contiguous_format
 
     def __call__(self, images: Tensor) -> Tensor:
+        """Float images of the same shape, on the device."""
         x = images.to(torch.float32).sub_(self._shift).mul_(self._scale)
         return x.to(self._dtype).contiguous(memory_format=self._format)
 
@@ -261,7 +267,8 @@ def _check_set(images: Tensor, labels: Tensor) -> None:
         )
 
 
-def _check_share(batch_size: int, rank: int, world_size: int) -> None:
+def check_share(batch_size: int, rank: int, world_size: int) -> None:
+    """Raise ValueError unless ``rank`` can have a share of each global batch."""
     if not 0 <= rank < world_size:
         raise ValueError(
             f"0 <= rank < world_size must hold, but got rank={rank}, world_size={world_size}."

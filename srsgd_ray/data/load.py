@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from srsgd_ray.config import DATASETS, TrainConfig, one_of
 from srsgd_ray.data.cifar import read_cifar
-from srsgd_ray.data.dataset import Dataset
+from srsgd_ray.data.dataset import Data
 from srsgd_ray.data.digits import read_digits
-from srsgd_ray.data.split import stratified_split
+from srsgd_ray.data.imagenet import ImageNet
+from srsgd_ray.data.split import hold_out
 
 __all__ = ["load_dataset"]
 
 
-def load_dataset(config: TrainConfig) -> Dataset:
+def load_dataset(config: TrainConfig) -> Data:
     """Read the data set that ``config`` names and hold out its validation part.
 
-    Reads ``dataset``, ``data_dir``, ``train_on``, ``validation_fraction`` and ``split_seed``;
-    ``seed`` has no influence, so every seed of a configuration sees the same split. Nothing is
-    ever downloaded. With ``train_on="train+validation"`` or a fraction of 0 nothing is held out.
+    Reads ``dataset``, ``data_dir``, ``train_on``, ``validation_fraction``, ``split_seed`` and
+    ``normalisation``, for ImageNet ``image_size`` and ``decode_threads`` too; ``seed`` has no
+    influence, so every seed of a configuration sees the same split. Nothing is ever downloaded.
+    With ``train_on="train+validation"`` or a fraction of 0 nothing is held out.
 
     Raises:
         DataError: if files are missing or damaged (a ValueError).
@@ -27,24 +28,15 @@ def load_dataset(config: TrainConfig) -> Dataset:
     """
     one_of("data set", config.dataset, DATASETS)
     one_of("train_on", config.train_on, ("train", "train+validation"))
+    if config.dataset == "imagenet":
+        return ImageNet(config)
     if config.dataset == "digits":
         data = read_digits()
     else:
-        data = read_cifar(config.dataset, Path(config.data_dir).expanduser())
+        data = read_cifar(config.dataset, config.data_dir, config.normalisation)
     if config.train_on == "train+validation" or config.validation_fraction == 0:
         return data
-    return _hold_out(data, config.validation_fraction, config.split_seed)
-
-
-def _hold_out(data: Dataset, fraction: float, seed: int) -> Dataset:
-    total = len(data.train_labels)
-    count = round(fraction * total)
-    if not 0 < count < total:
-        raise ValueError(
-            f"validation_fraction must leave images in both parts, but got "
-            f"validation_fraction={fraction}, {count} of {total} images. Use 0 for no validation."
-        )
-    kept, held = stratified_split(data.train_labels, count, seed)
+    kept, held = hold_out(data.train_labels, config.validation_fraction, config.split_seed)
     return replace(
         data,
         train_images=data.train_images[kept],

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["stratified_split"]
+__all__ = ["hold_out", "stratified_split"]
 
 
 def stratified_split(labels: Tensor, held_out: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -44,3 +44,19 @@ def stratified_split(labels: Tensor, held_out: int, seed: int) -> tuple[Tensor, 
     mask = np.zeros(total, dtype=bool)
     mask[order] = place < quota[which[order]]
     return torch.from_numpy(np.flatnonzero(~mask)), torch.from_numpy(np.flatnonzero(mask))
+
+
+def hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """:func:`stratified_split` of a share of the positions.
+
+    Raises:
+        ValueError: if ``fraction`` leaves either part empty.
+    """
+    total = len(labels)
+    count = round(fraction * total)
+    if not 0 < count < total:
+        raise ValueError(
+            f"validation_fraction must leave images in both parts, but got "
+            f"validation_fraction={fraction}, {count} of {total} images. Use 0 for no validation."
+        )
+    return stratified_split(labels, count, seed)

@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 
 from srsgd_ray import analysis
 from srsgd_ray.analysis import Comparison, Confirmation, Estimate
-from srsgd_ray.figures.style import WIDTH, ArmStyle, NotYet, arm_styles, look, short_label, title
+from srsgd_ray.figures.style import (
+    WIDTH,
+    ArmStyle,
+    NotYet,
+    arm_styles,
+    check_arms,
+    look,
+    short_label,
+    title,
+)
 
 __all__ = ["confirmation"]
 
@@ -37,6 +46,7 @@ def confirmation(
     """
     if (trials[trials["phase"] == "confirm"].groupby("arm")["epochs"].nunique() > 1).any():
         raise NotYet("an arm's runs differ in their epochs: see error_by_epochs")
+    check_arms(analysis.arms(trials))
     found = analysis.confirmation(trials, baseline or analysis.baselines(trials), metric)
     if not any(arm.seeds for arm in found.arms):
         raise NotYet("no confirmation run is complete")

@@ -16,6 +16,7 @@ from srsgd_ray.figures.style import (
     ArmStyle,
     NotYet,
     arm_styles,
+    check_arms,
     legend_below,
     log_axis,
     look,
@@ -45,6 +46,7 @@ def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     """
     if (trials[trials["phase"] == "confirm"].groupby("arm")["epochs"].nunique() > 1).any():
         raise NotYet("an arm's runs differ in their epochs: see error_by_epochs")
+    check_arms(analysis.arms(trials))
     validated = analysis.seed_curves(epochs, trials, "val_error")
     error = "train_error" if validated.empty else "val_error"
     losses = analysis.seed_curves(epochs, trials, "train_loss")

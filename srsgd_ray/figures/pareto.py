@@ -11,7 +11,7 @@ from srsgd_ray import analysis
 from srsgd_ray.figures.style import (
     WIDTH,
     ArmStyle,
-    NotYet,
+    NotMeant,
     arm_styles,
     legend_below,
     log_axis,
@@ -30,13 +30,13 @@ def error_by_epochs(trials: pd.DataFrame, metric: str = "test_error") -> Figure:
     error). Right: mean over the seeds of each confirmed point, with its 95 % t interval.
 
     Raises:
-        NotYet: if the arms have one length each, or nothing is complete.
+        NotMeant: if the arms have one length each, or nothing is complete.
     """
     lengths = trials.groupby(["arm", "phase"])["epochs"].nunique()
     table = analysis.error_by_epochs(trials, metric)
     search = trials[(trials["phase"] == "search") & (trials["state"] == "complete")]
     if not (lengths > 1).any() or (table.empty and search.empty):
-        raise NotYet("the arms have trainings of one length each")
+        raise NotMeant("the arms have trainings of one length each")
     names = analysis.arms(trials)
     styles = arm_styles(names)
     panels = (not search.empty) + (not table.empty)

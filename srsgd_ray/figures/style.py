@@ -25,9 +25,11 @@ from srsgd_ray.analysis import arm_label
 __all__ = [
     "ENDED_BADLY",
     "ArmStyle",
+    "NotMeant",
     "NotYet",
     "arm_styles",
     "bad_handles",
+    "check_arms",
     "legend_below",
     "log_axis",
     "log_ticks",
@@ -47,8 +49,15 @@ NOTE = "0.35"  # grey of what is said beside the data
 ENDED_BADLY = {"pruned": "v", "diverged": "x", "failed": "+"}
 
 
+MOST_ARMS = 14  # two turns of the styles: more could not be told apart
+
+
 class NotYet(ValueError):
     """The data that a figure draws do not exist yet; the message says which."""
+
+
+class NotMeant(NotYet):
+    """A figure that a study of this kind never has; nothing is said of it unless asked for."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,14 @@ def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
     others = [arm for arm in arms if arm not in RESERVED]
     turns = {arm: free[index % len(free)] for index, arm in enumerate(others)}
     return {arm: STYLES[{**turns, **RESERVED}[arm]] for arm in arms}
+
+
+def check_arms(arms: Sequence[str]) -> None:
+    """Raise NotYet if there are more arms than a figure can tell apart."""
+    if len(arms) > MOST_ARMS:
+        raise NotYet(
+            f"{len(arms)} arms cannot be told apart, {MOST_ARMS} can: see the figures of the paper"
+        )
 
 
 @contextmanager

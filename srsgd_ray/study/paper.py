@@ -29,6 +29,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "restart_convention": "as_published",
         "normalisation": "as_published",
         "test_every_epoch": True,
+        "precision": "float32",
     },
     "corrected": {},
 }

@@ -1,0 +1,108 @@
+"""Every figure of the paper by its name: the published numbers, and ours where there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from srsgd_ray.analysis.paper import figure_numbers
+from srsgd_ray.analysis.paper_panels import PAPER
+from srsgd_ray.config import one_of
+from srsgd_ray.figures.paper_draw import draw_numbers
+from srsgd_ray.figures.style import NotYet
+from srsgd_ray.results import RecordError, read_epochs, read_trials
+
+__all__ = ["PAPER_FIGURES", "draw_numbers", "paper_figure", "paper_numbers"]
+
+TRAJECTORY = "appfig7"  # the one figure that no published numbers exist of
+# Every figure by its name, with its title.
+PAPER_FIGURES: dict[str, str] = {
+    **{name: figure.title for name, figure in PAPER.items()},
+    TRAJECTORY: "Appendix Figure 7: trajectories of the optimizers",
+}
+CURVES = {"case", "method", "seed", "step", "value"}
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What results folders hold: tables of any number of studies, None where there are none."""
+
+    trials: pd.DataFrame | None
+    epochs: pd.DataFrame | None
+    curves: pd.DataFrame | None
+
+
+def paper_figure(name: str, folders: Sequence[Path | str] = (), as_plotted: bool = False) -> Figure:
+    """Draw a figure of the paper, with our runs over it.
+
+    Published lines are thin and their markers hollow; ours are strong and filled. Which of our runs
+    belong there is told at :func:`srsgd_ray.analysis.paper.figure_numbers`.
+
+    Args:
+        name: key of ``PAPER_FIGURES``.
+        folders: results, each of a study or a folder of studies.
+        as_plotted: with the published figure's faults, as far as it had any.
+
+    Raises:
+        UnknownNameError: for an unknown figure.
+        RecordError: if a folder holds no results.
+        NotYet: for appfig7, if no folder holds its trajectories.
+    """
+    one_of("figure of the paper", name, PAPER_FIGURES)
+    if name == TRAJECTORY:
+        return _trajectory(folders)
+    return draw_numbers(paper_numbers(name, folders, as_plotted))
+
+
+def paper_numbers(
+    name: str, folders: Sequence[Path | str] = (), as_plotted: bool = False
+) -> pd.DataFrame:
+    """The numbers of a figure; arguments and errors as of :func:`paper_figure`, but no appfig7."""
+    ours = _read(folders)
+    return figure_numbers(name, ours.trials, ours.epochs, ours.curves, as_plotted)
+
+
+def _trajectory(folders: Sequence[Path | str]) -> Figure:
+    from srsgd_ray.figures.trajectory import trajectory
+
+    last = NotYet("run python studies/trajectory.py first, and name its results folder")
+    for study in [study for folder in folders for study in _with(Path(folder), "trajectory")]:
+        try:
+            return trajectory(study)
+        except NotYet as reason:
+            last = reason
+    raise last
+
+
+def _read(folders: Sequence[Path | str]) -> Ours:
+    trials, epochs, curves = [], [], []
+    for folder in map(Path, folders):
+        tables, gaps = _with(folder, "trials"), _with(folder, "curves")
+        if not tables and not gaps and not _with(folder, "trajectory"):
+            raise RecordError(
+                f"no results: expected {folder / 'trials.parquet'} or curves.parquet, or studies "
+                f"with these in it."
+            )
+        trials += [read_trials(study) for study in tables]
+        epochs += [read_epochs(study) for study in tables]
+        found = [pd.read_parquet(study / "curves.parquet") for study in gaps]
+        curves += [table for table in found if set(table.columns) >= CURVES]
+    return Ours(_joined(trials), _joined(epochs), _joined(curves))
+
+
+def _with(folder: Path, name: str) -> list[Path]:
+    """The folder itself, or those in it, that hold a table."""
+    own = folder / f"{name}.parquet"
+    return [
+        path.parent
+        for path in ([own] if own.is_file() else sorted(folder.glob(f"*/{name}.parquet")))
+    ]
+
+
+def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame | None:
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else None

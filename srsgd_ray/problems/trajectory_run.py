@@ -1,0 +1,253 @@
+"""The trajectory picture as a run: tune both learning rates, train, write the tables, draw."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from srsgd_ray.problems.trajectory import (
+    ARMS,
+    Plane,
+    Settings,
+    Spirals,
+    logits,
+    plane_of,
+    scores,
+    train,
+)
+from srsgd_ray.results import RecordError, provenance
+
+__all__ = ["TABLES", "launch_trajectory", "run", "telling_seeds", "tune", "write_tables"]
+
+TABLES = ("trajectory", "surface", "boundary", "points", "tuning")
+SMOKE: dict[str, Any] = {
+    "runs": 2, "steps": 60, "every": 5, "lrs": (0.1, 0.4), "tuning_runs": 2, "grid": 15,
+}  # fmt: skip
+APART = 1_000_000  # between the seeds of the tuning and those of the runs
+MARGIN = 0.3  # of a surface around the paths, as a part of their width and height
+SIDE = 1.3  # the boundary is drawn over the square from -SIDE to SIDE
+DOTS = 120  # of it, along each side
+Tables = dict[str, pd.DataFrame]
+
+
+def run(settings: Settings) -> Tables:
+    """Tune, train, and measure; on one thread, so that a seed gives the same numbers.
+
+    Returns:
+        Tables by name. ``trajectory``, a row for each recorded point of each path: ``optimizer``,
+        ``lr`` (of its first stage), ``seed``, ``step``, ``x``, ``y`` (in the plane of its seed, see
+        ``plane_of``), ``off_plane`` (distance from the plane), ``loss`` and ``train_error`` (%) on
+        the training set, ``plane_loss`` (loss at the foot on the plane), ``test_loss``,
+        ``test_error``, ``share_x`` and ``share_y`` (of the squared distances, that each direction
+        holds). ``surface``, for one or two seeds (see ``telling_seeds``): ``seed``, ``why``, ``x``,
+        ``y``, ``loss``, ``train_error``, ``test_error``. ``boundary``, of these: ``seed``,
+        ``optimizer``, ``u``, ``v``, ``probability`` of class 1. ``points``, the training set:
+        ``u``, ``v``, ``label``. ``tuning``: ``optimizer``, ``lr``, ``runs``, ``val_error``,
+        ``val_loss``, ``chosen``.
+
+    Raises:
+        ValueError: for settings that break a rule, or if a run diverged.
+    """
+    settings.check()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        data = Spirals.of(settings)
+        tuning = tune(data, settings)
+        lrs = {row["optimizer"]: row["lr"] for _, row in tuning[tuning["chosen"]].iterrows()}
+        seeds = range(settings.seed, settings.seed + settings.runs)
+        paths = {arm: train(arm, lrs[arm], seeds, data.train, settings) for arm in ARMS}
+        planes = [plane_of([paths[arm][:, i] for arm in ARMS]) for i in range(len(seeds))]
+        trajectory = pd.concat(
+            [
+                _path_rows(arm, lrs[arm], seed, paths[arm][:, i], planes[i], data, settings)
+                for i, seed in enumerate(seeds)
+                for arm in ARMS
+            ],
+            ignore_index=True,
+        )
+        surfaces, boundaries = [], []
+        for why, seed in telling_seeds(trajectory).items():
+            i, own = seed - settings.seed, trajectory[trajectory["seed"] == seed]
+            surface = _surface(own, planes[i], data, settings)
+            surfaces.append(surface.assign(seed=seed, why=why))
+            for arm in ARMS:
+                boundary = _boundary(paths[arm][-1, i : i + 1], settings)
+                boundaries.append(boundary.assign(seed=seed, optimizer=arm))
+    finally:
+        torch.set_num_threads(threads)
+    x, labels = data.train
+    return {
+        "trajectory": trajectory,
+        "surface": pd.concat(surfaces, ignore_index=True),
+        "boundary": pd.concat(boundaries, ignore_index=True),
+        "points": pd.DataFrame({"u": x[:, 0], "v": x[:, 1], "label": labels.int()}),
+        "tuning": tuning,
+    }
+
+
+def telling_seeds(trajectory: pd.DataFrame) -> dict[str, int]:
+    """Which seeds are drawn, so that nobody picks: by SRSGD - SGD in training loss at the end.
+
+    Returns:
+        ``middle``, the seed with the median difference (of two the higher), and ``largest``, that
+        with the largest difference in size of the others, if there are others.
+    """
+    ends = trajectory[trajectory["step"] == trajectory["step"].max()]
+    loss = ends.pivot(index="seed", columns="optimizer", values="loss")
+    apart = (loss["srsgd"] - loss["sgd"]).sort_values(kind="stable")
+    middle = apart.index[len(apart) // 2]
+    others = apart.drop(middle).abs()
+    return {"middle": int(middle), **({"largest": int(others.idxmax())} if len(others) else {})}
+
+
+def tune(data: Spirals, settings: Settings) -> pd.DataFrame:
+    """Both optimizers with each learning rate, on the same seeds, which no other run has.
+
+    Chosen is, for each optimizer, the learning rate with the lowest mean validation error at the
+    end (then loss, then the smaller rate); a diverged run has an infinite one.
+    """
+    seeds = range(settings.seed + APART, settings.seed + APART + settings.tuning_runs)
+    rows = []
+    for arm in ARMS:
+        for lr in settings.lrs:
+            ends = train(arm, lr, seeds, data.train, settings)[-1]
+            loss, error = scores(ends, data.validation, settings)
+            sound = loss.isfinite()
+            means = (v.where(sound, math.inf).mean().item() for v in (error, loss))
+            rows.append((arm, lr, len(seeds), *means))
+    table = pd.DataFrame(rows, columns=["optimizer", "lr", "runs", "val_error", "val_loss"])
+    best = table.sort_values(["val_error", "val_loss", "lr"]).groupby("optimizer").head(1)
+    return table.assign(chosen=table.index.isin(best.index))
+
+
+def _path_rows(
+    arm: str, lr: float, seed: int, path: Tensor, plane: Plane, data: Spirals, settings: Settings
+) -> pd.DataFrame:
+    feet = plane.project(path)
+    lifted = plane.lift(feet)
+    loss, train_error = scores(path, data.train, settings)
+    test_loss, test_error = scores(path, data.test, settings)
+    return pd.DataFrame(
+        {
+            "optimizer": arm,
+            "lr": lr,
+            "seed": seed,
+            "step": range(0, settings.steps + 1, settings.every),
+            "x": feet[:, 0],
+            "y": feet[:, 1],
+            "off_plane": (path - lifted).norm(dim=1),
+            "loss": loss,
+            "train_error": train_error,
+            "plane_loss": scores(lifted, data.train, settings)[0],
+            "test_loss": test_loss,
+            "test_error": test_error,
+            "share_x": plane.shares[0],
+            "share_y": plane.shares[1],
+        }
+    )
+
+
+def _surface(paths: pd.DataFrame, plane: Plane, data: Spirals, settings: Settings) -> pd.DataFrame:
+    """Losses over a square around the paths of one seed, as large as they need."""
+    middle = [(paths[k].max() + paths[k].min()) / 2 for k in ("x", "y")]
+    half = (0.5 + MARGIN) * max(paths[k].max() - paths[k].min() for k in ("x", "y"))
+    line = torch.linspace(-half, half, settings.grid, dtype=torch.float64)
+    spots = torch.cartesian_prod(line + middle[0], line + middle[1])
+    flat = plane.lift(spots)
+    loss, train_error = scores(flat, data.train, settings)
+    return pd.DataFrame(
+        {
+            "x": spots[:, 0],
+            "y": spots[:, 1],
+            "loss": loss,
+            "train_error": train_error,
+            "test_error": scores(flat, data.test, settings)[1],
+        }
+    )
+
+
+def _boundary(end: Tensor, settings: Settings) -> pd.DataFrame:
+    line = torch.linspace(-SIDE, SIDE, DOTS, dtype=torch.float64)
+    spots = torch.cartesian_prod(line, line)
+    chance = torch.sigmoid(logits(end, spots, settings))[0]
+    return pd.DataFrame({"u": spots[:, 0], "v": spots[:, 1], "probability": chance})
+
+
+def write_tables(folder: Path, tables: Tables, settings: Settings) -> None:
+    """Write each table as ``NAME.parquet``; its metadata hold the settings and where it is from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, Any] = {"settings": dataclasses.asdict(settings), **provenance()}
+    for name, frame in tables.items():
+        made = pa.Table.from_pandas(frame, preserve_index=False)
+        made = made.replace_schema_metadata({"srsgd_ray_trajectory": json.dumps(facts)})
+        path = folder / f"{name}.parquet"
+        partial = path.with_suffix(f".{os.getpid()}.tmp")
+        pq.write_table(made, partial)
+        partial.replace(path)
+
+
+def launch_trajectory(argv: Sequence[str] | None = None) -> int:
+    """Run, write ``results/NAME/*.parquet`` and draw; returns the exit status (2 for bad input)."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--name", default="trajectory", help="folder of the results [trajectory]")
+    parser.add_argument("--results", default="results", help="folder of that folder [results]")
+    parser.add_argument("--seed", type=int, default=0, help="of data, starts and orders [0]")
+    parser.add_argument("--smoke", action="store_true", help="a few seconds, to see that it runs")
+    given = parser.parse_args(argv)
+    folder = Path(given.results) / given.name
+    try:
+        if Path(given.name).name != given.name:
+            raise ValueError(f"--name must be the name of a folder, but got {given.name!r}.")
+        if (folder / "trajectory.parquet").exists() or (folder / "record.jsonl").exists():
+            raise RecordError(
+                f"{folder} already holds results. Choose another name with --name, or remove it."
+            )
+        settings = Settings(seed=given.seed, **(SMOKE if given.smoke else {})).check()
+        tables = run(settings)
+        write_tables(folder, tables, settings)
+    except (OSError, ValueError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(_summary(tables)))
+    return _draw(folder)
+
+
+def _summary(tables: Tables) -> list[str]:
+    """A line about each optimizer at its end, and about the planes."""
+    paths = tables["trajectory"]
+    lines = []
+    for arm, own in paths[paths["step"] == paths["step"].max()].groupby("optimizer", sort=False):
+        tried = tables["tuning"]["lr"]
+        edge = ", the edge of the grid" if own["lr"].iloc[0] in (tried.min(), tried.max()) else ""
+        said = [f"{own[k].mean():.3g} ± {own[k].std():.2g}" for k in ("loss", "test_error")]
+        lines.append(
+            f"{arm:5}  learning rate {own['lr'].iloc[0]:g}{edge}  training loss {said[0]}  "
+            f"test error {said[1]} %  ({len(own)} runs)"
+        )
+    share = 100 * (paths["share_x"] + paths["share_y"])
+    lines.append(f"planes hold {share.min():.1f} to {share.max():.1f} % of the squared distances")
+    return lines
+
+
+def _draw(folder: Path) -> int:
+    """Draw in a process that knows no torch; its exit status."""
+    command = [sys.executable, "-m", "srsgd_ray.figures", "appfig7", str(folder)]
+    command += ["--out", str(folder / "figures")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    print((done.stdout + done.stderr).strip())
+    return done.returncode

@@ -1,0 +1,81 @@
+"""Made-up data of the real layout: the same everywhere, gone afterwards, and never a way around."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.data import DataError, Dataset, load_dataset
+from srsgd_ray.data.generated import generated_cifar, generated_imagenet
+from srsgd_ray.training import train
+
+
+def load(name: str, **changes: object) -> Dataset:
+    config = TrainConfig().replace(dataset=name, data_dir="generated", **changes)
+    data = load_dataset(config)
+    assert isinstance(data, Dataset)
+    return data
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100)])
+def test_generated_cifar_is_read_by_the_ordinary_reader(
+    name: str, classes: int, tmp_path: Path
+) -> None:
+    data = load(name, train_on="train+validation")
+    assert data.train_images.shape[1:] == (3, 32, 32)
+    assert data.train_labels.unique().tolist() == list(range(classes))
+    assert data.test_labels.unique().tolist() == list(range(classes))
+    again = load(name, train_on="train+validation")
+    assert torch.equal(data.train_images, again.train_images)
+    assert not torch.equal(data.train_images[:30], data.test_images[:30])
+    held = load(name, validation_fraction=0.5)
+    assert held.validation_images is not None
+    assert len(held.validation_images) == len(data.train_images) // 2
+    assert not list(tmp_path.iterdir()), "the folder is gone"
+
+
+def test_a_real_folder_is_never_read_with_the_generated_sums() -> None:
+    with (
+        generated_cifar("cifar10") as (folder, _),
+        pytest.raises(DataError, match="is not the published cifar10: missing nothing, damaged"),
+    ):
+        load_dataset(TrainConfig(dataset="cifar10", data_dir=str(folder)))
+
+
+def test_generated_imagenet_is_a_folder_tree_that_goes_with_its_object(tmp_path: Path) -> None:
+    folder = generated_imagenet()
+    root = Path(folder.name)
+    assert {p.name for p in root.iterdir()} == {"train", "val"}
+    for part in ("train", "val"):
+        classes = sorted(p.name for p in (root / part).iterdir())
+        assert classes == [f"n{label:08d}" for label in range(8)]
+    del folder
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "depth", "block"),
+    [("cifar10", "preresnet", 11, "bottleneck"), ("imagenet", "imagenet_resnet18", 18, "basic")],
+)
+def test_a_network_learns_the_generated_data(
+    dataset: str, model: str, depth: int, block: str
+) -> None:
+    config = TrainConfig(
+        dataset=dataset, data_dir="generated", model=model, depth=depth, block=block, epochs=3,
+        batch_size=16, image_size=32, lr=0.02, restart_f1=10, train_on="train+validation",
+        evaluate_test=True, threads=1, decode_threads=2,
+    )  # fmt: skip
+    rows: list[dict[str, float]] = []
+    outcome = train(config, lambda row, save: rows.append(row))
+    assert outcome.state == "complete"
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert rows[-1]["test_error"] is not None
