@@ -320,4 +320,4 @@ def test_a_study_of_the_paper_runs_to_its_table_on_generated_data(tmp_path: Path
     assert (trials["best_test_error"] <= trials["test_error"]).all()
     epochs = read_epochs(tmp_path / "t")
     assert epochs["test_error"].notna().all()
-    assert list(epochs["epoch_lr"])[:5] == pytest.approx([0.1, 0.01, 0.001, 1e-4, 1e-4])
+    assert list(epochs["epoch_lr"])[:4] == pytest.approx([0.1, 0.01, 0.001, 1e-4])

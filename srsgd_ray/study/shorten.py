@@ -11,7 +11,7 @@ from srsgd_ray.study.spec import Arm, Study
 
 __all__ = ["select", "smoke", "with_epochs"]
 
-SMOKE_BATCH = 16
+SMOKE_BATCH = 20
 SMOKE_PIXELS = 32
 
 
@@ -93,6 +93,6 @@ def _short(study: Study, arm: Arm) -> Arm:
     if not {"epochs", "lr_milestones"} & set(arm.fixed):
         return arm
     stages = len(study.config(arm.name, {}).lr_milestones)
-    # The last stage has two: a decay of the restart frequency needs them.
-    fixed = {**arm.fixed, "epochs": stages + 2, "lr_milestones": tuple(range(1, stages + 1))}
+    epochs = stages + 1 + bool(arm.fixed.get("restart_decay"))  # a decay needs two epochs
+    fixed = {**arm.fixed, "epochs": epochs, "lr_milestones": tuple(range(1, stages + 1))}
     return dataclasses.replace(arm, fixed=fixed)
