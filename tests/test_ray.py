@@ -26,7 +26,7 @@ from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import read_epochs, read_record, read_trials
 from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study import Arm, Options, Study, paper, run_study
+from srsgd_ray.study import Arm, Options, Study, estimate, paper, run_study
 from srsgd_ray.study.shorten import select, smoke
 from srsgd_ray.training import train
 
@@ -321,3 +321,12 @@ def test_a_study_of_the_paper_runs_to_its_table_on_generated_data(tmp_path: Path
     epochs = read_epochs(tmp_path / "t")
     assert epochs["test_error"].notna().all()
     assert list(epochs["epoch_lr"])[:4] == pytest.approx([0.1, 0.01, 0.001, 1e-4])
+
+
+def test_a_plan_that_cannot_be_made_in_time_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "MEASURE_LIMIT", -1.0)
+    monkeypatch.setattr(estimate, "SHORTEST_WAIT", 0.01)
+    with pytest.raises(ValueError, match="no plan can be made: preresnet of depth 8 could not be"):
+        conduct(STUDY, tmp_path, plan="only")

@@ -16,7 +16,7 @@ from srsgd_ray.study.progress import duration
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainables import Plan
 
-__all__ = ["Budget", "Cost", "cost", "measure_on", "spent_hours"]
+__all__ = ["Budget", "Cost", "NotMeasured", "cost", "measure_on", "spent_hours"]
 
 # What an epoch's time depends on; the optimizer's share of a step is small.
 KNOBS = (
@@ -25,7 +25,12 @@ KNOBS = (
     "precision", "device",
 )  # fmt: skip
 MEASURE_LIMIT = 900.0  # seconds for all measurements, with the wait for a machine
+SHORTEST_WAIT = 1.0
 Key = tuple[Any, ...]
+
+
+class NotMeasured(RuntimeError):
+    """A configuration that could not be timed, or not in time."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,16 @@ def measure_on(plan: Plan) -> Callable[[TrainConfig], Any]:
     deadline = time.monotonic() + MEASURE_LIMIT
 
     def measure(config: TrainConfig) -> Any:
-        left = max(1.0, deadline - time.monotonic())
+        left = max(SHORTEST_WAIT, deadline - time.monotonic())
         task = timed.remote(config.to_dict(), plan.workers, plan.threads)
-        return ray.get(task, timeout=left)
+        try:
+            return ray.get(task, timeout=left)
+        except ray.exceptions.RayError as error:
+            ray.cancel(task, force=True)
+            why = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+            raise NotMeasured(
+                f"{config.model} of depth {config.depth} could not be timed: {why}"
+            ) from error
 
     return measure
 

@@ -16,7 +16,7 @@ from srsgd_ray.results import Record, RecordError, provenance, read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.cluster import gentle_stop, ray_cluster, stop_now
 from srsgd_ray.study.conductor import Conductor
-from srsgd_ray.study.estimate import Budget, cost, measure_on, spent_hours
+from srsgd_ray.study.estimate import Budget, NotMeasured, cost, measure_on, spent_hours
 from srsgd_ray.study.progress import Display, all_output_to
 from srsgd_ray.study.search import Search, open_storage
 from srsgd_ray.study.spec import Study, check_name
@@ -96,8 +96,13 @@ def run_study(
             print(line, file=screen)
         if options.plan != "no":
             known = read_record(folder) if resume else None
-            found = cost(study, plan, known, measure_on(plan))
-            print(found.text(datetime.datetime.now()), file=screen)
+            try:
+                found = cost(study, plan, known, measure_on(plan))
+                print(found.text(datetime.datetime.now()), file=screen)
+            except NotMeasured as reason:
+                if options.plan == "only":
+                    raise ValueError(f"no plan can be made: {reason}") from reason
+                print(f"No plan: {reason}", file=screen)
             if options.plan == "only":
                 return 0
         header = {"study": name, "id": uuid.uuid4().hex[:8], "spec": study.to_dict()}
