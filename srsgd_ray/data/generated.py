@@ -24,8 +24,8 @@ __all__ = ["generated_cifar", "generated_imagenet"]
 
 Images = npt.NDArray[np.uint8]
 
-CIFAR_TRAIN = {"cifar10": 60, "cifar100": 100}  # images in all training files together
-CIFAR_TEST = {"cifar10": 30, "cifar100": 100}
+CIFAR_TRAIN = {"cifar10": 50, "cifar100": 50}  # images in all training files together
+CIFAR_TEST = {"cifar10": 20, "cifar100": 20}
 IMAGENET_CLASSES = 8
 IMAGENET_TRAIN, IMAGENET_VAL = 10, 3  # images a class
 

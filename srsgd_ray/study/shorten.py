@@ -11,7 +11,7 @@ from srsgd_ray.study.spec import Arm, Study
 
 __all__ = ["select", "smoke", "with_epochs"]
 
-SMOKE_BATCH = 20
+SMOKE_BATCH = 25
 SMOKE_PIXELS = 32
 
 
