@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.command == "figures":
             from srsgd_ray.figures.__main__ import main as figures
 
-            return figures(rest)
+            return figures(rest, prog="srsgd-ray figures")
         if given.command == "table":
             from srsgd_ray.cli_table import table_command
 
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"srsgd-ray {given.command}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -13,6 +13,7 @@ from srsgd_ray.cli import main as cli
 from srsgd_ray.results import Record
 from srsgd_ray.study import Study, launch
 from srsgd_ray.study.launch import _resume_command
+from srsgd_ray.study.shorten import select
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
@@ -99,7 +100,7 @@ def test_refusals_come_before_any_work(
     [
         (["--data-dir", "TMP"], "cifar10 not found: expected the folder TMP/cifar-10-batches-py"),
         (["--depth", "111"], "unknown depth '111'. Valid: 110, 290, 470, 650, 1001."),
-        (["--schedule", "cubic"], "unknown schedule 'cubic'. Valid: linear, exponential, none."),
+        (["--schedule", "cubic"], "unknown schedule 'cubic'. Valid: linear, exponential."),
         (["--protocol", "mine"], "unknown protocol 'mine'. Valid: as_published, corrected."),
         (["--epochs", "2"], "lr_milestones < epochs must hold and increase"),
         (["--seeds", "0"], "a study needs something to run"),
@@ -121,7 +122,28 @@ def test_the_papers_studies_refuse_before_any_work(
     assert not (tmp_path / "results").exists()
 
 
+def test_a_resume_with_other_arms_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = load(STUDIES / "f1_cifar10.py").STUDY
+    kept = select(study, {"f1": ["1"]})
+    header = {"study": "x", "spec": kept.to_dict()}
+    Record.create(tmp_path / study.name, header).close()
+    given = ["--results", str(tmp_path), "--resume", "--f1", "30"]
+    assert launch(study, given) == 2
+    assert "unknown f1 '30'. Valid: 1." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--slots", "--workers-per-trial"])
+def test_none_at_all_is_refused(
+    quickstart: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    assert launch(quickstart, ["--results", str(tmp_path), "--smoke", flag, "0"]) == 2
+    assert ">= 1 must hold" in capsys.readouterr().err
+
+
 def test_the_budget_is_not_in_the_resume_line() -> None:
+    assert _resume_command("p", ["--budget-hours=4", "--trials", "3"]) == "p --trials 3 --resume"
     words = ["--budget-hours", "0.5", "--trials", "3"]
     assert _resume_command("python s.py", words) == "python s.py --trials 3 --resume"
 

@@ -58,7 +58,7 @@ def test_every_recipe_is_an_arm_of_its_table(recipe: Recipe) -> None:
         "dataset": recipe.dataset,
         "depth": str(recipe.depth),
         "optimizer": recipe.optimizer,
-        "schedule": recipe.restart_kind or "none",
+        "schedule": recipe.restart_kind,
     }
     arms = [
         arm

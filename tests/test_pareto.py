@@ -80,9 +80,6 @@ def test_the_interval_comes_from_the_seeds() -> None:
     found = analysis.epochs_saved(trials, "srsgd", "sgd")
     assert found.low < found.saved < found.high
     assert found.saved == pytest.approx(8 - (4 + 4 * (9 - 6) / (9 - 4.5)))
-    # The extremes: every draw is the best seed, or the worst.
-    assert found.low >= 0.0
-    assert found.high <= 2.0
     assert not found.at_most
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import stats
 
 from srsgd_ray.analysis.confirm import estimate
 from srsgd_ray.analysis.rows import arm_label, arms, finite, number_column, numbers, rows
@@ -133,7 +134,8 @@ def epochs_saved(
     """How many epochs ``arm`` saves at the error that ``baseline`` has after its longest training.
 
     The seeds that every confirmed point of both arms has are resampled together, with replacement
-    and a fixed generator, so that pairs stay pairs.
+    and a fixed generator, so that pairs stay pairs. Deviations of the resampled means are stretched
+    by sqrt(n/(n-1)) t/z: otherwise the interval would be too narrow with few seeds.
 
     Raises:
         UnknownNameError: for an unknown arm or metric.
@@ -161,10 +163,23 @@ def epochs_saved(
     target = float(theirs.mean())
     at = _meets(points, ours.mean(1), target)
     draws = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
-    saved = np.array(
-        [full - _meets(points, ours[:, d].mean(1), float(theirs[d].mean())) for d in draws]
-    )
+    # Resampled means of few seeds vary less than means of new seeds would: stretched to the t law.
     tail = (1 - level) / 2
+    wide = math.sqrt(n / max(1, n - 1)) * float(
+        stats.t.ppf(1 - tail, max(1, n - 1)) / stats.norm.ppf(1 - tail)
+    )
+    middle = ours.mean(1)
+    saved = np.array(
+        [
+            full
+            - _meets(
+                points,
+                middle + wide * (ours[:, d].mean(1) - middle),
+                target + wide * (float(theirs[d].mean()) - target),
+            )
+            for d in draws
+        ]
+    )
     low, high = np.quantile(saved, [tail, 1 - tail], method="inverted_cdf")
     return EpochsSaved(
         arm=arm,

@@ -31,10 +31,10 @@ class Asked:
     folders: list[str]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m srsgd_ray.figures") -> int:
     """Draw what the command line asks for; returns the exit status (2 for bad input)."""
     parser = argparse.ArgumentParser(
-        prog="python -m srsgd_ray.figures",
+        prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

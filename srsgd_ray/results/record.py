@@ -59,8 +59,12 @@ class Contents:
         """Take in one event; False if it repeats what is known (a trial resumed earlier)."""
         event = dict(event)
         kind, at = event.pop("event"), event.pop("at")
+        if self.sessions and kind != "session":
+            self.sessions[-1]["last"] = at
         if kind == "session":
-            self.sessions.append({**event, "at": at})
+            self.sessions.append({**event, "at": at, "last": at})
+        elif kind == "pause":
+            pass
         elif kind == "trial":
             if event["trial"] in self.trials:
                 return False
@@ -182,6 +186,10 @@ class Record:
     def session(self, **facts: Any) -> None:
         """A driver began to work on the study."""
         self._event("session", **facts)
+
+    def pause(self) -> None:
+        """The driver leaves, in order: the session lasted until now."""
+        self._event("pause")
 
     def begin(self, trial: str, phase: str, arm: str, number: int, config: dict[str, Any]) -> bool:
         """A trial was handed out; False if it had been before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import statistics
 import threading
 import time
@@ -180,12 +181,12 @@ def measure_on(plan: Plan) -> Callable[[TrainConfig], Any]:
 
 
 def spent_hours(contents: Contents) -> float:
-    """Worker-hours that the recorded epochs took."""
-    seconds = 0.0
-    for trial in contents.trials.values():
-        workers = (trial.end or {}).get("workers") or 1
-        seconds += workers * sum(r["train_seconds"] + r["eval_seconds"] for r in trial.rows)
-    return seconds / 3600
+    """Worker-hours for which the recorded sessions held their slots, to the last that they told."""
+    seconds = [
+        float(session["last"] - session["at"]) * session.get("held_workers", 0)
+        for session in contents.sessions
+    ]
+    return math.fsum(seconds) / 3600
 
 
 class Budget:

@@ -45,8 +45,8 @@ def launch(study: Study, argv: Sequence[str] | None = None) -> int:
         results=Path(given.results),
         storage=given.storage,
         address=given.address,
-        slots=given.slots or (1 if given.smoke else None),
-        workers_per_trial=given.workers_per_trial or (1 if given.smoke else None),
+        slots=_default(given.slots, 1 if given.smoke else None),
+        workers_per_trial=_default(given.workers_per_trial, 1 if given.smoke else None),
         cpus_per_worker=given.cpus_per_worker,
         gpus_per_worker=given.gpus_per_worker,
         autoscaling=given.autoscaling,
@@ -74,6 +74,10 @@ def launch(study: Study, argv: Sequence[str] | None = None) -> int:
         return status
     _finish(folder, options, resume)
     return status
+
+
+def _default(given: int | None, otherwise: int | None) -> int | None:
+    return otherwise if given is None else given
 
 
 def _say(text: str) -> None:
@@ -180,6 +184,7 @@ def _parser(study: Study) -> argparse.ArgumentParser:
 
 def _resolve(study: Study, given: argparse.Namespace, folder: Path) -> Study:
     """The study with the flags taken in; a resumed one as recorded, where no flag says else."""
+    keys = list(_labels(study))
     if given.resume:
         recorded = read_record(folder).header["spec"]
         if recorded["name"] != study.name:
@@ -188,8 +193,7 @@ def _resolve(study: Study, given: argparse.Namespace, folder: Path) -> Study:
                 f"Resume it with its own script, or choose another --name."
             )
         study = Study.from_dict(recorded)
-    wanted = {key: getattr(given, key) for key in _labels(study)}
-    study = select(study, {key: values for key, values in wanted.items() if values})
+    study = select(study, {key: values for key in keys if (values := getattr(given, key))})
     if given.smoke and not given.resume:
         study = smoke(study)
     flags = {flag: getattr(given, flag, None) for flag in STUDY_FLAGS}
@@ -217,7 +221,7 @@ def _labels(study: Study) -> dict[str, list[str]]:
             values = found.setdefault(key, [])
             if value not in values:
                 values.append(value)
-    return {key: values for key, values in found.items() if len(values) > 1}
+    return found
 
 
 def _what(study: Study) -> str:
@@ -233,7 +237,8 @@ def _what(study: Study) -> str:
 
 
 def _resume_command(prog: str, argv: Sequence[str]) -> str:
-    words = [word for word in argv if word not in ("--resume", "--smoke")]
+    gone = ("--resume", "--smoke")
+    words = [w for w in argv if w not in gone and not w.startswith("--budget-hours=")]
     if "--budget-hours" in words:
         at = words.index("--budget-hours")
         del words[at : at + 2]

@@ -228,7 +228,9 @@ def _imagenet_srsgd(
         **(more or {}),
     }
     fixed["restart_f1"] = fixed["restart_list"][0]
-    named = {"dataset": "imagenet", "depth": str(depth), "optimizer": "srsgd"}
+    named = {
+        "dataset": "imagenet", "depth": str(depth), "optimizer": "srsgd", "schedule": "linear",
+    }  # fmt: skip
     rival = f"sgd_{depth}" if against is None else against
     return Arm(name, fixed=fixed, against=rival, labels={**named, **(labels or {})},
                workers=_gpus("imagenet", depth))  # fmt: skip
@@ -240,9 +242,7 @@ def _sgd(dataset: str, depth: int, name: str, labels: Mapping[str, str] | None =
     if dataset == "imagenet":
         net, drops = {**net, "model": f"imagenet_resnet{depth}"}, (31, 61)
     fixed = {**net, "optimizer": "sgd", "momentum": 0.9, "lr_milestones": drops}
-    named = {"dataset": dataset, "depth": str(depth), "optimizer": "sgd", "schedule": "none"}
-    if dataset == "imagenet":
-        del named["schedule"]
+    named = {"dataset": dataset, "depth": str(depth), "optimizer": "sgd"}
     return Arm(name, fixed=fixed, against="", labels={**named, **(labels or {})},
                workers=_gpus(dataset, depth))  # fmt: skip
 

@@ -77,6 +77,9 @@ def run_study(
     if options.budget_hours is not None and not options.budget_hours > 0:
         raise ValueError(f"budget_hours > 0 must hold, but got {options.budget_hours}.")
     workers = _workers(study, options)
+    for what, count in (("slots", options.slots), ("workers_per_trial", workers)):
+        if count is not None and count < 1:
+            raise ValueError(f"{what} >= 1 must hold, but got {what}={count}.")
     if options.address == "local":
         check_data(study)
     folder = (options.results / check_name(name)).resolve()
@@ -108,9 +111,11 @@ def run_study(
         header = {"study": name, "id": uuid.uuid4().hex[:8], "spec": study.to_dict()}
         record = Record.reopen(folder) if resume else Record.create(folder, header)
         try:
-            record.session(**provenance())
-            return _conduct(study, options, plan, record, screen)
+            before = spent_hours(record.contents)
+            record.session(**provenance(), held_workers=plan.slots * plan.workers)
+            return _conduct(study, options, plan, record, screen, before)
         finally:
+            record.pause()
             record.close()
 
 
@@ -139,7 +144,9 @@ def _check_folder(study: Study, folder: Path, resume: bool) -> None:
         ) from error
 
 
-def _conduct(study: Study, options: Options, plan: Plan, record: Record, screen: TextIO) -> int:
+def _conduct(
+    study: Study, options: Options, plan: Plan, record: Record, screen: TextIO, before: float
+) -> int:
     """Search and confirm; leaves the tables complete, whatever happens."""
     folder, identity = record.folder, record.contents.header["id"]
     storage = options.storage or str(folder)
@@ -166,7 +173,6 @@ def _conduct(study: Study, options: Options, plan: Plan, record: Record, screen:
     try:
         if not conductor.finished:
             print(_plan_line(study, plan), file=screen)
-            before = spent_hours(record.contents)
             with (
                 Budget(options.budget_hours, before, plan, stop_now) as budget,
                 Display(conductor, screen),
@@ -235,8 +241,8 @@ def _plan_line(study: Study, plan: Plan) -> str:
     if study.pareto:
         what = f"up to {study.confirm_points} points of each front"
     return (
-        f"{runs}{study.confirm_seeds} seeds of {what}. {plan.slots} at a time, {each} each with "
-        f"{plan.cpus_per_worker:g} CPU{gpus}."
+        f"{runs}{study.confirm_seeds} seed{'s' * (study.confirm_seeds != 1)} of {what}. "
+        f"{plan.slots} at a time, {each} each with {plan.cpus_per_worker:g} CPU{gpus}."
     )
 
 
