@@ -232,6 +232,19 @@ def test_our_errors_stand_over_the_published_ones() -> None:
     ]
 
 
+def test_the_best_test_epoch_is_drawn_where_that_is_asked_for() -> None:
+    runs = confirm_runs(
+        "srsgd", (5.0, 5.2), test_every_epoch=True, best_test_error=4.8, **PUBLISHED
+    )
+    trials = made_table(runs)
+    for protocol, wanted in (("last", 5.1), ("as_published", 4.8)):
+        table = figure_numbers("fig1", trials, protocol=protocol)
+        ours = table[table["source"] == "ours"]
+        assert list(ours["y"]) == pytest.approx([wanted])
+        last = "epoch: last, published best by test error" in ours["way"].iloc[0]
+        assert last == (protocol == "last")
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_lines_of_their_own() -> None:
     other = {**PUBLISHED, "restart_convention": "as_published"}
     trials = made_table(
@@ -329,20 +342,25 @@ def test_command_line_draws_from_the_parquet_that_it_writes(
 def test_command_line_sorts_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(command, "draw", lambda *given: asked.append(("study", *given)) or [])
-    monkeypatch.setattr(command, "draw_paper", lambda *given: asked.append(("paper", *given)) or [])
+    monkeypatch.setattr(
+        command, "draw_paper", lambda *given: asked.append(("paper", *given)) or ["x"]
+    )
     folder, png = str(tmp_path), ["png", "svg"]
     out = Path("results") / "figures"
     for words, expected in (
         ([folder], [("study", folder, None, png, None)]),
         ([folder, "confirmation"], [("study", folder, ["confirmation"], png, None)]),
-        (["fig1", "fig1"], [("paper", ["fig1"], [], png, out, False)]),
-        (["fig5", folder, "fig1"], [("paper", ["fig5", "fig1"], [folder], png, out, False)]),
-        (["paper"], [("paper", list(figures.PAPER_FIGURES), [], png, out, False)]),
+        (["fig1", "fig1"], [("paper", ["fig1"], [], png, out, False, "last")]),
+        (
+            ["fig5", folder, "fig1"],
+            [("paper", ["fig5", "fig1"], [folder], png, out, False, "last")],
+        ),
+        (["paper"], [("paper", list(figures.PAPER_FIGURES), [], png, out, False, "last")]),
         (
             ["confirmation", "fig1", folder, "--out", "x"],
             [
                 ("study", folder, ["confirmation"], png, "x"),
-                ("paper", ["fig1"], [folder], png, "x", False),
+                ("paper", ["fig1"], [folder], png, "x", False, "last"),
             ],
         ),
     ):  # fmt: skip
@@ -359,6 +377,7 @@ def test_command_line_sorts_its_words(tmp_path: Path, monkeypatch: pytest.Monkey
         (["fig9"], "appfig7; all of the paper: paper; or a folder with results."),
         (["fig1", "no/where"], "no results: expected a folder 'no/where', or one of: best_so_far"),
         (["confirmation"], "figures of a study need its results folder"),
+        (["fig1", "--protocol", "mine"], "unknown protocol 'mine'. Valid: last, as_published."),
         (["fig1", "--format", "gif"], "unknown format 'gif'. Valid: png, svg, pdf."),
         ([".", "..", "--out", "x"], "--out must be for one study, but got 2"),
     ],

@@ -26,13 +26,14 @@ def figure_numbers(
     epochs: pd.DataFrame | None = None,
     curves: pd.DataFrame | None = None,
     as_plotted: bool = False,
+    protocol: str = "last",
 ) -> pd.DataFrame:
     """All numbers that a figure of the paper shows, and those of our runs that belong there.
 
     Published deviations and labels are the corrected ones. Ours are complete confirmation runs
     whose data set, network, optimizer, restarts, epochs and milestones are the published ones
-    (:func:`srsgd_ray.analysis.beside.published_beside_ours` has the rule; errors are those of the
-    last epoch, generated data are left out). Runs that differ in more than the seed are separate
+    (:func:`srsgd_ray.analysis.beside.published_beside_ours` has the rule; generated data are left
+    out). Runs that differ in more than the seed are separate
     lines, told apart by ``way``. A published training loss is that of epoch x counted from 0; ours,
     recorded after x + 1 epochs, stands at the same x. An iteration x counts from 1.
 
@@ -42,6 +43,8 @@ def figure_numbers(
         curves: curves of the quadratic (``study``, ``case``, ``method``, ``seed``, ``step`` from 0,
             ``value``).
         as_plotted: the deviations and labels as the paper drew them.
+        protocol: ``last``: our errors are those of the last epoch; ``as_published``: of the best
+            test epoch, where every epoch was tested.
 
     Returns:
         One row a point: ``figure``, ``as_plotted``, ``panel``, its ``title``, ``x_label`` and
@@ -58,7 +61,7 @@ def figure_numbers(
         if panel.figure.startswith("Figure 2 ") and curves is not None:
             made += paper_ours.gaps(curves, CASES[panel.place])
         elif panel.y_label == ERROR and trials is not None:
-            made += paper_ours.errors(trials, panel)
+            made += paper_ours.errors(trials, panel, protocol)
         elif panel.table and trials is not None and epochs is not None:
             made += paper_ours.losses(trials, epochs, panel)
         common = (name, as_plotted, panel.place, panel.title, panel.x_label, panel.y_label)

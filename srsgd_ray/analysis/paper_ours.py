@@ -34,14 +34,14 @@ def over_runs(point: Point, values: Sequence[float]) -> Point:
     return dataclasses.replace(point, y=made.mean, std=made.std, low=made.low, high=made.high, n=n)
 
 
-def errors(trials: pd.DataFrame, panel: PaperPanel) -> Iterator[Point]:
+def errors(trials: pd.DataFrame, panel: PaperPanel, protocol: str) -> Iterator[Point]:
     """Our errors for a panel, with the levels of SGD at full length where it has such."""
     tables = [(panel.table, "point")]
     if panel.levels:
         tables.append((FULL[panel.levels], "reference"))
     for table, role in tables:
         seen: dict[tuple[str, float], list[str]] = {}
-        for _, row in _ours(published_beside_ours(table, trials)).iterrows():
+        for _, row in _ours(published_beside_ours(table, trials, protocol)).iterrows():
             if role == "reference" and row["optimizer"] != "sgd":
                 continue
             of_table = pd.isna(row["x"])

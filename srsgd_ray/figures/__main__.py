@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srsgd_ray.config import UnknownNameError
+from srsgd_ray.analysis.beside import PROTOCOLS
+from srsgd_ray.config import UnknownNameError, one_of
 from srsgd_ray.figures.paper import PAPER_FIGURES
 from srsgd_ray.figures.save import FIGURES, FORMATS, PAPER_OUT, draw, draw_paper
 
@@ -58,9 +59,17 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m srsgd_ray.fig
         action="store_true",
         help="figures of the paper as it drew them, faults included",
     )
+    parser.add_argument(
+        "--protocol",
+        default="last",
+        help="which of our errors in figures of the paper: "
+        + "; ".join(f"{name}: {what}" for name, what in PROTOCOLS.items())
+        + " [last]",
+    )
     given = parser.parse_intermixed_args(argv)
     formats = given.format.split(",")
     try:
+        one_of("protocol", given.protocol, PROTOCOLS)
         asked = _sorted(given.words)
         studies = asked.folders if asked.study or not asked.paper else []
         if given.out and len(studies) > 1:
@@ -73,7 +82,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m srsgd_ray.fig
             written += draw(folder, asked.study or None, formats, given.out)
         if asked.paper:
             out = given.out or PAPER_OUT
-            written += draw_paper(asked.paper, asked.folders, formats, out, given.as_plotted)
+            written += draw_paper(
+                asked.paper, asked.folders, formats, out, given.as_plotted, given.protocol
+            )
+            if not written:
+                return 2
     except ValueError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

@@ -36,7 +36,12 @@ class Ours:
     curves: pd.DataFrame | None
 
 
-def paper_figure(name: str, folders: Sequence[Path | str] = (), as_plotted: bool = False) -> Figure:
+def paper_figure(
+    name: str,
+    folders: Sequence[Path | str] = (),
+    as_plotted: bool = False,
+    protocol: str = "last",
+) -> Figure:
     """Draw a figure of the paper, with our runs over it.
 
     Published lines are thin and their markers hollow; ours are strong and filled. Which of our runs
@@ -46,6 +51,7 @@ def paper_figure(name: str, folders: Sequence[Path | str] = (), as_plotted: bool
         name: key of ``PAPER_FIGURES``.
         folders: results, each of a study or a folder of studies.
         as_plotted: with the published figure's faults, as far as it had any.
+        protocol: which of our errors: see :func:`srsgd_ray.analysis.paper.figure_numbers`.
 
     Raises:
         UnknownNameError: for an unknown figure.
@@ -55,15 +61,18 @@ def paper_figure(name: str, folders: Sequence[Path | str] = (), as_plotted: bool
     one_of("figure of the paper", name, PAPER_FIGURES)
     if name == TRAJECTORY:
         return _trajectory(folders)
-    return draw_numbers(paper_numbers(name, folders, as_plotted))
+    return draw_numbers(paper_numbers(name, folders, as_plotted, protocol))
 
 
 def paper_numbers(
-    name: str, folders: Sequence[Path | str] = (), as_plotted: bool = False
+    name: str,
+    folders: Sequence[Path | str] = (),
+    as_plotted: bool = False,
+    protocol: str = "last",
 ) -> pd.DataFrame:
     """The numbers of a figure; arguments and errors as of :func:`paper_figure`, but no appfig7."""
     ours = _read(folders)
-    return figure_numbers(name, ours.trials, ours.epochs, ours.curves, as_plotted)
+    return figure_numbers(name, ours.trials, ours.epochs, ours.curves, as_plotted, protocol)
 
 
 def _trajectory(folders: Sequence[Path | str]) -> Figure:

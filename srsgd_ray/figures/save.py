@@ -92,6 +92,7 @@ def draw_paper(
     formats: Sequence[str] = ("png", "svg"),
     out: Path | str = PAPER_OUT,
     as_plotted: bool = False,
+    protocol: str = "last",
     say: Callable[[str], None] = print,
 ) -> list[Path]:
     """Draw figures of the paper, and write the numbers of each beside it as Parquet.
@@ -104,6 +105,7 @@ def draw_paper(
         formats: keys of ``FORMATS``.
         out: where the files go.
         as_plotted: as the paper drew them, faults included; their names end in ``_as_plotted``.
+        protocol: which of our errors: ``last`` or ``as_published``.
         say: takes a line about each figure that is skipped, or that no run of ours belongs to.
 
     Returns:
@@ -129,7 +131,7 @@ def draw_paper(
                 continue
             written += _save(figure, name, formats, target)
             continue
-        numbers = paper_numbers(name, folders, as_plotted)
+        numbers = paper_numbers(name, folders, as_plotted, protocol)
         if folders and "ours" not in set(numbers["source"]):
             given = ", ".join(map(str, folders))
             say(f"{name}: none of our runs in {given} belongs there; the published numbers alone")
