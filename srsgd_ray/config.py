@@ -201,7 +201,7 @@ class TrainConfig:
         self._check_numbers()
         if self.dataset != "digits" and not self.data_dir:
             raise ValueError(
-                f"dataset={self.dataset!r} needs data_dir, the folder that holds its archive."
+                f"dataset={self.dataset!r} needs data_dir, the folder that holds its files."
             )
         self._check_stages()
         return self

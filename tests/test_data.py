@@ -108,8 +108,12 @@ def test_no_global_random_state() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dataset": "mnist"}, "unknown data set 'mnist'. Valid: digits, cifar10, cifar100."),
+        (
+            {"dataset": "mnist"},
+            "unknown data set 'mnist'. Valid: digits, cifar10, cifar100, imagenet.",
+        ),
         ({"train_on": "test"}, "unknown train_on 'test'. Valid: train, train.validation."),
+        ({"normalisation": "none"}, "unknown normalisation 'none'. Valid: dataset, as_published."),
         ({"validation_fraction": 0.0001}, "0 of 1437 images. Use 0 for no validation"),
         ({"validation_fraction": 0.9999}, "1437 of 1437 images"),
     ],

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data import DataError, Dataset, load_dataset
+from srsgd_ray.data import DataError, Dataset, Look, load_dataset
 from srsgd_ray.data.generated import generated_cifar, generated_imagenet
 from srsgd_ray.training import train
 
@@ -33,7 +35,8 @@ def test_generated_cifar_is_read_by_the_ordinary_reader(
     data = load(name, train_on="train+validation")
     assert data.train_images.shape[1:] == (3, 32, 32)
     assert data.classes == classes
-    assert set(data.train_labels.tolist()) >= set(data.test_labels.tolist())
+    assert data.train_labels.bincount().unique().tolist() in ([5], [0, 5])
+    assert set(data.train_labels.tolist()) == set(data.test_labels.tolist())
     again = load(name, train_on="train+validation")
     assert torch.equal(data.train_images, again.train_images)
     assert not torch.equal(data.train_images[:20], data.test_images[:20])
@@ -58,8 +61,44 @@ def test_generated_imagenet_is_a_folder_tree_that_goes_with_its_object(tmp_path:
     for part in ("train", "val"):
         classes = sorted(p.name for p in (root / part).iterdir())
         assert classes == [f"n{label:08d}" for label in range(8)]
+    again = generated_imagenet()
+    for file in root.glob("*/*/*"):
+        assert file.read_bytes() == (Path(again.name) / file.relative_to(root)).read_bytes()
+    del again
+    assert [root] == list(tmp_path.glob("srsgd-ray-*"))
     del folder
     assert not list(tmp_path.glob("srsgd-ray-*"))
+
+
+def test_generated_imagenet_lives_as_long_as_its_batches(tmp_path: Path) -> None:
+    config = TrainConfig(
+        dataset="imagenet", data_dir="generated", image_size=32, validation_fraction=0.25
+    )
+    look = Look(torch.device("cpu"))
+    data = load_dataset(config)
+    train_batches, validation = (
+        data.train_batches(config, look),
+        data.eval_batches("validation", look),
+    )
+    assert data.classes == 8 and validation is not None
+    del data
+    held = [labels for _, labels in validation.batches()]
+    kept = [labels for _, labels, _ in train_batches.epoch(0, 0, 16)]
+    assert torch.cat(held).bincount().tolist() in ([2] * 4 + [3] * 4, [3] * 4 + [2] * 4)
+    assert len(torch.cat(held)) + len(torch.cat(kept)) == 80
+    del train_batches, validation
+    assert not list(tmp_path.glob("srsgd-ray-*"))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child starts no thread
+def test_a_fork_that_ends_leaves_its_parents_folder() -> None:
+    folder = generated_imagenet()
+    child = os.fork()
+    if child == 0:
+        weakref.finalize._exitfunc()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert Path(folder.name).is_dir()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from srsgd_ray.data.windows import flat_store, plane_size, windows
 
-__all__ = ["Draws", "EvalBatches", "Normaliser", "TrainBatches", "check_share", "count_steps"]
+__all__ = [
+    "Draws",
+    "EvalBatches",
+    "Normaliser",
+    "TrainBatches",
+    "check_share",
+    "count_steps",
+    "epoch_generator",
+]
 
 
 class Draws(NamedTuple):
@@ -101,13 +109,7 @@ class TrainBatches:
         Raises:
             ValueError: if ``seed`` or ``epoch`` is negative.
         """
-        if seed < 0 or epoch < 0:
-            raise ValueError(
-                f"0 <= seed and 0 <= epoch must hold, but got seed={seed}, epoch={epoch}."
-            )
-        # Seeds that differ by one bit give unrelated streams only after such a mix.
-        mixed = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(mixed[0]))
+        generator = epoch_generator(seed, epoch)
         count = len(self._labels)
         order = torch.randperm(count, generator=generator)
         dy, dx = torch.randint(2 * self._pad + 1, (2, count), generator=generator)
@@ -219,6 +221,19 @@ def count_steps(images: int, batch_size: int, world_size: int) -> int:
     check_share(batch_size, 0, world_size)
     full, rest = divmod(images, batch_size)
     return full + (rest >= world_size)
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """What an epoch's order and augmentation are drawn from.
+
+    Raises:
+        ValueError: if ``seed`` or ``epoch`` is negative.
+    """
+    if seed < 0 or epoch < 0:
+        raise ValueError(f"0 <= seed and 0 <= epoch must hold, but got seed={seed}, epoch={epoch}.")
+    # Seeds that differ by one bit give unrelated streams only after such a mix.
+    mixed = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(mixed[0]))
 
 
 class Normaliser:

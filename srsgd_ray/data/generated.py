@@ -2,13 +2,14 @@
 
 ``data_dir="generated"`` makes each worker write them into a folder of its own and read them through
 the ordinary readers. They are the same everywhere: each class is a pattern, each image its pattern
-with noise.
+with noise. They are few, so that the deepest network passes over them on a CPU.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
 import shutil
 import tempfile
@@ -24,8 +25,8 @@ __all__ = ["generated_cifar", "generated_imagenet"]
 
 Images = npt.NDArray[np.uint8]
 
-CIFAR_TRAIN = {"cifar10": 50, "cifar100": 50}  # images in all training files together
-CIFAR_TEST = {"cifar10": 20, "cifar100": 20}
+CIFAR_TRAIN, CIFAR_TEST = 50, 20  # images in all training files together, and in the test file
+CIFAR_CLASSES = 10  # that have images: with all 100 of CIFAR-100, too few a class to learn from
 IMAGENET_CLASSES = 8
 IMAGENET_TRAIN, IMAGENET_VAL = 10, 3  # images a class
 
@@ -60,8 +61,8 @@ def generated_cifar(name: str) -> Iterator[tuple[Path, dict[str, str]]]:
     train = [f"data_batch_{n}" for n in range(1, 6)] if ten else ["train"]
     test = "test_batch" if ten else "test"
     for seed, file in enumerate([*train, test]):
-        count = CIFAR_TEST[name] if file == test else CIFAR_TRAIN[name] // len(train)
-        labels = np.arange(count) % classes
+        count = CIFAR_TEST if file == test else CIFAR_TRAIN // len(train)
+        labels = np.arange(count) % CIFAR_CLASSES * (classes // CIFAR_CLASSES)
         flat = _images(labels, 32, seed).transpose(0, 3, 1, 2).reshape(count, -1)
         files[file] = {"data": flat, key: labels.tolist()}
     files["batches.meta" if ten else "meta"] = {
@@ -83,7 +84,12 @@ class Folder:
 
     def __init__(self) -> None:
         self.name = tempfile.mkdtemp(prefix="srsgd-ray-generated-")
-        self.remove = weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+        weakref.finalize(self, _remove, self.name, os.getpid())
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a fork that ends must leave its parent's folder
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def generated_imagenet() -> Folder:

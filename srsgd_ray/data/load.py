@@ -28,6 +28,7 @@ def load_dataset(config: TrainConfig) -> Data:
     """
     one_of("data set", config.dataset, DATASETS)
     one_of("train_on", config.train_on, ("train", "train+validation"))
+    one_of("normalisation", config.normalisation, ("dataset", "as_published"))
     if config.dataset == "imagenet":
         return ImageNet(config)
     if config.dataset == "digits":

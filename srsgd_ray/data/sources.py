@@ -6,6 +6,7 @@ A source knows its labels without reading an image, and gives the encoded bytes 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,7 @@ from srsgd_ray.data.dataset import DataError
 
 __all__ = ["FolderSource", "LmdbSource", "Source", "open_sources"]
 
-SUFFIXES = {".jpeg", ".jpg", ".png"}
-_OPEN: weakref.WeakValueDictionary[tuple[int, str], Any] = weakref.WeakValueDictionary()
+SUFFIXES = (".jpeg", ".jpg", ".png")
 LMDB = {"train": "train_faster_imagefolder.lmdb", "val": "val_faster_imagefolder.lmdb"}
 
 
@@ -37,7 +37,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> bytes:
-        """The encoded bytes of an image."""
+        """The encoded bytes of an image; may be called by several threads at a time."""
 
     def name(self, index: int) -> str:
         """Its path or key, for messages."""
@@ -46,23 +46,39 @@ class Source(Protocol):
 class FolderSource:
     """Image files in one folder a class, as in ``train/n01440764/n01440764_10026.JPEG``.
 
+    Hidden files and folders, and files of other kinds, are left out.
+
     Raises:
-        DataError: if there is no such folder, or no image in it.
+        DataError: if there is no such folder, or a class has no image.
     """
 
     def __init__(self, root: Path) -> None:
-        folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
-        self.classes = tuple(folder.name for folder in folders)
-        self._files: list[Path] = []
+        self._root = str(root)
+        self.classes = tuple(
+            sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
+            if root.is_dir()
+            else ()
+        )
+        # Names alone: a million paths would take half a gigabyte.
+        self._files: list[str] = []
         labels: list[int] = []
-        for label, folder in enumerate(folders):
-            files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        for label, name in enumerate(self.classes):
+            files = sorted(
+                file
+                for file in os.listdir(root / name)  # noqa: PTH208
+                if file.lower().endswith(SUFFIXES) and file[0] != "."
+            )
             if not files:
-                raise DataError(f"every class needs images, but {folder} has none. Remove it.")
+                raise DataError(
+                    f"every class needs images ({', '.join(SUFFIXES)}), but {root / name} has "
+                    f"none. Fill or remove it."
+                )
             self._files += files
             labels += [label] * len(files)
         if not labels:
-            raise DataError(f"{root} must hold one folder a class with JPEG files, but has none.")
+            raise DataError(
+                f"{root} must hold one folder a class with its images, but holds no folder."
+            )
         self.labels = np.array(labels, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -70,11 +86,11 @@ class FolderSource:
 
     def read(self, index: int) -> bytes:
         """The bytes of a file."""
-        return self._files[index].read_bytes()
+        return Path(self.name(index)).read_bytes()
 
     def name(self, index: int) -> str:
         """Its path."""
-        return str(self._files[index])
+        return f"{self._root}/{self.classes[self.labels[index]]}/{self._files[index]}"
 
 
 class LmdbSource:
@@ -82,58 +98,78 @@ class LmdbSource:
 
     Classes and labels come from the keys (the folder that the file lies in). The ``.lmdb.pt``
     file beside the database is a pickle and is never opened. The database is opened read-only and
-    without a lock file, anew in each process.
+    without a lock file, once in each process: a source can be pickled, and used after a fork.
 
     Raises:
         DataError: if it is not an LMDB database, is empty, or a key names no class.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._open: Any = None
-        with self._environment().begin() as transaction:
+        self._path = path
+        self._open: tuple[int, Any] = (0, None)  # process, its database
+        with self._database().begin() as transaction:
             cursor = transaction.cursor()
             self._keys = [bytes(key) for key in cursor.iternext(keys=True, values=False)]
         names = [_class_of(key, path) for key in self._keys]
         if not names:
-            raise DataError(f"{path} holds no image. Build it anew.")
+            raise DataError(f"{path} must hold images, but is empty. Build or copy it anew.")
         self.classes = tuple(sorted(set(names)))
         place = {name: label for label, name in enumerate(self.classes)}
         self.labels = np.array([place[name] for name in names], dtype=np.int64)
 
-    def _environment(self) -> Any:
-        if self._open is None:
-            import lmdb
-
-            # LMDB does not allow a process to open a database twice.
-            place = (os.getpid(), str(self.path.resolve()))
-            self._open = _OPEN.get(place)
-            if self._open is not None:
-                return self._open
-            try:
-                self._open = _OPEN[place] = lmdb.open(
-                    str(self.path), subdir=self.path.is_dir(), readonly=True, lock=False,
-                    readahead=False, meminit=False, max_readers=1,
-                )  # fmt: skip
-            except lmdb.Error as error:
-                raise DataError(f"{self.path} is no LMDB database: {error}.") from error
-        return self._open
+    def _database(self) -> Any:
+        process, database = self._open
+        if process != os.getpid():
+            database = _open_database(self._path)
+            self._open = (os.getpid(), database)
+        return database
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the open database: it must not cross a fork or a pickle."""
-        return {**self.__dict__, "_open": None}
+        """Without the open database, which belongs to its process."""
+        return {**self.__dict__, "_open": (0, None)}
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def read(self, index: int) -> bytes:
         """The value of a key."""
-        with self._environment().begin() as transaction:
+        with self._database().begin() as transaction:
             return bytes(transaction.get(self._keys[index]))
 
     def name(self, index: int) -> str:
-        """Its key."""
-        return self._keys[index].decode(errors="replace")
+        """The database and the key."""
+        return f"{self._path}: {self._keys[index].decode(errors='replace')}"
+
+
+# LMDB does not allow a process to open a database twice: (process, path) to what is open.
+_OPEN: weakref.WeakValueDictionary[tuple[int, str], Any] = weakref.WeakValueDictionary()
+_OPENING = threading.Lock()
+
+
+def _open_database(path: Path) -> Any:
+    import lmdb
+
+    process, place = os.getpid(), str(path.resolve())
+    if path.is_dir() and not (path / "data.mdb").is_file():
+        raise DataError(f"{path} must hold data.mdb, but does not. Build or copy it anew.")
+    with _OPENING:
+        for (owner, where), inherited in list(_OPEN.items()):
+            if where == place and owner != process:
+                inherited.close()  # after a fork; the parent's own stays open
+                del _OPEN[owner, where]
+        database = _OPEN.get((process, place))
+        if database is None:
+            try:
+                database = lmdb.open(
+                    str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False,
+                    meminit=False,
+                )  # fmt: skip
+            except lmdb.Error as error:
+                raise DataError(
+                    f"{path} must be an LMDB database, but: {error}. Build or copy it anew."
+                ) from error
+            _OPEN[process, place] = database
+    return database
 
 
 def _class_of(key: bytes, path: Path) -> str:
@@ -141,7 +177,7 @@ def _class_of(key: bytes, path: Path) -> str:
     if len(parts) < 2 or not parts[-2]:
         raise DataError(
             f"a key must be a path with the class as its folder, such as "
-            f"train/n01440764/n01440764_10026.JPEG, but {path} has {key!r}."
+            f"train/n01440764/n01440764_10026.JPEG, but {path} has {key!r}. Build it anew."
         )
     return parts[-2]
 
@@ -153,10 +189,8 @@ def open_sources(data_dir: Path) -> tuple[Source, Source]:
         DataError: if neither is there, or the two have other classes.
     """
     sources: Sequence[Source]
-    if (data_dir / LMDB["train"]).exists():
-        missing = [name for name in LMDB.values() if not (data_dir / name).exists()]
-        if missing:
-            raise DataError(f"imagenet needs {' and '.join(LMDB.values())}; missing: {missing}.")
+    there = [name for name in LMDB.values() if (data_dir / name).exists()]
+    if len(there) == len(LMDB):
         sources = [LmdbSource(data_dir / name) for name in LMDB.values()]
     elif (data_dir / "train").is_dir():
         if not (data_dir / "val").is_dir():
@@ -165,13 +199,14 @@ def open_sources(data_dir: Path) -> tuple[Source, Source]:
     else:
         raise DataError(
             f"imagenet not found: expected folders train and val, or {LMDB['train']} and "
-            f"{LMDB['val']}, in data_dir={str(data_dir)!r}."
+            f"{LMDB['val']}, in data_dir={str(data_dir)!r}, which has {there or 'none of them'}. "
+            f"Correct data_dir."
         )
     train, val = sources
     if train.classes != val.classes:
         differ = sorted(set(train.classes) ^ set(val.classes))
         raise DataError(
             f"train and val must have the same classes, but {len(differ)} are in one only: "
-            f"{', '.join(differ[:5])}{' ...' * (len(differ) > 5)}."
+            f"{', '.join(differ[:5])}{' ...' * (len(differ) > 5)}. Complete the other."
         )
     return train, val
