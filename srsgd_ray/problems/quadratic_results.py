@@ -7,7 +7,6 @@ search of a schedule. Each is made anew from the study's record and replaced as 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from srsgd_ray.problems.quadratic import CASES, ITERATIONS, METHODS, STEP_SIZE, 
 from srsgd_ray.published import curves, quadratic_means
 from srsgd_ray.results import Column, RecordError
 from srsgd_ray.results.columns import PROVENANCE
+from srsgd_ray.results.tables import replace_table
 
 __all__ = [
     "TABLES",
@@ -123,10 +123,8 @@ def write_table(folder: Path, name: str, rows: Iterable[dict[str, Any]]) -> None
     schema = pa.schema(
         [pa.field(c.name, c.type, metadata={"doc": c.doc, "unit": c.unit}) for c in TABLES[name]]
     )
-    path = folder / f"{name}.parquet"
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial)
-    partial.replace(path)
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    replace_table(folder / f"{name}.parquet", table)
 
 
 def read_table(folder: Path | str, name: str) -> pd.DataFrame:

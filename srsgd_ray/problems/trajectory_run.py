@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -30,6 +28,7 @@ from srsgd_ray.problems.trajectory import (
     train,
 )
 from srsgd_ray.results import RecordError, provenance
+from srsgd_ray.results.tables import replace_table
 
 __all__ = ["TABLES", "launch_trajectory", "run", "telling_seeds", "tune", "write_tables"]
 
@@ -195,10 +194,7 @@ def write_tables(folder: Path, tables: Tables, settings: Settings) -> None:
     for name, frame in tables.items():
         made = pa.Table.from_pandas(frame, preserve_index=False)
         made = made.replace_schema_metadata({"srsgd_ray_trajectory": json.dumps(facts)})
-        path = folder / f"{name}.parquet"
-        partial = path.with_suffix(f".{os.getpid()}.tmp")
-        pq.write_table(made, partial)
-        partial.replace(path)
+        replace_table(folder / f"{name}.parquet", made)
 
 
 def launch_trajectory(argv: Sequence[str] | None = None) -> int:

@@ -18,7 +18,14 @@ import pyarrow.parquet as pq
 from srsgd_ray.results.columns import DESIGN, METRICS, Table, arrow_schema
 from srsgd_ray.results.record import Contents, RecordError, TrialRecord
 
-__all__ = ["epoch_rows", "read_epochs", "read_trials", "trial_rows", "write_tables"]
+__all__ = [
+    "epoch_rows",
+    "read_epochs",
+    "read_trials",
+    "replace_table",
+    "trial_rows",
+    "write_tables",
+]
 
 
 def write_tables(folder: Path, contents: Contents) -> None:
@@ -28,10 +35,15 @@ def write_tables(folder: Path, contents: Contents) -> None:
         "trials": trial_rows(contents),
     }
     for name, made in rows.items():
-        path = folder / f"{name}.parquet"
-        partial = path.with_suffix(f".{os.getpid()}.tmp")
-        pq.write_table(pa.Table.from_pylist(list(made), schema=arrow_schema(name)), partial)
-        partial.replace(path)
+        table = pa.Table.from_pylist(list(made), schema=arrow_schema(name))
+        replace_table(folder / f"{name}.parquet", table)
+
+
+def replace_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file by an atomic rename: a reader sees the old table or the new one."""
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    pq.write_table(table, partial)
+    partial.replace(path)
 
 
 def epoch_rows(contents: Contents) -> Iterator[dict[str, Any]]:

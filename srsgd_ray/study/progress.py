@@ -15,11 +15,28 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from srsgd_ray.results import RecordError
 from srsgd_ray.study.conductor import Conductor, Counts
 
-__all__ = ["Display", "all_output_to", "duration"]
+__all__ = ["Display", "all_output_to", "duration", "open_log"]
 
 PLAIN_EVERY = 15.0  # seconds between two lines where the output is no terminal
+
+
+def open_log(folder: Path) -> None:
+    """Make ``folder`` and the log in it.
+
+    Raises:
+        RecordError: if it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "log.txt").touch()
+    except OSError as error:
+        raise RecordError(
+            f"the results folder must be writable, but {folder} is not: {error}. "
+            f"Choose another with --results."
+        ) from error
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from srsgd_ray.problems.quadratic_results import (
 from srsgd_ray.results import Record, RecordError, provenance, read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.cluster import ray_cluster
-from srsgd_ray.study.progress import all_output_to
+from srsgd_ray.study.progress import all_output_to, open_log
 from srsgd_ray.study.quadratic_figure2 import Figure2
 from srsgd_ray.study.quadratic_report import report
 from srsgd_ray.study.quadratic_search import QuadraticSearch
@@ -197,14 +197,7 @@ def run_quadratic(
     folder = folder.resolve()
     if slots is not None and slots < 1:
         raise ValueError(f"1 <= slots must hold, but got slots={slots}. Leave it out to use all.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "log.txt").touch()
-    except OSError as error:
-        raise RecordError(
-            f"the results folder must be writable, but {folder} is not: {error}. "
-            f"Choose another with --results."
-        ) from error
+    open_log(folder)
     print(f"{kind.name}: {kind.question}\nResults in {folder}", flush=True)
     with all_output_to(folder / "log.txt") as screen, ray_cluster(address) as nodes:
         places = check_slots(nodes, slots)

@@ -17,10 +17,17 @@ from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.cluster import gentle_stop, ray_cluster, stop_now
 from srsgd_ray.study.conductor import Conductor
 from srsgd_ray.study.estimate import Budget, NotMeasured, cost, measure_on, spent_hours
-from srsgd_ray.study.progress import Display, all_output_to
+from srsgd_ray.study.progress import Display, all_output_to, open_log
 from srsgd_ray.study.search import Search, open_storage
 from srsgd_ray.study.spec import Study, check_name
-from srsgd_ray.trainables import ACTOR_SHARE, Plan, SlotOptions, WarmTrainable, plan_slots
+from srsgd_ray.trainables import (
+    ACTOR_SHARE,
+    Plan,
+    SlotOptions,
+    WarmTrainable,
+    check_counts,
+    plan_slots,
+)
 
 __all__ = ["INTERRUPTED", "OUT_OF_BUDGET", "Options", "run_study"]
 
@@ -77,9 +84,7 @@ def run_study(
     if options.budget_hours is not None and not options.budget_hours > 0:
         raise ValueError(f"budget_hours > 0 must hold, but got {options.budget_hours}.")
     workers = _workers(study, options)
-    for what, count in (("slots", options.slots), ("workers_per_trial", workers)):
-        if count is not None and count < 1:
-            raise ValueError(f"{what} >= 1 must hold, but got {what}={count}.")
+    check_counts(options.slots, workers)  # before Ray is started for it
     if options.address == "local":
         check_data(study)
     folder = (options.results / check_name(name)).resolve()
@@ -134,14 +139,7 @@ def _check_folder(study: Study, folder: Path, resume: bool) -> None:
             f"{folder} already holds a study. Go on with it by --resume, or choose another "
             f"name with --name."
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "log.txt").touch()
-    except OSError as error:
-        raise RecordError(
-            f"the results folder must be writable, but {folder} is not: {error}. "
-            f"Choose another with --results."
-        ) from error
+    open_log(folder)
 
 
 def _conduct(

@@ -1,6 +1,6 @@
 """What Ray Tune calls: trials that run on warm groups of Ray Train workers."""
 
-from srsgd_ray.trainables.capacity import CapacityError, Plan, plan_slots
+from srsgd_ray.trainables.capacity import CapacityError, Plan, check_counts, plan_slots
 from srsgd_ray.trainables.warm import (
     ACTOR_SHARE,
     SlotOptions,
@@ -16,6 +16,7 @@ __all__ = [
     "SlotOptions",
     "TrialError",
     "WarmTrainable",
+    "check_counts",
     "plan_slots",
     "trial_config",
 ]

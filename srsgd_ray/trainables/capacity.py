@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from srsgd_ray.trainables.warm import ACTOR_SHARE
 
-__all__ = ["CapacityError", "Plan", "plan_slots"]
+__all__ = ["CapacityError", "Plan", "check_counts", "plan_slots"]
 
 Node = Mapping[str, float]
 
@@ -30,6 +30,13 @@ class Plan:
     def threads(self) -> int:
         """CPU threads of a worker: never more than its CPUs."""
         return max(1, math.floor(self.cpus_per_worker))
+
+
+def check_counts(slots: int | None, workers: int) -> None:
+    """Raise ValueError unless there is at least one slot and one worker."""
+    for name, count in (("slots", slots), ("workers_per_trial", workers)):
+        if count is not None and count < 1:
+            raise ValueError(f"{name} >= 1 must hold, but got {name}={count}.")
 
 
 def plan_slots(
@@ -55,9 +62,7 @@ def plan_slots(
         CapacityError: if a trial, or the number of slots asked for, does not fit.
         ValueError: if a number is out of its range.
     """
-    for name, count in (("slots", slots), ("workers_per_trial", workers)):
-        if count is not None and count < 1:
-            raise ValueError(f"{name} >= 1 must hold, but got {name}={count}.")
+    check_counts(slots, workers)
     for name, share in (("cpus_per_worker", cpus_per_worker), ("gpus_per_worker", gpus_per_worker)):
         if share is None:
             continue
