@@ -116,6 +116,12 @@ class TrainConfig:
     decode_threads: int = _knob(
         0, "ImageNet: threads that decode images, a worker; 0: as many as it has CPUs", "threads"
     )
+    bad_images: str = _knob(
+        "stop", "ImageNet: at an unreadable image stop, or skip it and count it"
+    )
+    checkpoint_steps: int = _knob(
+        0, "steps between checkpoints within an epoch; 0: after each epoch only", "steps"
+    )
     threads: int = _knob(0, "CPU threads of a worker; 0: as many as it was given", "threads")
 
     def __post_init__(self) -> None:
@@ -190,6 +196,7 @@ class TrainConfig:
         one_of("optimizer", self.optimizer, OPTIMIZERS)
         one_of("restart kind", self.restart_kind, RESTART_KINDS)
         one_of("restart convention", self.restart_convention, RESTART_CONVENTIONS)
+        one_of("bad_images", self.bad_images, ("stop", "skip"))
         one_of("train_on", self.train_on, ("train", "train+validation"))
         one_of("restart_buffer", self.restart_buffer, ("keep", "drop"))
         one_of("restart_count", self.restart_count, ("reset", "carry"))
@@ -223,6 +230,7 @@ class TrainConfig:
             ("image_size", 1, False),
             ("effective_lr", 0.0, False),
             ("decode_threads", 0, False),
+            ("checkpoint_steps", 0, False),
             ("threads", 0, False),
             ("seed", 0, False),
             ("split_seed", 0, False),

@@ -6,6 +6,7 @@ import io
 import math
 import os
 import pickle
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,15 +21,20 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.transforms import functional
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import DataError, Look, load_dataset
+from srsgd_ray.data.draws import crop_draws, item_draws
 from srsgd_ray.data.imagenet import ImageNet
-from srsgd_ray.data.pictures import decode, random_crop
-from srsgd_ray.data.sources import FolderSource, LmdbSource, Source, open_sources
+from srsgd_ray.data.items import CropItems
+from srsgd_ray.data.pictures import Cutter, random_crop
+from srsgd_ray.data.sampler import EpochSampler
 from srsgd_ray.data.streams import _threads
+from srsgd_ray.image_lmdb import Pixels, Store, open_pair, open_store
+from srsgd_ray.training import train
 
 LOOK = Look(torch.device("cpu"))
 LOOK_OF = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -95,7 +101,7 @@ def load(chosen: TrainConfig) -> ImageNet:
 
 
 def test_both_layouts_hold_the_same(tree: Path, databases: Path) -> None:
-    folders, bases = open_sources(tree), open_sources(databases)
+    folders, bases = open_pair(tree), open_pair(databases)
     for folder, base in zip(folders, bases, strict=True):
         assert folder.classes == base.classes == CLASSES
         assert folder.labels.tolist() == base.labels.tolist()
@@ -111,18 +117,18 @@ def test_both_layouts_hold_the_same(tree: Path, databases: Path) -> None:
 def test_an_lmdb_source_survives_a_pickle_and_makes_no_lock(databases: Path) -> None:
     for lock in databases.glob("*/lock.mdb"):
         lock.unlink()
-    source = LmdbSource(databases / "val_faster_imagefolder.lmdb")
+    source = open_store(databases / "val_faster_imagefolder.lmdb")
     first = source.read(0)
     again = pickle.loads(pickle.dumps(source))
     assert again.read(0) == first
     assert not list(databases.glob("*/lock.mdb"))
 
 
-def read_by_threads(source: Source, _: object = None) -> list[bytes]:
+def read_by_threads(source: Store, _: object = None) -> list[bytes | Pixels]:
     """All images, asked for by four threads at a time from a database that may not be open yet."""
     barrier = threading.Barrier(4)
 
-    def read(index: int) -> bytes:
+    def read(index: int) -> bytes | Pixels:
         barrier.wait(timeout=60)
         return source.read(index)
 
@@ -131,7 +137,7 @@ def read_by_threads(source: Source, _: object = None) -> list[bytes]:
 
 
 def test_an_lmdb_source_can_be_read_in_a_spawned_process(databases: Path) -> None:
-    source = LmdbSource(databases / "val_faster_imagefolder.lmdb")
+    source = open_store(databases / "val_faster_imagefolder.lmdb")
     wanted = [source.read(index) for index in range(4)]
     assert read_by_threads(pickle.loads(pickle.dumps(source))) == wanted
     with get_context("spawn").Pool(1) as pool:
@@ -140,8 +146,8 @@ def test_an_lmdb_source_can_be_read_in_a_spawned_process(databases: Path) -> Non
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child starts no thread
 def test_an_lmdb_source_can_be_read_after_a_fork(databases: Path) -> None:
-    source = LmdbSource(databases / "val_faster_imagefolder.lmdb")
-    other = LmdbSource(databases / "val_faster_imagefolder.lmdb")  # shares what is open
+    source = open_store(databases / "val_faster_imagefolder.lmdb")
+    other = open_store(databases / "val_faster_imagefolder.lmdb")  # shares what is open
     wanted = source.read(0)
     child = os.fork()
     if child == 0:
@@ -181,44 +187,72 @@ def test_threads_and_another_run_change_nothing_but_epochs_and_seeds_do(tree: Pa
     assert sorted(torch.cat([b[1] for b in first]).tolist()) == [0] * 4 + [1] * 4 + [2] * 4
 
 
-def picture(source: Source, index: int) -> Image.Image:
-    return Image.open(io.BytesIO(source.read(index))).convert("RGB")
+def picture(source: Store, index: int) -> Image.Image:
+    data = source.read(index)
+    assert isinstance(data, bytes)
+    return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def finished(image: Image.Image) -> Tensor:
-    return functional.normalize(functional.to_tensor(image), *LOOK_OF)
+def levels(images: Tensor) -> Tensor:
+    """What was normalised, in levels of 0 to 255 again."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in LOOK_OF)
+    return (images * std + mean) * 255
+
+
+def assert_pillows(image: Tensor, wanted: Image.Image) -> None:
+    """The pixels are those that Pillow's antialiased scaling gives, to within rounding."""
+    apart = (levels(image) - functional.pil_to_tensor(wanted)).abs()
+    assert apart.mean() < 0.5 and apart.max() < 3
 
 
 def test_training_images_are_those_of_torchvisions_transforms(tree: Path) -> None:
     chosen = config(tree)
-    source = FolderSource(tree / "train")
+    source = open_store(tree / "train")
     for look in (LOOK, Look(torch.device("cpu"), channels_last=True)):
         batches = load(chosen).train_batches(chosen, look)
-        order, tries, place, flip = (column.tolist() for column in batches.draws(seed=1, epoch=0))
+        order, draws = batches.order(seed=1, epoch=0).tolist(), crop_draws(1, 0, 0, 12)
         made = list(batches.epoch(seed=1, epoch=0, batch_size=5))
         layout = torch.channels_last if look.channels_last else torch.contiguous_format
         assert all(x.is_contiguous(memory_format=layout) for x, _, _ in made)
         images, labels = (torch.cat([part[n] for part in made]) for n in (0, 1))
         assert images.dtype == torch.float32 and labels.tolist() == [n // 4 for n in order]
-        assert {True, False} == set(flip)
+        assert {True, False} == set(draws.flip.tolist())
         for position, index in enumerate(order):
             image = picture(source, index)
-            box = random_crop(image.height, image.width, tries[position], place[position])
+            tries, place = draws.tries[position].tolist(), draws.place[position].tolist()
+            box = random_crop(image.height, image.width, tries, place)
             wanted = functional.resized_crop(image, *box, [32, 32])
-            wanted = functional.hflip(wanted) if flip[position] else wanted
-            assert (images[position] - finished(wanted)).abs().max() < 1e-6
+            wanted = functional.hflip(wanted) if draws.flip[position] else wanted
+            assert_pillows(images[position], wanted)
+
+
+def test_crops_of_photographs_are_within_two_levels_of_pillows() -> None:
+    photos = [Image.fromarray(photo) for photo in load_sample_images().images]
+    cutter, out = Cutter(224), torch.empty((224, 224, 3), dtype=torch.uint8)
+    apart = []
+    for n in range(60):
+        draws = item_draws(0, 0, n)
+        data = io.BytesIO()
+        photos[n % 2].resize((500, 375)).save(data, "JPEG", quality=90)
+        cutter.random(data.getvalue(), lambda: "x", draws.tries[0], draws.place[0], out)
+        box = random_crop(375, 500, draws.tries[0].tolist(), draws.place[0].tolist())
+        wanted = functional.resized_crop(Image.open(data), *box, [224, 224])
+        apart.append((out.permute(2, 0, 1).int() - functional.pil_to_tensor(wanted)).abs().float())
+    assert max(x.mean().item() for x in apart) < 2  # the largest, in levels of 255
+    assert torch.stack(apart).mean() < 0.1
+    assert cutter.by_pillow == 0
 
 
 def test_without_augmentation_images_are_only_shuffled(tree: Path) -> None:
     plain, augmented = (config(tree, augment=on) for on in (False, True))
     batches = load(plain).train_batches(plain, LOOK)
-    order = batches.draws(1, 0).order
-    assert torch.equal(order, load(augmented).train_batches(augmented, LOOK).draws(1, 0).order)
+    order = batches.order(1, 0)
+    assert torch.equal(order, load(augmented).train_batches(augmented, LOOK).order(1, 0))
     images = torch.cat([images for images, _, _ in batches.epoch(1, 0, 5)])
-    source = FolderSource(tree / "train")
+    source = open_store(tree / "train")
     view = transforms.Compose([transforms.Resize(37), transforms.CenterCrop(32)])
-    wanted = torch.stack([finished(view(picture(source, int(index)))) for index in order])
-    assert (images - wanted).abs().max() < 1e-6
+    for image, index in zip(images, order.tolist(), strict=True):
+        assert_pillows(image, view(picture(source, index)))
 
 
 @pytest.mark.parametrize("size", [32, 96])  # 96: larger than some images
@@ -227,12 +261,12 @@ def test_evaluation_is_torchvisions_central_crop_each_image_once(tree: Path, siz
     assert test is not None
     ((images, labels),) = test.batches()
     assert labels.tolist() == [0, 0, 1, 1, 2, 2]
-    source = FolderSource(tree / "val")
+    source = open_store(tree / "val")
     view = transforms.Compose(
         [transforms.Resize(round(size * 256 / 224)), transforms.CenterCrop(size)]
     )
     for index, image in enumerate(images):
-        assert (image - finished(view(picture(source, index)))).abs().max() < 1e-6
+        assert_pillows(image, view(picture(source, index)))
     for world_size in (2, 7):
         parts = [list(test.batches(rank, world_size, batch_size=2)) for rank in range(world_size)]
         for rank, part in enumerate(parts):
@@ -286,15 +320,63 @@ def test_crops_by_hand(tries: Any, place: Any, box: Any) -> None:
     assert random_crop(100, 200, tries, place) == box
 
 
-def test_draws_cover_their_ranges_and_follow_seed_and_epoch(tree: Path) -> None:
+def test_draws_cover_their_ranges_and_follow_seed_epoch_and_position() -> None:
+    first = crop_draws(0, 1, 0, 3000)
+    assert first.tries.shape == (3000, 10, 2) and first.place.shape == (3000, 2)
+    for values in (first.tries, first.place):
+        assert 0 <= values.min() < 0.001 and 0.999 < values.max() < 1
+    assert 0.45 < first.flip.mean() < 0.55
+    assert len(np.unique(first.place[:, 0])) > 2990  # blocks are unlike each other
+    part = crop_draws(0, 1, 1000, 2100)
+    assert np.array_equal(part.tries, first.tries[1000:2100])
+    assert np.array_equal(part.flip, first.flip[1000:2100])
+    for other in ((1, 0), (0, 0), (1, 1)):
+        assert not np.array_equal(crop_draws(*other, 0, 5).tries, first.tries[:5])
+    one, again, other = (item_draws(0, 1, n) for n in (7, 7, 8))
+    assert np.array_equal(one.tries, again.tries) and not np.array_equal(one.tries, other.tries)
+    with pytest.raises(ValueError, match="0 <= seed and 0 <= epoch must hold"):
+        item_draws(0, -1, 0)
+
+
+def test_an_epoch_goes_on_at_any_step(tree: Path) -> None:
     chosen = config(tree)
     batches = load(chosen).train_batches(chosen, LOOK)
-    first = batches.draws(0, 1)
-    assert sorted(first.order.tolist()) == list(range(12))
-    assert first.tries.shape == (12, 10, 2) and first.place.shape == (12, 2)
-    assert 0 <= first.tries.min() < 0.1 and 0.9 < first.tries.max() < 1
-    for again, same in ((batches.draws(0, 1), True), (batches.draws(1, 0), False)):
-        assert torch.equal(first.tries, again.tries) is same
+    whole = list(batches.epoch(1, 0, 5))
+    rest = list(batches.epoch(1, 0, 5, first_step=1))
+    assert len(rest) == 2
+    for (a, b, c), (x, y, z) in zip(whole[1:], rest, strict=True):
+        assert torch.equal(a, x) and torch.equal(b, y) and c == z
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_items_are_the_same_for_any_number_of_loader_workers(tree: Path, workers: int) -> None:
+    items = CropItems(open_store(tree / "train"), 32, seed=3)
+    sampler = EpochSampler(len(items), seed=3)
+    alone = [items[n] for n in sampler]
+    items.set_epoch(1)
+    assert not torch.equal(items[0][0], dict(zip(sampler, alone, strict=True))[0][0])
+    sampler.set_epoch(1)
+    wanted = [items[n] for n in sampler]
+    loader = DataLoader(
+        items,
+        batch_size=5,
+        sampler=sampler,
+        num_workers=workers,
+        multiprocessing_context="spawn" if workers == 1 else "fork" if workers else None,
+    )
+    images, labels = (torch.cat(column) for column in zip(*loader, strict=True))
+    assert images.dtype == torch.uint8 and images.shape == (12, 3, 32, 32)
+    assert torch.equal(images, torch.stack([image for image, _ in wanted]))
+    assert labels.tolist() == [label for _, label in wanted]
+
+
+def test_plain_items_are_central_crops(tree: Path) -> None:
+    items = CropItems(open_store(tree / "val"), 32, augment=False)
+    view = transforms.Compose([transforms.Resize(37), transforms.CenterCrop(32)])
+    wanted = functional.pil_to_tensor(view(picture(open_store(tree / "val"), 4)))
+    assert (items[4][0].int() - wanted).abs().float().mean() < 0.5
+    with pytest.raises(ValueError, match="1 <= size must hold, but got size=0"):
+        CropItems(open_store(tree / "val"), 0)
 
 
 def test_an_epoch_that_is_left_early_leaves_no_thread(tree: Path) -> None:
@@ -319,16 +401,46 @@ def test_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (_threads(1), _threads(0)) == (1, 4)
 
 
-@pytest.mark.parametrize(("mode", "form"), [("CMYK", "JPEG"), ("L", "JPEG"), ("RGBA", "PNG")])
-def test_every_format_becomes_rgb(mode: str, form: str) -> None:
-    image = decode(jpeg(0, mode, form), "x")
-    assert image.mode == "RGB" and image.size == (80, 60)
+def test_other_kinds_of_files_are_counted(tree: Path) -> None:
+    chosen = config(tree)
+    batches = load(chosen).train_batches(chosen, LOOK)
+    assert sum(len(labels) for _, labels, _ in batches.epoch(0, 0, 4)) == 12
+    assert batches.by_pillow == 2  # the CMYK file and the PNG
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", jpeg(0)[:-400], jpeg(0, form="PNG")[:60]])
-def test_damaged_images_are_named(data: bytes) -> None:
-    with pytest.raises(DataError, match="every image must be readable, but the one cannot be dec"):
-        decode(data, "the one")
+def test_unreadable_images_stop_or_are_skipped_and_counted(
+    tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(tree, tmp_path / "tree")
+    damaged = tmp_path / "tree" / "train" / CLASSES[1] / f"{CLASSES[1]}_2.JPEG"
+    whole = config(tmp_path / "tree")
+    before = epoch(load(whole), whole)
+    damaged.write_bytes(damaged.read_bytes()[:-500])
+    with pytest.raises(DataError, match=rf"{damaged.name} cannot be decoded"):
+        epoch(load(whole), whole)
+    chosen = whole.replace(bad_images="skip")
+    data = load(chosen)
+    after = epoch(data, chosen)
+    position = data.train_batches(chosen, LOOK).order(1, 0).tolist().index(6)
+    for n, ((a, b, c), (x, y, z)) in enumerate(zip(before, after, strict=True)):
+        keep = [k for k in range(len(a)) if 5 * n + k != position]
+        assert torch.equal(x, a[keep]) and torch.equal(y, b[keep]) and c == z
+    assert data.skipped() == 1
+    assert f"an image is left out: every image must be readable, but {damaged}" in caplog.text
+    epoch(data, chosen)
+    assert data.skipped() == 2 and caplog.text.count("is left out") == 1
+    rows: list[dict[str, Any]] = []
+    train(chosen.replace(epochs=1, batch_size=4), lambda row, save: rows.append(row))
+    assert rows[0]["skipped_images"] == 1
+
+
+def test_a_batch_without_a_readable_image_is_an_error(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree, tmp_path / "tree")
+    for file in (tmp_path / "tree" / "train").rglob("*.JPEG"):
+        file.write_bytes(b"no image")
+    chosen = config(tmp_path / "tree", bad_images="skip")
+    with pytest.raises(DataError, match="a batch needs a readable image, but none of its 5 is"):
+        epoch(load(chosen), chosen)
 
 
 @pytest.mark.parametrize(
@@ -377,10 +489,12 @@ def message(folder: Path) -> str:
 
 
 def test_what_is_missing_is_said_at_once(tmp_path: Path) -> None:
-    assert "imagenet not found: expected folders train and val" in message(tmp_path / "none")
+    assert "imagenet not found: expected train.lmdb and val.lmdb; train_faster_" in message(
+        tmp_path / "none"
+    )
     (tmp_path / "train" / "a").mkdir(parents=True)
     (tmp_path / "train" / ".cache").mkdir()
-    assert "val beside train" in message(tmp_path)
+    assert "val beside train, with the same" in message(tmp_path)
     (tmp_path / "val").mkdir()
     assert "every class needs images" in message(tmp_path)
     (tmp_path / "train" / "a" / "x.jpg").write_bytes(jpeg(0))
@@ -400,16 +514,16 @@ def test_what_is_missing_is_said_at_once(tmp_path: Path) -> None:
 def test_bad_databases_are_said_at_once(tmp_path: Path) -> None:
     names = [f"{part}_faster_imagefolder.lmdb" for part in ("train", "val")]
     (tmp_path / names[0]).mkdir()
-    assert f"which has ['{names[0]}']" in message(tmp_path)
+    assert f"{names[1]} beside {names[0]}" in message(tmp_path)
     (tmp_path / names[1]).mkdir()
     assert f"{names[0]} must hold data.mdb, but does not" in message(tmp_path)
     (tmp_path / names[0] / "data.mdb").write_bytes(b"no database" * 1000)
-    assert f"{names[0]} must be an LMDB database, but" in message(tmp_path)
+    assert f"{names[0]}/data.mdb must be an LMDB database (0.9, 64-bit), but" in message(tmp_path)
     for name, key in (("empty", None), ("flat", b"justaname.JPEG")):
         with lmdb.open(str(tmp_path / name), map_size=2**20) as env, env.begin(write=True) as txn:
             if key is not None:
                 txn.put(key, b"x")
     with pytest.raises(DataError, match="must hold images, but is empty"):
-        LmdbSource(tmp_path / "empty")
+        open_store(tmp_path / "empty")
     with pytest.raises(DataError, match="a key must be a path with the class as its folder"):
-        LmdbSource(tmp_path / "flat")
+        open_store(tmp_path / "flat")

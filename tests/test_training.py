@@ -112,6 +112,41 @@ def test_resumed_is_bit_equal_to_uncut(tmp_path: Path, config: TrainConfig, opti
         assert outcome.state == "complete"
 
 
+class Killed(Exception):
+    """A crash in the middle of an epoch."""
+
+
+@pytest.mark.parametrize(
+    ("every", "killed_at", "goes_on_at"), [(5, 16, 14), (7, 17, 16), (6, 13, 9)]
+)
+def test_a_run_cut_within_an_epoch_goes_on_at_the_next_step(
+    tmp_path: Path, config: TrainConfig, every: int, killed_at: int, goes_on_at: int
+) -> None:
+    config = config.replace(checkpoint_steps=every)  # epochs of 9 steps
+    whole, _ = run(config)
+    steps: list[int] = []
+
+    def progress(step: int) -> None:
+        steps.append(step)
+        if step == killed_at:
+            raise Killed
+
+    def report(row: dict[str, Any], save: Save | None) -> None:
+        if save is not None:
+            save(tmp_path)
+
+    def keep(save: Save) -> None:
+        save(tmp_path)
+
+    with pytest.raises(Killed):
+        train(config, report, progress=progress, keep=keep)
+    steps.clear()
+    resumed, outcome = run(config, resume_from=tmp_path, progress=steps.append)
+    assert outcome.state == "complete"
+    assert steps == list(range(goes_on_at + 1, 28))
+    assert numbers(resumed) == numbers(whole)
+
+
 def test_the_global_generator_is_left_alone_and_not_read(config: TrainConfig) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()

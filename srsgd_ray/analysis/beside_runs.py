@@ -21,7 +21,8 @@ WIDTH = 16  # channels of the published networks for small images
 # and what the key below holds in another form.
 IGNORED = {
     "seed", "split_seed", "device", "channels_last", "deterministic", "decode_threads", "threads",
-    "data_dir", "evaluate_test", "test_every_epoch", "effective_lr", "beta1", "beta2",
+    "bad_images", "checkpoint_steps", "data_dir", "evaluate_test", "test_every_epoch",
+    "effective_lr", "beta1", "beta2",
     "restart_kind", "restart_f1", "restart_growth", "restart_list", "train_on",
     "validation_fraction", "precision",
 }  # fmt: skip

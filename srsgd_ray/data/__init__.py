@@ -2,17 +2,26 @@
 
 from srsgd_ray.data.batches import Draws, EvalBatches, TrainBatches
 from srsgd_ray.data.dataset import Data, DataError, Dataset, EvalSource, Look, TrainSource
+from srsgd_ray.data.items import CropItems
 from srsgd_ray.data.load import load_dataset
+from srsgd_ray.data.sampler import EpochSampler
 from srsgd_ray.data.split import stratified_split
+from srsgd_ray.data.streamed import StreamedEval, StreamedTrain
+from srsgd_ray.data.streams import Chosen
 
 __all__ = [
+    "Chosen",
+    "CropItems",
     "Data",
     "DataError",
     "Dataset",
     "Draws",
+    "EpochSampler",
     "EvalBatches",
     "EvalSource",
     "Look",
+    "StreamedEval",
+    "StreamedTrain",
     "TrainBatches",
     "TrainSource",
     "load_dataset",

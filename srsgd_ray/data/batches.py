@@ -117,7 +117,13 @@ class TrainBatches:
         return Draws(order, dy, dx, flip)
 
     def epoch(
-        self, seed: int, epoch: int, batch_size: int, rank: int = 0, world_size: int = 1
+        self,
+        seed: int,
+        epoch: int,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        first_step: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor, float]]:
         """One pass over the set: (images, labels, share) of this rank's part of each global batch.
 
@@ -131,6 +137,7 @@ class TrainBatches:
             batch_size: images of a global batch, at least ``world_size``.
             rank: number of this process.
             world_size: number of processes.
+            first_step: global batches that are left out at the beginning, to go on with an epoch.
 
         Yields:
             images (B, C, H, W), labels (B,), and ``share`` = world_size / images in the global
@@ -141,11 +148,11 @@ class TrainBatches:
             ValueError: at the call, if an argument is out of range.
         """
         check_share(batch_size, rank, world_size)
-        steps = self.steps_per_epoch(batch_size, world_size)
+        steps = range(first_step, self.steps_per_epoch(batch_size, world_size))
         return self._epoch(self.draws(seed, epoch), batch_size, rank, world_size, steps)
 
     def _epoch(
-        self, draws: Draws, batch_size: int, rank: int, world_size: int, steps: int
+        self, draws: Draws, batch_size: int, rank: int, world_size: int, steps: range
     ) -> Iterator[tuple[Tensor, Tensor, float]]:
         channels, height, width = self._shape
         image = draws.order * self._sides + draws.flip
@@ -156,7 +163,7 @@ class TrainBatches:
         # One transfer an epoch; afterwards the device waits for nothing from the CPU.
         first = first.to(self._labels.device)
         labels = self._labels.index_select(0, draws.order.to(self._labels.device))
-        for step in range(steps):
+        for step in steps:
             begin = step * batch_size
             end = min(begin + batch_size, len(labels))
             mine = slice(begin + rank, end, world_size)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data.batches import EvalBatches, TrainBatches
+from srsgd_ray.image_lmdb.errors import DataError
 
 __all__ = ["Data", "DataError", "Dataset", "EvalSource", "Look", "TrainSource"]
 
@@ -30,9 +31,15 @@ class TrainSource(Protocol):
         """Number of global batches an epoch."""
 
     def epoch(
-        self, seed: int, epoch: int, batch_size: int, rank: int = 0, world_size: int = 1
+        self,
+        seed: int,
+        epoch: int,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        first_step: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """(images, labels, share) of this rank's part of each global batch."""
+        """(images, labels, share) of this rank's part of each global batch from a step on."""
 
 
 class EvalSource(Protocol):
@@ -59,9 +66,8 @@ class Data(Protocol):
     def eval_batches(self, part: str, look: Look) -> EvalSource | None:
         """The ``validation`` or ``test`` part; None if nothing was held out."""
 
-
-class DataError(ValueError):
-    """Data that is missing or damaged; the message says which file was expected where."""
+    def skipped(self) -> int:
+        """How often an unreadable image was left out in this process so far."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,3 +137,7 @@ class Dataset:
             device=look.device,
             channels_last=look.channels_last,
         )
+
+    def skipped(self) -> int:
+        """0: these images need no decoding."""
+        return 0

@@ -1,4 +1,4 @@
-"""ImageNet, from a folder tree or from the original's LMDB databases."""
+"""ImageNet, from a folder tree or from LMDB databases."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor
 from srsgd_ray.config import GENERATED, TrainConfig
 from srsgd_ray.data.dataset import Look
 from srsgd_ray.data.generated import generated_imagenet
-from srsgd_ray.data.sources import Source, open_sources
 from srsgd_ray.data.split import hold_out
-from srsgd_ray.data.streams import Chosen, StreamedEval, StreamedTrain
+from srsgd_ray.data.streamed import StreamedEval, StreamedTrain
+from srsgd_ray.data.streams import Chosen, Skipped
+from srsgd_ray.image_lmdb import Store, open_pair
 
 __all__ = ["ImageNet"]
 
@@ -24,10 +25,10 @@ class ImageNet:
 
     Args:
         config: reads ``data_dir``, ``train_on``, ``validation_fraction``, ``split_seed``,
-            ``image_size`` and ``decode_threads``.
+            ``image_size``, ``decode_threads`` and ``bad_images``.
 
     Raises:
-        DataError: see :func:`srsgd_ray.data.sources.open_sources`.
+        DataError: see :func:`srsgd_ray.image_lmdb.open_pair`.
         ValueError: for a fraction that leaves a part empty.
     """
 
@@ -36,9 +37,10 @@ class ImageNet:
     def __init__(self, config: TrainConfig) -> None:
         self._folder = generated_imagenet() if config.data_dir == GENERATED else None
         root = config.data_dir if self._folder is None else self._folder.name
-        self._train, self._test = open_sources(Path(root).expanduser())
+        self._train, self._test = open_pair(Path(root).expanduser())
         self.classes = len(self._train.classes)
         self._size, self._threads = config.image_size, config.decode_threads
+        self._skipped = Skipped() if config.bad_images == "skip" else None
         self._kept = torch.arange(len(self._train))
         self._held: Tensor | None = None
         if config.train_on == "train" and config.validation_fraction > 0:
@@ -57,6 +59,10 @@ class ImageNet:
         }[part]
         return None if indices is None else StreamedEval(self._some(source, indices), look)
 
-    def _some(self, source: Source, indices: Tensor) -> Chosen:
+    def skipped(self) -> int:
+        """How often an unreadable image was left out in this process so far."""
+        return 0 if self._skipped is None else self._skipped.count
+
+    def _some(self, source: Store, indices: Tensor) -> Chosen:
         # Made-up files must outlive this object, if what reads them does.
-        return Chosen(source, indices, self._size, self._threads, holding=self._folder)
+        return Chosen(source, indices, self._size, self._threads, self._skipped, self._folder)

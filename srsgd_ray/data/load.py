@@ -8,7 +8,6 @@ from srsgd_ray.config import DATASETS, TrainConfig, one_of
 from srsgd_ray.data.cifar import read_cifar
 from srsgd_ray.data.dataset import Data
 from srsgd_ray.data.digits import read_digits
-from srsgd_ray.data.imagenet import ImageNet
 from srsgd_ray.data.split import hold_out
 
 __all__ = ["load_dataset"]
@@ -18,9 +17,9 @@ def load_dataset(config: TrainConfig) -> Data:
     """Read the data set that ``config`` names and hold out its validation part.
 
     Reads ``dataset``, ``data_dir``, ``train_on``, ``validation_fraction``, ``split_seed`` and
-    ``normalisation``, for ImageNet ``image_size`` and ``decode_threads`` too; ``seed`` has no
-    influence, so every seed of a configuration sees the same split. Nothing is ever downloaded.
-    With ``train_on="train+validation"`` or a fraction of 0 nothing is held out.
+    ``normalisation``, for ImageNet ``image_size``, ``decode_threads`` and ``bad_images`` too;
+    ``seed`` has no influence, so every seed of a configuration sees the same split. Nothing is
+    ever downloaded. With ``train_on="train+validation"`` or a fraction of 0 nothing is held out.
 
     Raises:
         DataError: if files are missing or damaged (a ValueError).
@@ -30,6 +29,8 @@ def load_dataset(config: TrainConfig) -> Data:
     one_of("train_on", config.train_on, ("train", "train+validation"))
     one_of("normalisation", config.normalisation, ("dataset", "as_published"))
     if config.dataset == "imagenet":
+        from srsgd_ray.data.imagenet import ImageNet  # here: others need none of its libraries
+
         return ImageNet(config)
     if config.dataset == "digits":
         data = read_digits()

@@ -1,52 +1,32 @@
-"""From the bytes of an image to the uint8 pixels of one crop, as torchvision does it with Pillow.
+"""From one stored image to the uint8 pixels of one crop, in a batch's own memory.
 
-Nothing here uses torch: its operations would start threads of their own in each decoding thread.
-(Its own JPEG decoder is deprecated.) Pillow lets go of Python's lock while it decodes and resizes.
+The crop is scaled by torch's antialiased bilinear kernel for uint8, which torchvision's transforms
+use too, and which runs in the thread that calls it. It is called below torchvision because only
+there can it write into a batch that is there already: the page faults of a new 150 kB result cost
+as much as the scaling.
 """
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from srsgd_ray.data.dataset import DataError
+from srsgd_ray.image_lmdb.frames import Box, frame_of
+from srsgd_ray.image_lmdb.jpeg import by_pillow, decode_box
+from srsgd_ray.image_lmdb.store import Pixels
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-__all__ = ["TRIES", "Box", "central_crop", "cut", "decode", "random_crop"]
-
-Box = tuple[int, int, int, int]  # top, left, height, width
+__all__ = ["TRIES", "Cutter", "random_crop"]
 
 TRIES = 10  # of a random crop, before the central one is taken
 AREA = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
-
-
-def decode(data: bytes, name: str) -> Image:
-    """An RGB image, of whatever format and colours: ImageNet has CMYK files, and a PNG.
-
-    Raises:
-        DataError: if it cannot be decoded; ``name`` says which.
-    """
-    import PIL.Image  # here: a digits run need not load Pillow
-
-    try:
-        image = PIL.Image.open(io.BytesIO(data))
-        image.load()
-        return image if image.mode == "RGB" else image.convert("RGB")
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's plugins raise many kinds for damaged files
-        raise DataError(
-            f"every image must be readable, but {name} cannot be decoded: {error}. "
-            f"Get it anew, or remove it."
-        ) from error
+ROOM = 2**20  # bytes, what a thread decodes into at first
 
 
 def random_crop(
@@ -81,22 +61,103 @@ def random_crop(
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def cut(image: Image, box: Box, size: int) -> npt.NDArray[np.uint8]:
-    """Pixels (size, size, 3) of a box of the image, scaled bilinearly without aliasing."""
-    from PIL.Image import Resampling
+class Cutter:
+    """Makes crops of ``size`` x ``size`` pixels; may be used by several threads.
 
-    top, left, height, width = box
-    part = image.crop((left, top, left + width, top + height))
-    return np.asarray(part.resize((size, size), Resampling.BILINEAR))
+    Attributes:
+        by_pillow: images that were decoded by Pillow so far, because they are no usual JPEG.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self.by_pillow = 0
+
+    def random(
+        self,
+        image: bytes | Pixels,
+        name: Callable[[], str],
+        tries: npt.NDArray[np.float32],
+        place: npt.NDArray[np.float32],
+        out: Tensor,
+    ) -> None:
+        """The crop that the draws mean; see :func:`random_crop`.
+
+        Args:
+            image: an encoded image, or its pixels (height, width, 3).
+            name: gives what a message calls the image.
+            tries: (10, 2) in [0, 1).
+            place: (2,) in [0, 1).
+            out: uint8 (size, size, 3), is filled.
+
+        Raises:
+            DataError: if the image cannot be decoded.
+        """
+        chosen, there = tries.tolist(), place.tolist()
+        if isinstance(image, bytes):
+            frame = frame_of(image)
+            if frame is not None and frame.plain:
+                box = random_crop(frame.height, frame.width, chosen, there)
+                part = decode_box(image, frame, box, self._room(frame.height * frame.width * 3))
+                if part is not None:
+                    _scale(part, out)
+                    return
+            image = self._pillow(image, name)
+        whole_height, whole_width = image.shape[:2]
+        top, left, height, width = random_crop(whole_height, whole_width, chosen, there)
+        _scale(image[top : top + height, left : left + width], out)
+
+    def central(self, image: bytes | Pixels, name: Callable[[], str], out: Tensor) -> None:
+        """The central pixels, after scaling the shorter side to 256/224 of ``size``.
+
+        Args:
+            image: an encoded image, or its pixels (height, width, 3).
+            name: gives what a message calls the image.
+            out: uint8 (size, size, 3), is filled.
+
+        Raises:
+            DataError: if the image cannot be decoded.
+        """
+        size = self._size
+        pixels = image if isinstance(image, np.ndarray) else self._whole(image, name)
+        short, least = round(size * 256 / 224), min(pixels.shape[:2])
+        height, width = (short * side // least for side in pixels.shape[:2])
+        scaled = torch.empty((height, width, 3), dtype=torch.uint8)
+        _scale(pixels, scaled)
+        top, left = round((height - size) / 2), round((width - size) / 2)
+        out.copy_(scaled[top : top + size, left : left + size])
+
+    def _whole(self, image: bytes, name: Callable[[], str]) -> Pixels:
+        frame = frame_of(image)
+        if frame is not None and frame.plain:
+            box = (0, 0, frame.height, frame.width)
+            pixels = decode_box(image, frame, box, self._room(frame.height * frame.width * 3))
+            if pixels is not None:
+                return pixels
+        return self._pillow(image, name)
+
+    def _pillow(self, image: bytes, name: Callable[[], str]) -> Pixels:
+        with self._lock:
+            self.by_pillow += 1
+        return by_pillow(image, name())
+
+    def _room(self, size: int) -> npt.NDArray[np.uint8] | None:
+        """This thread's memory to decode into, for images that are not unusually large."""
+        if size > 16 * ROOM:
+            return None
+        room: npt.NDArray[np.uint8] | None = getattr(self._own, "room", None)
+        if room is None or room.size < size:
+            room = self._own.room = np.empty(max(size, ROOM), np.uint8)
+        return room
 
 
-def central_crop(image: Image, size: int) -> npt.NDArray[np.uint8]:
-    """The central pixels (size, size, 3), after scaling the shorter side to 256/224 of that."""
-    from PIL.Image import Resampling
-
-    short = round(size * 256 / 224)
-    least = min(image.size)
-    width, height = (short * side // least for side in image.size)
-    scaled = image.resize((width, height), Resampling.BILINEAR)
-    top, left = round((height - size) / 2), round((width - size) / 2)
-    return np.asarray(scaled.crop((left, top, left + size, top + size)))
+def _scale(pixels: Pixels, out: Tensor) -> None:
+    """Scale (h, w, 3) to the size of ``out`` (H, W, 3), bilinearly without aliasing."""
+    if not pixels.flags.writeable:
+        pixels = pixels.copy()  # torch warns of others
+    given = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    wanted = out.permute(2, 0, 1)[None]
+    torch.ops.aten._upsample_bilinear2d_aa.out(
+        given, list(out.shape[:2]), False, None, None, out=wanted
+    )

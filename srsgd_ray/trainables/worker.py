@@ -73,6 +73,7 @@ class _Worker:
                     resume_from=resume_from,
                     progress=self._progress(serial),
                     load=lambda config: self.load(*_data_key(config)),
+                    keep=store.keep,
                 )
         except ValueError as error:
             # The config, the data or the checkpoint break a rule: trying again does not help.
@@ -136,7 +137,7 @@ class _Listener:
 def _data_key(config: TrainConfig) -> tuple[tuple[str, Any], ...]:
     names = (
         "dataset", "data_dir", "validation_fraction", "split_seed", "train_on", "normalisation",
-        "image_size", "decode_threads",
+        "image_size", "decode_threads", "bad_images",
     )  # fmt: skip
     return tuple((name, getattr(config, name)) for name in names)
 

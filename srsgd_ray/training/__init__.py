@@ -1,10 +1,12 @@
 """The training loop: ``train(config, report)``; runs alone, under torchrun and in Ray workers."""
 
 from srsgd_ray.training.checkpoint import CheckpointError, load_checkpoint
-from srsgd_ray.training.loop import Outcome, Report, Save, StopTraining, train
+from srsgd_ray.training.loop import train
+from srsgd_ray.training.outcome import Keep, Outcome, Report, Save, StopTraining
 
 __all__ = [
     "CheckpointError",
+    "Keep",
     "Outcome",
     "Report",
     "Save",

@@ -25,7 +25,8 @@ from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import Record, RecordError, provenance, write_tables
 from srsgd_ray.training.checkpoint import FILE_NAME
 from srsgd_ray.training.distributed import rank_and_size
-from srsgd_ray.training.loop import Save, train
+from srsgd_ray.training.loop import train
+from srsgd_ray.training.outcome import Save
 
 __all__ = ["main"]
 
@@ -106,9 +107,17 @@ def _run(config: TrainConfig, out: Path, resume: bool) -> int:
         write_tables(out, record.contents)
         print(_line(row, config), flush=True)
 
+    def keep(save: Save) -> None:
+        save(out)
+
     try:
         found = (out / FILE_NAME).is_file()
-        outcome = train(config, report, resume_from=out if resume and found else None)
+        outcome = train(
+            config,
+            report,
+            resume_from=out if resume and found else None,
+            keep=keep,
+        )
         if record is not None:
             facts = {"parameters": outcome.parameters, "workers": size, "host": platform.node()}
             if outcome.diverged_step is not None:

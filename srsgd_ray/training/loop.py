@@ -6,7 +6,6 @@ import math
 import time
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,39 +21,12 @@ from srsgd_ray.optim import build_lr_schedule, build_optimizer
 from srsgd_ray.training import checkpoint
 from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
 from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
+from srsgd_ray.training.outcome import Keep, Outcome, Progress, Report, Row, StopTraining
 
-__all__ = ["Outcome", "Report", "Save", "StopTraining", "train"]
-
-Row = dict[str, Any]
-Save = Callable[[Path], Path]
-Report = Callable[[Row, Save | None], None]
-Progress = Callable[[int], None]
+__all__ = ["train"]
 
 CHECK_EVERY = 50  # steps between two looks at the loss: each look waits for the device
 NEVER = torch.iinfo(torch.int64).max
-
-
-class StopTraining(Exception):
-    """Raised by a report function to end the run after the epoch it was told of."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        state: ``complete``, ``diverged`` or ``stopped`` (the report function asked for it).
-        reason: why, unless complete.
-        diverged_step: 0-based step of the first non-finite loss, or None.
-        parameters: number of trainable parameters of the network.
-        epochs_done: finished epochs.
-    """
-
-    state: str
-    reason: str | None
-    diverged_step: int | None
-    parameters: int
-    epochs_done: int
 
 
 def train(
@@ -64,6 +36,7 @@ def train(
     resume_from: Path | None = None,
     progress: Progress | None = None,
     load: Callable[[TrainConfig], Data] = load_dataset,
+    keep: Keep | None = None,
 ) -> Outcome:
     """Train one network as ``config`` says, telling ``report`` of every finished epoch.
 
@@ -80,6 +53,8 @@ def train(
         resume_from: folder of a checkpoint of the same run.
         progress: called with the number of finished steps after each step.
         load: reads the data set; a long-lived worker passes a cached one.
+        keep: called on the first rank as ``keep(save)`` every ``checkpoint_steps`` steps within an
+            epoch; a run that resumes from there goes on at the very next sample.
 
     Raises:
         ValueError: for a config, data set or checkpoint that breaks a rule.
@@ -87,7 +62,7 @@ def train(
     run = _Run(config.check(), load)
     try:
         with kernels(config):
-            return run(report, resume_from, progress or (lambda step: None))
+            return run(report, resume_from, progress or (lambda step: None), keep)
     finally:
         run.close()
 
@@ -106,7 +81,7 @@ class _Run:
         self.device = choose_device(config)
         self.layout = memory_format(config, self.device)
         self.precision = Precision(config, self.device)
-        data = load(config)
+        self.data = data = load(config)
         look = Look(self.device, self.layout == torch.channels_last)
         self.batches = data.train_batches(config, look)
         self.validation = data.eval_batches("validation", look)
@@ -127,13 +102,20 @@ class _Run:
             self.period = schedule.period
         self.epoch = 0
         self.step = 0
+        self.sums = self._no_sums()
         self.history: list[Row] = []
 
     def close(self) -> None:
         """Let go of the DDP wrapper's hooks before the next run in this process."""
         self.wrapped = self.model
 
-    def __call__(self, report: Report, resume_from: Path | None, progress: Progress) -> Outcome:
+    def _no_sums(self) -> torch.Tensor:
+        """Of the epoch so far: losses, errors, images (of this rank), images skipped."""
+        return torch.zeros(4, dtype=torch.float64, device=self.device)
+
+    def __call__(
+        self, report: Report, resume_from: Path | None, progress: Progress, keep: Keep | None
+    ) -> Outcome:
         devices = [self.device.index or 0] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             # Only dropout draws from here; each worker drops other activations.
@@ -144,7 +126,7 @@ class _Run:
                 for row in self.history:
                     report(dict(row), None)
                 while self.epoch < self.config.epochs:
-                    row, bad = self._one_epoch(progress)
+                    row, bad = self._one_epoch(progress, keep)
                     if bad is not None:
                         return self._outcome("diverged", f"diverged at step {bad}", bad)
                     self.history.append(row)
@@ -156,15 +138,19 @@ class _Run:
     def _outcome(self, state: str, reason: str | None, bad: int | None = None) -> Outcome:
         return Outcome(state, reason, bad, self.parameters, len(self.history))
 
-    def _one_epoch(self, progress: Progress) -> tuple[Row, int | None]:
+    def _one_epoch(self, progress: Progress, keep: Keep | None) -> tuple[Row, int | None]:
         """Train and evaluate one epoch: its row, or the step at which the loss broke down."""
         lr = float(self.optimizer.param_groups[0]["lr"])
         began = time.perf_counter()
-        sums, bad = self._train_epoch(progress)
+        first = self.step - self.epoch * self.steps_per_epoch
+        bad = self._train_epoch(first, progress, keep)
         if bad is not None:
             return {}, bad
         trained = time.perf_counter()
+        sums, self.sums = total(self.sums), self._no_sums()
         loss, error, images = _means(sums)
+        # An epoch that was broken off is timed by what was trained after it.
+        images *= (self.steps_per_epoch - first) / self.steps_per_epoch
         self.lr_schedule.step()
         self.epoch += 1
         val_loss, val_error = self._evaluate(self.validation)
@@ -190,14 +176,16 @@ class _Run:
             "train_seconds": trained - began,
             "eval_seconds": ended - trained,
             "images_per_second": images / (trained - began),
+            "skipped_images": int(sums[3].item()),
             "time": time.time(),
         }
         return row, None
 
-    def _train_epoch(self, progress: Progress) -> tuple[torch.Tensor, int | None]:
+    def _train_epoch(self, first: int, progress: Progress, keep: Keep | None) -> int | None:
+        """Train the epoch from its step ``first`` on; the step at which the loss broke down."""
         config = self.config
         self.wrapped.train()
-        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        skipped = self.data.skipped()
         bad = torch.full((), NEVER, dtype=torch.int64, device=self.device)
         batches = self.batches.epoch(
             seed=config.seed,
@@ -205,8 +193,9 @@ class _Run:
             batch_size=config.batch_size,
             rank=self.rank,
             world_size=self.size,
+            first_step=first,
         )
-        for index, (images, labels, share) in enumerate(batches, start=1):
+        for index, (images, labels, share) in enumerate(batches, start=first + 1):
             with self.precision.autocast():
                 logits = self.wrapped(images)
                 losses = F.cross_entropy(logits.float(), labels, reduction="none")
@@ -217,27 +206,41 @@ class _Run:
                 loss = losses.detach().sum()
                 bad = torch.where(loss.isfinite(), bad, bad.clamp(max=self.step))
                 wrong = (logits.argmax(1) != labels).sum()
-                sums += torch.stack([loss.double(), wrong.double(), _count(labels, sums)])
+                self.sums[:3] += _row(loss, wrong, len(labels))
             self.step += 1
-            if index % CHECK_EVERY == 0 or index == self.steps_per_epoch:
-                first = int(minimum(bad).item())
-                if first != NEVER:
-                    return sums, first
+            last = index == self.steps_per_epoch
+            between = bool(config.checkpoint_steps) and index % config.checkpoint_steps == 0
+            if index % CHECK_EVERY == 0 or last or between:
+                broken = int(minimum(bad).item())
+                if broken != NEVER:
+                    return broken
+            if last or between:
+                self.sums[3] += self.data.skipped() - skipped
+                skipped = self.data.skipped()
+            if keep is not None and between and not last:
+                self._keep(keep)
             progress(self.step)
-        return total(sums), None
+        return None
+
+    def _keep(self, keep: Keep) -> None:
+        """Write a checkpoint within an epoch; the first rank holds the sums of all from then on."""
+        sums = total(self.sums)
+        self.sums = sums if self.rank == 0 else self._no_sums()
+        if self.rank == 0:
+            keep(partial(checkpoint.save_checkpoint, state=self._state()))
 
     @torch.no_grad()
     def _evaluate(self, batches: EvalSource | None) -> tuple[float | None, float | None]:
         if batches is None:
             return None, None
         self.model.eval()
-        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        sums = self._no_sums()
         for images, labels in batches.batches(rank=self.rank, world_size=self.size):
             with self.precision.autocast():
                 logits = self.model(images).float()
             loss = F.cross_entropy(logits, labels, reduction="sum")
             wrong = (logits.argmax(1) != labels).sum()
-            sums += torch.stack([loss.double(), wrong.double(), _count(labels, sums)])
+            sums[:3] += _row(loss, wrong, len(labels))
         loss_mean, error, _ = _means(total(sums))
         return loss_mean, error
 
@@ -247,6 +250,7 @@ class _Run:
             "world_size": self.size,
             "epoch": self.epoch,
             "step": self.step,
+            "sums": self.sums.tolist() if self.step > self.epoch * self.steps_per_epoch else None,
             "history": self.history,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -262,6 +266,8 @@ class _Run:
                 f"{self.size} now. Resume with as many workers."
             )
         self.epoch, self.step = state["epoch"], state["step"]
+        if state.get("sums") is not None and self.rank == 0:
+            self.sums += self.sums.new_tensor(state["sums"])
         self.history = list(state["history"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -270,11 +276,11 @@ class _Run:
         checkpoint.set_rng_state(state["rng"])
 
 
-def _count(labels: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return like.new_tensor(len(labels))
+def _row(loss: torch.Tensor, wrong: torch.Tensor, images: int) -> torch.Tensor:
+    return torch.stack([loss.double(), wrong.double(), loss.new_tensor(images).double()])
 
 
 def _means(sums: torch.Tensor) -> tuple[float, float, float]:
-    """Mean loss, error in percent, and count from (sum of losses, errors, count)."""
-    loss, wrong, count = sums.tolist()
+    """Mean loss, error in percent, and count from (sum of losses, errors, count, ...)."""
+    loss, wrong, count = sums[:3].tolist()
     return loss / count, 100.0 * wrong / count, count

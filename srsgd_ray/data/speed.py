@@ -1,0 +1,132 @@
+"""``srsgd-ray lmdb bench``: how fast a database is read and made into training batches here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from srsgd_ray.data.dataset import Look
+from srsgd_ray.data.rates import bytes_read, drop_cache, rates, read_ahead, table
+from srsgd_ray.data.streamed import StreamedTrain
+from srsgd_ray.data.streams import Chosen
+from srsgd_ray.image_lmdb import Store, jpeg, open_store
+
+__all__ = ["speed_command"]
+
+BATCH = 64
+
+
+def speed_command(argv: Sequence[str]) -> int:
+    """Print what the words after ``srsgd-ray lmdb bench`` ask for; returns the exit status.
+
+    Raises:
+        ValueError: for a path that cannot be opened, or a number out of range.
+    """
+    parser = argparse.ArgumentParser(
+        prog="srsgd-ray lmdb bench",
+        description="Images a second: reading, decoding and making training batches, each way in "
+        "turn, against Pillow with torchvision's RandomResizedCrop on the same images.",
+    )
+    parser.add_argument("path", type=Path, help="a database, or a folder tree of images")
+    parser.add_argument("--images", type=int, default=512, help="how many, drawn at random [512]")
+    parser.add_argument("--rounds", type=int, default=3, help="each way is timed so often [3]")
+    parser.add_argument("--threads", type=int, default=0, help="that decode [all cores]")
+    parser.add_argument("--size", type=int, default=224, help="pixels a side of a crop [224]")
+    parser.add_argument(
+        "--cold",
+        action="store_true",
+        help="also time reads after emptying the system's cache of it",
+    )
+    given = parser.parse_args(argv)
+    for name, low in (("images", 1), ("rounds", 1), ("threads", 0), ("size", 1)):
+        if getattr(given, name) < low:
+            raise ValueError(
+                f"{low} <= --{name} must hold, but got {getattr(given, name)}. Correct it."
+            )
+    store = open_store(given.path)
+    count = min(given.images, len(store))
+    chosen = np.random.default_rng(0).permutation(len(store))[:count]
+    cores = given.threads or len(os.sched_getaffinity(0))
+    print(
+        f"{given.path}: {len(store)} images ({store.kind}), {count} of them in random order, "
+        f"crops of {given.size}; n = {given.rounds} rounds in turn after 1 to warm up, "
+        f"medians [quartiles]"
+    )
+    torch.set_num_threads(1)
+    ways = _ways(store, chosen, given.size, cores)
+    print(table(rates(ways, given.rounds), next(iter(ways))))
+    if given.cold:
+        _cold(store, chosen.tolist(), given.rounds)
+    return 0
+
+
+def _ways(
+    store: Store, chosen: np.typing.NDArray[np.int64], size: int, cores: int
+) -> dict[str, Callable[[int], int]]:
+    indices = chosen.tolist()
+    streams = {
+        threads: StreamedTrain(
+            Chosen(store, torch.from_numpy(chosen), size, threads), Look(torch.device("cpu"))
+        )
+        for threads in {1, cores}
+    }
+
+    def loader(threads: int, turn: int) -> int:
+        return sum(len(made.labels) for made in streams[threads].pixels(0, turn, BATCH))
+
+    def read(turn: int) -> int:
+        read_ahead(store, indices)
+        return len(indices)
+
+    def decode(turn: int) -> int:
+        for index in indices:
+            data = store.read(index)
+            if isinstance(data, bytes):
+                jpeg.decode(data, store.name(index))
+        return len(indices)
+
+    ways: dict[str, Callable[[int], int]] = {
+        "Pillow, RandomResizedCrop, one core": partial(_by_pillow, store, indices, size),
+        "our loader, one thread": partial(loader, 1),
+    }
+    if cores > 1:
+        ways[f"our loader, {cores} threads"] = partial(loader, cores)
+    return ways | {"decoding whole images, one core": decode, "reading, cached": read}
+
+
+def _by_pillow(store: Store, indices: Sequence[int], size: int, turn: int) -> int:
+    from PIL import Image
+    from torchvision.transforms import RandomResizedCrop
+
+    crop = RandomResizedCrop(size)
+    for index in indices:
+        data = store.read(index)
+        pixels = jpeg.by_pillow(data, store.name(index)) if isinstance(data, bytes) else data
+        np.asarray(crop(Image.fromarray(pixels)))
+    return len(indices)
+
+
+def _cold(store: Store, indices: Sequence[int], rounds: int) -> None:
+    beyond: list[float] = []
+
+    def read(turn: int) -> int:
+        drop_cache(store.path)
+        before = bytes_read()
+        asked = read_ahead(store, indices)
+        after = bytes_read()
+        if before is not None and after is not None:
+            beyond.append((after - before) / asked)
+        return len(indices)
+
+    found = rates({"reading, cold": read}, rounds, warm_up=False)["reading, cold"]
+    print(f"{'reading, cold':44}{found.median:>10,.0f}", end="")
+    if beyond and np.median(beyond) > 0:
+        print(f"  {np.median(beyond):.3f} bytes from the disk for each that was asked for")
+    else:
+        print("  (the system does not say what the disk gave, or could not empty its cache)")

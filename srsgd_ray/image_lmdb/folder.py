@@ -1,0 +1,93 @@
+"""Image files in one folder a class, as torchvision's ImageFolder reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from srsgd_ray.image_lmdb.errors import DataError
+
+__all__ = ["SUFFIXES", "FolderStore", "image_files"]
+
+SUFFIXES = (".jpeg", ".jpg", ".png")
+
+
+def image_files(folder: Path) -> list[str]:
+    """Names of the image files of a folder, sorted; hidden files and other kinds are left out."""
+    return sorted(
+        file
+        for file in os.listdir(folder)  # noqa: PTH208
+        if file.lower().endswith(SUFFIXES) and file[0] != "."
+    )
+
+
+class FolderStore:
+    """Files in one folder a class, as in ``train/n01440764/n01440764_10026.JPEG``.
+
+    Hidden files and folders, and files of other kinds, are left out.
+
+    Raises:
+        DataError: if there is no such folder, or a class has no image.
+    """
+
+    kind = "folder"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.classes = tuple(
+            sorted(p.name for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
+            if path.is_dir()
+            else ()
+        )
+        labels: list[int] = []
+        ends = [0]
+        names: list[bytes] = []
+        for label, name in enumerate(self.classes):
+            files = image_files(path / name)
+            if not files:
+                raise DataError(
+                    f"every class needs images ({', '.join(SUFFIXES)}), but {path / name} has "
+                    f"none. Fill or remove it."
+                )
+            for file in files:
+                names.append(os.fsencode(file))
+                ends.append(ends[-1] + len(names[-1]))
+            labels += [label] * len(files)
+        if not labels:
+            raise DataError(
+                f"{path} must hold one folder a class with its images, but holds no folder."
+            )
+        self.labels = np.array(labels, dtype=np.int64)
+        # One object: a million strings would take a tenth of a gigabyte, copied by each fork.
+        self._names, self._ends = b"".join(names), np.array(ends, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, index: int) -> bytes:
+        """The bytes of a file."""
+        try:
+            return Path(self.name(index)).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{self.name(index)} must be readable, but: {error.strerror}. Restore it, or start "
+                f"again without it."
+            ) from error
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Ask for files ahead."""
+        for index in indices:
+            try:
+                descriptor = os.open(self.name(index), os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue  # whoever reads it will say so
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            os.close(descriptor)
+
+    def name(self, index: int) -> str:
+        """Its path."""
+        file = os.fsdecode(self._names[self._ends[index] : self._ends[index + 1]])
+        return f"{self.path}/{self.classes[self.labels[index]]}/{file}"

@@ -1,0 +1,176 @@
+"""Our own layout of images in LMDB (:mod:`srsgd_ray.image_lmdb.layout`), read by offset."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from srsgd_ray.image_lmdb.errors import DataError
+from srsgd_ray.image_lmdb.layout import (
+    CLASSES,
+    ENTRY,
+    HEADER,
+    INDEX,
+    LABELS,
+    NAMES,
+    Header,
+    checksum,
+    key_of,
+)  # fmt: skip
+from srsgd_ray.image_lmdb.pages import Pages, Place
+from srsgd_ray.image_lmdb.store import Pixels
+
+__all__ = ["Entry", "ImageLmdb"]
+
+_ENTRY = struct.Struct("<QIIIIiI")
+
+
+class Entry(NamedTuple):
+    """What the index says of a sample; see :data:`srsgd_ray.image_lmdb.layout.ENTRY`."""
+
+    offset: int
+    length: int
+    checksum: int
+    height: int
+    width: int
+    label: int
+    name_end: int
+
+
+class ImageLmdb:
+    """A database that ``srsgd-ray lmdb build`` made.
+
+    Opening reads the header, the classes and 4 bytes a sample for the labels. What the index says
+    of a sample is read with it.
+
+    Raises:
+        DataError: if it is no such database, of an unknown version, damaged, or was rewritten by
+            another tool so that its offsets no longer hold.
+
+    Attributes:
+        header: its header.
+    """
+
+    kind = "srsgd_ray"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pages = Pages(path)
+        if self._pages.find(HEADER) is None:
+            raise DataError(
+                f"{path} must be made by `srsgd-ray lmdb build`, but has no header. Convert it "
+                f"with `srsgd-ray lmdb convert`, or build it anew."
+            )
+        self.header = Header.parse(self._record(HEADER), path)
+        count = self.header.count
+        if self._pages.entries != count + 5:
+            raise self._damaged(
+                f"it has {self._pages.entries} keys, not {count} samples and 5 more"
+            )
+        labels, classes = self._record(LABELS), self._record(CLASSES)
+        for key, data in ((LABELS, labels), (CLASSES, classes)):
+            if checksum(data) != self.header.checksums[key.decode()]:
+                raise self._damaged(f"the checksum of {key.decode()} is wrong")
+        self._index, self._names = self._place(INDEX), self._place(NAMES)
+        if len(labels) != 4 * count or self._index.length != ENTRY.itemsize * count:
+            raise self._damaged(f"labels or index are not of {count} samples")
+        self.labels = np.frombuffer(labels, "<i4").astype(np.int64)
+        self.classes = self._parse_classes(classes)
+        if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
+            raise self._damaged(f"a label is not one of its {len(self.classes)} classes")
+        for index in {0, count // 2, count - 1}:
+            self._check_place(index)
+
+    def _place(self, key: bytes) -> Place:
+        place = self._pages.find(key)
+        if place is None:
+            raise self._damaged(f"it has no record {key.decode()}")
+        return place
+
+    def _record(self, key: bytes) -> bytes:
+        place = self._place(key)
+        return self._pages.read(place.offset, place.length)
+
+    def _parse_classes(self, data: bytes) -> tuple[str, ...]:
+        try:
+            classes = json.loads(data)
+        except ValueError as error:
+            raise self._damaged("classes is no JSON list") from error
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise self._damaged("classes is no JSON list of names")
+        return tuple(classes)
+
+    def _check_place(self, index: int) -> None:
+        place = self._pages.find(key_of(index))
+        entry = self.entry(index)
+        if place is None or place.offset != entry.offset or place.length < entry.length:
+            raise DataError(
+                f"{self.path} must be a byte for byte copy of what was built, but sample {index} "
+                f"lies elsewhere than its index says (mdb_copy -c does that). Copy it with cp or "
+                f"rsync, or build it anew."
+            )
+
+    def _damaged(self, what: str) -> DataError:
+        return DataError(f"{self.path} is damaged: {what}. Copy or build it anew.")
+
+    def __len__(self) -> int:
+        return self.header.count
+
+    def entry(self, index: int) -> Entry:
+        """What the index says of a sample.
+
+        Raises:
+            DataError: if it cannot be right.
+        """
+        at = self._index.offset + ENTRY.itemsize * self._number(index)
+        entry = Entry(*_ENTRY.unpack(self._pages.read(at, ENTRY.itemsize)))
+        if entry.offset + entry.length > self._pages.size:
+            raise self._damaged(f"sample {index} is said to lie beyond its end")
+        return entry
+
+    def _number(self, index: int) -> int:
+        if not 0 <= index < self.header.count:
+            raise IndexError(f"0 <= index < {self.header.count} must hold, but got {index}.")
+        return index
+
+    def read(self, index: int) -> bytes | Pixels:
+        """An image file, or pixels (height, width, 3) from a decoded store."""
+        entry = self.entry(index)
+        data = self._pages.read(entry.offset, entry.length)
+        if self.header.store == "encoded":
+            return data
+        if entry.length != 3 * entry.height * entry.width:
+            raise self._damaged(f"sample {index} is not as large as its index says")
+        return np.frombuffer(data, np.uint8).reshape(entry.height, entry.width, 3)
+
+    def check(self, index: int) -> None:
+        """Raise DataError unless a sample has the bytes that were built."""
+        entry = self.entry(index)
+        if checksum(self._pages.read(entry.offset, entry.length)) != entry.checksum:
+            raise DataError(
+                f"{self.name(index)} must have the checksum of its index, but has another: it was "
+                f"damaged after it was built. Copy or build {self.path} anew."
+            )
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Ask the system for samples ahead."""
+        for index in indices:
+            try:
+                entry = self.entry(index)
+            except DataError:
+                continue  # whoever reads it will say so
+            self._pages.prefetch(entry.offset, entry.length)
+
+    def name(self, index: int) -> str:
+        """The database, and the image's name in what it was built from."""
+        end = self.entry(index).name_end
+        begin = self.entry(index - 1).name_end if index else 0
+        if not begin <= end <= self._names.length:
+            raise self._damaged(f"the name of sample {index} is nowhere")
+        name = self._pages.read(self._names.offset + begin, end - begin)
+        return f"{self.path}: {name.decode(errors='replace')}"

@@ -1,0 +1,49 @@
+"""What every kind of image store offers, whatever lies behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Pixels", "Store"]
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Store(Protocol):
+    """Labelled images, by number.
+
+    A store can be pickled (it is opened again where it arrives), used after a fork, and read by
+    several threads at a time. It holds no image, and grows with the number of samples by a few
+    bytes each at most.
+
+    Attributes:
+        kind: ``folder``, ``original``, ``caffe`` or ``srsgd_ray``.
+        path: where it lies.
+        classes: names of the classes; a label is an index into them.
+        labels: int64 (N,).
+    """
+
+    kind: str
+    path: Path
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> bytes | Pixels:
+        """An encoded image file, or the pixels (height, width, 3) of one that is stored decoded.
+
+        Raises:
+            DataError: if it cannot be read; the message says which.
+        """
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Ask the system to read these samples ahead; returns at once, and never raises."""
+
+    def name(self, index: int) -> str:
+        """Its path or key, for messages."""

@@ -1,0 +1,215 @@
+"""JPEG files decoded whole and in part: the same pixels, Pillow's too, and never a crash."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from srsgd_ray.image_lmdb import frames, jpeg
+from srsgd_ray.image_lmdb.errors import DataError
+
+PHOTOS = [Image.fromarray(photo) for photo in load_sample_images().images]
+NEEDS_JPEGTRAN = pytest.mark.skipif(
+    jpeg.repack_problem() is not None, reason="needs jpegtran (libjpeg-turbo-progs)"
+)
+
+
+def photo(width: int, height: int, mode: str = "RGB", form: str = "JPEG", **options: Any) -> bytes:
+    """A piece of a photograph as a file."""
+    data = io.BytesIO()
+    piece = PHOTOS[(width + height) % 2].crop((40, 30, 40 + width, 30 + height))
+    piece.convert(mode).save(data, form, **options)
+    return data.getvalue()
+
+
+def by_pillow(data: bytes) -> Any:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def boxes(count: int, height: int, width: int, draw: random.Random) -> list[frames.Box]:
+    found = []
+    for _ in range(count):
+        h, w = draw.randint(1, height), draw.randint(1, width)
+        found.append((draw.randint(0, height - h), draw.randint(0, width - w), h, w))
+    return found
+
+
+def differing(data: bytes, chosen: list[frames.Box], whole: Any) -> tuple[int, int]:
+    """How many boxes differ from those of the whole image, and how many were shortened."""
+    frame = frames.frame_of(data)
+    assert frame is not None
+    room = np.empty(frame.height * frame.width * 3, np.uint8)
+    bad = parts = 0
+    for n, box in enumerate(chosen):
+        top, left, height, width = box
+        part = jpeg.decode_box(data, frame, box, room if n % 2 else None)
+        wanted = whole[top : top + height, left : left + width]
+        bad += part is None or not np.array_equal(part, wanted)
+        parts += frames.shortened(data, frame, box) is not None
+    return bad, parts
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("run", [1, 2, 4])
+def test_no_crop_differs_where_markers_cut_each_row_alike(subsampling: str, run: int) -> None:
+    draw = random.Random(run)
+    step = {"4:4:4": 8}.get(subsampling, 16) * run
+    total = shortened = 0
+    for _ in range(10):
+        # The last run of a row may end within an MCU, never before its last one.
+        width = step * draw.randint(1, 380 // step) - draw.randint(0, step // run - 1)
+        height = draw.randint(20, 390)
+        data = photo(
+            width, height, subsampling=subsampling, restart_marker_blocks=run,
+            quality=draw.randint(40, 98),
+        )  # fmt: skip
+        bad, parts = differing(data, boxes(25, height, width, draw), by_pillow(data))
+        assert bad == 0
+        total, shortened = total + 25, shortened + parts
+    assert total == 250 and shortened > 100
+
+
+@NEEDS_JPEGTRAN
+def test_0_of_2000_crops_differ_after_repacking() -> None:
+    draw = random.Random(0)
+    total = shortened = 0
+    for n in range(80):
+        width, height = draw.randint(5, 500), draw.randint(5, 390)
+        sampling = ["4:2:0", "4:4:4", "4:2:2"][n % 3]
+        data = photo(width, height, quality=draw.randint(60, 97), subsampling=sampling,
+                     progressive=n % 5 == 4)  # fmt: skip
+        made = jpeg.repack(data)
+        assert made is not None
+        whole = by_pillow(data)
+        assert np.array_equal(by_pillow(made), whole)
+        bad, parts = differing(made, boxes(25, height, width, draw), whole)
+        assert bad == 0
+        total, shortened = total + 25, shortened + parts
+    assert total == 2000 and shortened > 1000
+
+
+@NEEDS_JPEGTRAN
+def test_repacking_makes_files_of_the_usual_kind_smaller() -> None:
+    for width, height in ((500, 375), (375, 390), (480, 360), (400, 300), (333, 390)):
+        data = photo(width, height, quality=96)
+        made = jpeg.repack(data)
+        assert made is not None and frames.spliced(made)
+        assert 0.9 < len(made) / len(data) < 1
+
+
+def test_a_crop_is_shortened_to_what_it_needs() -> None:
+    data = photo(480, 320, subsampling="4:2:0", restart_marker_blocks=3)
+    frame = frames.frame_of(data)
+    assert frame is not None and frame[:6] == (320, 480, True, 16, 16, 3)
+    part = frames.shortened(data, frame, (100, 100, 50, 40))
+    assert part is not None
+    # Rows 98 to 151 and columns 98 to 141, in steps of 16 and 48.
+    assert part[1:] == (96, 96, 64, 48)
+    assert len(part.stream) < len(data) / 10
+    assert frames.shortened(data, frame, (0, 0, 310, 470)) is None  # nearly all: does not pay
+    assert frames.spliced(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        photo(100, 80),  # no markers
+        photo(100, 80, restart_marker_blocks=3),  # 7 MCUs a row
+        photo(96, 80, restart_marker_blocks=3, progressive=True),
+        photo(96, 80, mode="L", restart_marker_blocks=3),
+        photo(96, 80, form="PNG"),
+        b"",
+        photo(96, 80, restart_marker_blocks=3)[:-200],
+    ],
+)
+def test_others_are_not_shortened(data: bytes) -> None:
+    assert not frames.spliced(data)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:4:4"}])
+def test_decoding_gives_pillows_pixels(mode: str, options: dict[str, Any]) -> None:
+    data = photo(83, 61, mode, **options)
+    frame = frames.frame_of(data)
+    assert frame is not None and frame[:2] == (61, 83)
+    assert frame.plain == (mode == "RGB" and "progressive" not in options)
+    assert np.array_equal(jpeg.decode(data, "x"), by_pillow(data))
+
+
+def test_a_png_named_jpeg_is_decoded() -> None:
+    data = photo(83, 61, form="PNG")
+    assert frames.frame_of(data) is None
+    assert np.array_equal(jpeg.decode(data, "x"), by_pillow(data))
+
+
+@pytest.mark.parametrize("cut", [0, 2, 20, 300, 650, -200, -30])
+def test_damaged_images_are_named(cut: int) -> None:
+    data = photo(83, 61)[:cut]
+    with pytest.raises(DataError, match="must be readable, but the one cannot be decoded") as error:
+        jpeg.decode(data, "the one")
+    assert "Get it anew, or remove it." in str(error.value)
+
+
+def test_a_file_that_claims_too_many_pixels_is_refused() -> None:
+    data = bytearray(photo(83, 61))
+    frame = frames.frame_of(bytes(data))
+    assert frame is not None
+    data[frame.frame_at + 5 : frame.frame_at + 9] = b"\xff\xff\xff\xff"
+    with pytest.raises(DataError, match=r"cannot be decoded: .*pixels"):
+        jpeg.decode(bytes(data), "x")
+
+
+@NEEDS_JPEGTRAN
+@pytest.mark.parametrize(
+    "data",
+    [
+        photo(83, 61, "L"),
+        photo(83, 61, "CMYK"),
+        photo(83, 61, form="PNG"),
+        b"",
+        photo(83, 61)[:650],
+    ],
+)
+def test_what_cannot_be_repacked_is_left(data: bytes) -> None:
+    assert jpeg.repack(data) is None
+
+
+def test_mutated_files_give_pixels_or_one_error() -> None:
+    draw = random.Random(5)
+    seeds = [
+        photo(96, 64, restart_marker_blocks=3),
+        photo(96, 64, restart_marker_blocks=1, subsampling="4:4:4"),
+        photo(50, 40),
+        photo(50, 40, progressive=True),
+        photo(50, 40, "CMYK"),
+        photo(30, 20, form="PNG"),
+    ]
+    outcomes = {"pixels": 0, "error": 0, "part": 0}
+    for case in range(4000):
+        data = bytearray(seeds[case % len(seeds)])
+        for _ in range(draw.choice((1, 1, 3, 20))):
+            # Half of the changes hit the headers, where they do most.
+            at = draw.randrange(min(len(data), 700) if draw.random() < 0.5 else len(data))
+            data[at] = draw.randrange(256)
+        if draw.random() < 0.2:
+            del data[draw.randrange(len(data)) :]
+        changed = bytes(data)
+        try:
+            pixels = jpeg.decode(changed, "x")
+            assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+            outcomes["pixels"] += 1
+        except DataError:
+            outcomes["error"] += 1
+        frame = frames.frame_of(changed)
+        if frame is not None and frame.plain and frame.height * frame.width < 10**6:
+            (box,) = boxes(1, frame.height, frame.width, draw)
+            part = jpeg.decode_box(changed, frame, box)
+            assert part is None or part.shape == (*box[2:], 3)
+            outcomes["part"] += part is not None
+    assert min(outcomes.values()) > 100
