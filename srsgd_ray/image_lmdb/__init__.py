@@ -4,10 +4,12 @@ from srsgd_ray.image_lmdb.caffe import CaffeStore
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import FolderStore
 from srsgd_ray.image_lmdb.layout import Header
+from srsgd_ray.image_lmdb.making import build, convert
 from srsgd_ray.image_lmdb.opening import open_pair, open_store
 from srsgd_ray.image_lmdb.original import OriginalStore
 from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.pages import Pages
+from srsgd_ray.image_lmdb.prepare import Options
 from srsgd_ray.image_lmdb.store import Pixels, Store
 
 __all__ = [
@@ -16,10 +18,13 @@ __all__ = [
     "FolderStore",
     "Header",
     "ImageLmdb",
+    "Options",
     "OriginalStore",
     "Pages",
     "Pixels",
     "Store",
+    "build",
+    "convert",
     "open_pair",
     "open_store",
 ]

@@ -223,6 +223,10 @@ class CaffeStore:
         """Ask the system for samples ahead."""
         self._places.prefetch(indices)
 
+    def key(self, index: int) -> str:
+        """The key."""
+        return self._places.key(index).decode(errors="replace")
+
     def name(self, index: int) -> str:
         """The database and the key."""
-        return f"{self.path}: {self._places.key(index).decode(errors='replace')}"
+        return f"{self.path}: {self.key(index)}"

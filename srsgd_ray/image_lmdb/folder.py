@@ -87,7 +87,11 @@ class FolderStore:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
             os.close(descriptor)
 
+    def key(self, index: int) -> str:
+        """The class and the file."""
+        file = os.fsdecode(self._names[self._ends[index] : self._ends[index + 1]])
+        return f"{self.classes[self.labels[index]]}/{file}"
+
     def name(self, index: int) -> str:
         """Its path."""
-        file = os.fsdecode(self._names[self._ends[index] : self._ends[index + 1]])
-        return f"{self.path}/{self.classes[self.labels[index]]}/{file}"
+        return f"{self.path}/{self.key(index)}"

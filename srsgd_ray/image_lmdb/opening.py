@@ -8,13 +8,13 @@ from pathlib import Path
 from srsgd_ray.image_lmdb.caffe import KEY, CaffeStore, parse_datum
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import FolderStore
-from srsgd_ray.image_lmdb.layout import HEADER
+from srsgd_ray.image_lmdb.layout import HEADER, key_of
 from srsgd_ray.image_lmdb.original import OriginalStore
 from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.pages import Pages
 from srsgd_ray.image_lmdb.store import Store
 
-__all__ = ["PAIRS", "open_pair", "open_store"]
+__all__ = ["PAIRS", "check_classes", "open_pair", "open_store"]
 
 # What training and validation images are called, in the order in which they are looked for.
 PAIRS = (
@@ -47,6 +47,11 @@ def open_store(path: Path, classes: Sequence[str] | None = None) -> Store:
     first = next(pages.walk(), None)
     if first is None:
         raise DataError(f"{path} must hold images, but is empty. Build or copy it anew.")
+    if first.key == key_of(0):
+        raise DataError(
+            f"{path} must have a header, but has none: it is half built. Run the `srsgd-ray lmdb "
+            f"build` that began it again."
+        )
     if KEY.fullmatch(first.key):
         begin, size = first.offset, first.length
         try:
@@ -69,13 +74,19 @@ def open_pair(data_dir: Path) -> tuple[Store, Store]:
     names = found[0]
     train = open_store(data_dir / names[0])
     val = open_store(data_dir / names[1], train.classes)
-    if train.classes != val.classes:
-        differ = sorted(set(train.classes) ^ set(val.classes))
-        raise DataError(
-            f"{names[0]} and {names[1]} must have the same classes, but {len(differ)} are in one "
-            f"only: {', '.join(differ[:5])}{' ...' * (len(differ) > 5)}. Complete the other."
-        )
+    check_classes(train, val)
     return train, val
+
+
+def check_classes(train: Store, val: Store) -> None:
+    """Raise DataError unless both have the same classes."""
+    if train.classes == val.classes:
+        return
+    differ = sorted(set(train.classes) ^ set(val.classes))
+    raise DataError(
+        f"{train.path.name} and {val.path.name} must have the same classes, but {len(differ)} are "
+        f"in one only: {', '.join(differ[:5])}{' ...' * (len(differ) > 5)}. Complete the other."
+    )
 
 
 def _missing(data_dir: Path) -> str:

@@ -97,9 +97,13 @@ class OriginalStore:
         """Ask the system for samples ahead."""
         self._places.prefetch(indices)
 
+    def key(self, index: int) -> str:
+        """The key."""
+        return self._places.key(index).decode(errors="replace")
+
     def name(self, index: int) -> str:
         """The database and the key."""
-        return f"{self.path}: {self._places.key(index).decode(errors='replace')}"
+        return f"{self.path}: {self.key(index)}"
 
 
 def _class_of(key: bytes, path: Path) -> bytes:

@@ -166,11 +166,15 @@ class ImageLmdb:
                 continue  # whoever reads it will say so
             self._pages.prefetch(entry.offset, entry.length)
 
-    def name(self, index: int) -> str:
-        """The database, and the image's name in what it was built from."""
+    def key(self, index: int) -> str:
+        """The image's name in what the database was built from."""
         end = self.entry(index).name_end
         begin = self.entry(index - 1).name_end if index else 0
         if not begin <= end <= self._names.length:
             raise self._damaged(f"the name of sample {index} is nowhere")
         name = self._pages.read(self._names.offset + begin, end - begin)
-        return f"{self.path}: {name.decode(errors='replace')}"
+        return name.decode(errors="replace")
+
+    def name(self, index: int) -> str:
+        """The database and the image's name."""
+        return f"{self.path}: {self.key(index)}"

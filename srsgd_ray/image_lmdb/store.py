@@ -45,5 +45,8 @@ class Store(Protocol):
     def prefetch(self, indices: Sequence[int]) -> None:
         """Ask the system to read these samples ahead; returns at once, and never raises."""
 
+    def key(self, index: int) -> str:
+        """Its name within the store, such as ``n01440764/n01440764_10026.JPEG``."""
+
     def name(self, index: int) -> str:
-        """Its path or key, for messages."""
+        """Where it lies, for messages."""

@@ -1,0 +1,119 @@
+"""From what people have, a folder tree, a tar or a database, to databases in our layout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from srsgd_ray.image_lmdb.build import Built, build_store
+from srsgd_ray.image_lmdb.errors import DataError
+from srsgd_ray.image_lmdb.folder import FolderStore
+from srsgd_ray.image_lmdb.opening import PAIRS, check_classes, open_pair, open_store
+from srsgd_ray.image_lmdb.prepare import Options
+from srsgd_ray.image_lmdb.store import Store
+from srsgd_ray.image_lmdb.tars import TarStore
+
+__all__ = ["build", "convert"]
+
+PARTS = ("train", "val")
+Progress = Callable[[str, int, int, int], None]
+
+
+def build(
+    source: Path,
+    destination: Path,
+    options: Options | None = None,
+    *,
+    workers: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> list[Built]:
+    """Databases of image files; see :func:`srsgd_ray.image_lmdb.build.build_store`.
+
+    Args:
+        source: a folder with a folder a class; a folder with two such, ``train`` and ``val``; or a
+            tar file of a tar or folder a class.
+        destination: the database; of ``train`` and ``val``, the folder for both.
+        options: how images are stored.
+        workers: processes that prepare images; 0: one for each CPU.
+        force: whether to replace finished databases, and to forget half-built ones.
+        progress: called with (name, images done, of how many, bytes written).
+
+    Raises:
+        ValueError: for a source, place or options that cannot be, before anything is written.
+        DataError: see :func:`srsgd_ray.image_lmdb.build.build_store`.
+    """
+    (options := options or Options()).check()
+    if source.is_file():
+        return _make({destination: TarStore(source)}, options, workers, force, progress)
+    if not source.is_dir():
+        raise DataError(f"{source} must be a folder or a tar file, but is not there. Correct it.")
+    if any((source / name).exists() for name in ("data.mdb", *PAIRS[0], *PAIRS[1])):
+        raise DataError(
+            f"{source} must be a folder of image files, but is of databases. Use `srsgd-ray lmdb "
+            f"convert`."
+        )
+    if not all((source / part).is_dir() for part in PARTS):
+        return _make({destination: FolderStore(source)}, options, workers, force, progress)
+    train, val = (FolderStore(source / part) for part in PARTS)
+    check_classes(train, val)
+    return _make(_pair(destination, train, val), options, workers, force, progress)
+
+
+def convert(
+    source: Path,
+    destination: Path,
+    options: Options | None = None,
+    *,
+    workers: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> list[Built]:
+    """Databases of databases: ``source`` is one of any layout, or a folder with a pair of them.
+
+    Other arguments and errors are those of :func:`build`.
+    """
+    (options := options or Options()).check()
+    pair = any(all((source / name).exists() for name in names) for names in PAIRS)
+    if pair and not (source / "data.mdb").exists():
+        jobs = _pair(destination, *open_pair(source))
+    else:
+        jobs = {destination: open_store(source)}
+    return _make(jobs, options, workers, force, progress)
+
+
+def _pair(destination: Path, train: Store, val: Store) -> dict[Path, Store]:
+    if destination.is_file() or destination.suffix == ".lmdb":
+        raise ValueError(
+            f"train and val are made into a folder, but {destination} is the name of a file. Name "
+            f"a folder."
+        )
+    destination.mkdir(parents=True, exist_ok=True)
+    return {destination / "train.lmdb": train, destination / "val.lmdb": val}
+
+
+def _make(
+    jobs: dict[Path, Store],
+    options: Options,
+    workers: int,
+    force: bool,
+    progress: Progress | None,
+) -> list[Built]:
+    if workers < 0:
+        raise ValueError(f"0 <= workers must hold, but got workers={workers}.")
+    workers = workers or len(os.sched_getaffinity(0))
+    made = []
+    for path, store in jobs.items():
+
+        def tell(done: int, count: int, size: int, name: str = path.name) -> None:
+            if progress is not None:
+                progress(name, done, count, size)
+
+        # Of a pair one may be finished: the other goes on.
+        if len(jobs) > 1 and path.exists() and not force:
+            continue
+        made.append(build_store(store, path, options, workers=workers, force=force, progress=tell))
+    if not made:
+        raise ValueError(f"{', '.join(map(str, jobs))} are there already. Add --force to replace.")
+    return made

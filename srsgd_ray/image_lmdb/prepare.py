@@ -1,0 +1,133 @@
+"""What becomes of one image on its way into a database."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from srsgd_ray.image_lmdb.jpeg import decode, repack, repack_problem
+from srsgd_ray.image_lmdb.layout import STORES
+from srsgd_ray.image_lmdb.store import Pixels
+
+__all__ = ["Options", "Sample", "prepare"]
+
+QUALITY = 90  # of images that are scaled down and encoded again, unless stated
+
+
+@dataclass(frozen=True)
+class Options:
+    """How images are stored.
+
+    Attributes:
+        store: ``encoded`` keeps image files, ``decoded`` uint8 pixels.
+        largest_side: pixels that no side may exceed: larger images are scaled down, antialiased.
+        quality: JPEG quality, 1 to 100, with which every image is encoded anew; None: those that
+            need no scaling keep their bytes, others get 90.
+        repack: put restart markers into JPEG files, without loss; see :mod:`frames`.
+        on_corrupt: ``stop`` at an image that cannot be decoded, or ``skip`` and count it.
+    """
+
+    store: str = "encoded"
+    largest_side: int | None = None
+    quality: int | None = None
+    repack: bool = False
+    on_corrupt: str = "stop"
+
+    def check(self) -> Options:
+        """This, if it makes sense.
+
+        Raises:
+            ValueError: with rule, value and cure.
+        """
+        for name, value, valid in (
+            ("store", self.store, STORES),
+            ("on_corrupt", self.on_corrupt, ("stop", "skip")),
+        ):
+            if value not in valid:
+                raise ValueError(f"{name} must be one of {', '.join(valid)}, but got {value!r}.")
+        if self.largest_side is not None and self.largest_side < 1:
+            raise ValueError(
+                f"1 <= largest_side must hold, but got largest_side={self.largest_side}."
+            )
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise ValueError(f"1 <= quality <= 100 must hold, but got quality={self.quality}.")
+        if self.store == "decoded" and self.largest_side is None:
+            raise ValueError(
+                "a decoded store needs its largest side stated, since pixels take ten times the "
+                "room of files, but got largest_side=None. Try 256."
+            )
+        if self.store == "decoded" and (self.quality is not None or self.repack):
+            raise ValueError(
+                "a decoded store holds no JPEG files, but got "
+                f"{'repack' if self.repack else 'quality'}. Leave it out, or store them encoded."
+            )
+        problem = repack_problem() if self.repack else None
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, to be compared and kept."""
+        return asdict(self)
+
+
+class Sample(NamedTuple):
+    """A stored image.
+
+    Attributes:
+        value: its bytes.
+        height: pixels.
+        width: pixels.
+    """
+
+    value: bytes
+    height: int
+    width: int
+
+
+def prepare(data: bytes | Pixels, options: Options, name: str) -> Sample:
+    """The image as it is stored. It is decoded whole in any case, so that damage is found.
+
+    Raises:
+        DataError: if it cannot be decoded; ``name`` says which.
+        ValueError: for pixels that are to be stored encoded without a quality.
+    """
+    encoded = isinstance(data, bytes)
+    pixels = decode(data, name) if isinstance(data, bytes) else data
+    side, (height, width) = options.largest_side, pixels.shape[:2]
+    scale = side is not None and max(height, width) > side
+    if scale and side is not None:
+        pixels = _scaled(pixels, side)
+        height, width = pixels.shape[:2]
+    if options.store == "decoded":
+        return Sample(pixels.tobytes(), height, width)
+    if not encoded and options.quality is None:
+        raise ValueError(
+            f"pixels can be stored encoded only with a loss, but got no quality, and {name} is not "
+            f"encoded. State the quality, or store them decoded."
+        )
+    value = data if isinstance(data, bytes) else b""
+    if scale or options.quality is not None:
+        value = _encoded(pixels, options.quality or QUALITY)
+    if options.repack:
+        value = repack(value) or value
+    return Sample(value, height, width)
+
+
+def _scaled(pixels: Pixels, side: int) -> Pixels:
+    import numpy as np
+    from PIL import Image
+
+    longest = max(pixels.shape[:2])
+    height, width = (max(1, round(n * side / longest)) for n in pixels.shape[:2])
+    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def _encoded(pixels: Pixels, quality: int) -> bytes:
+    from PIL import Image
+
+    made = io.BytesIO()
+    Image.fromarray(pixels).save(made, "JPEG", quality=quality, optimize=True)
+    return made.getvalue()
