@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     columns = commands.add_parser("columns", help="every column of the results, with its meaning")
     columns.add_argument("table", nargs="?", default="trials", help="trials or epochs")
     commands.add_parser("figures", help="a study's figures, or the paper's by name", add_help=False)
+    commands.add_parser("lmdb", help="ImageNet in LMDB: build, check, measure", add_help=False)
     commands.add_parser("train", help="one training run, without Ray", add_help=False)
     given, rest = parser.parse_known_args(words)
     try:
@@ -32,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from srsgd_ray.cli_table import table_command
 
             return table_command(rest)
+        if given.command == "lmdb":
+            from srsgd_ray.cli_lmdb import lmdb_command
+
+            return lmdb_command(rest)
         if given.command == "train":
             from srsgd_ray.training.__main__ import main as train
 

@@ -32,7 +32,8 @@ LAYERS: dict[str, set[str]] = {
     "trainables": BESIDE | {"training", "data", "problems"},
     "study": BESIDE | {"analysis", "search_spaces", "trainables", "problems", "training", "data"},
     "cli_table": BESIDE | {"analysis"},
-    "cli": BESIDE | {"analysis", "figures", "training", "study", "cli_table"},
+    "cli_lmdb": {"image_lmdb", "data"},
+    "cli": BESIDE | {"analysis", "figures", "training", "study", "cli_table", "cli_lmdb"},
 }
 KNOW_RAY = {"trainables", "study"}
 KNOW_TORCH = {"models", "data", "optim", "problems", "training", "trainables"}

@@ -106,12 +106,13 @@ def build_store(
     typical, largest = _looked_at(store, options)
     _check_room(partial, typical, len(store) - len(journal.entries))
     writer = _Writer(partial, _map_size(len(store), largest), done)
+    tell = progress or (lambda done, count, size: None)
+    tell(len(journal.entries), len(store), partial.stat().st_size if partial.exists() else 0)
     for begin, samples in prepared(store, options, len(journal.entries), TOGETHER, workers):
         entries = _entries(store, begin, samples)
         journal.add(entries)
         writer.add([sample for sample in samples if sample is not None])
-        if progress is not None:
-            progress(begin + len(samples), len(store), partial.stat().st_size)
+        tell(begin + len(samples), len(store), partial.stat().st_size)
     if not journal.entries["offset"].any():
         raise DataError(f"a database needs an image, but none of {store.path} can be decoded.")
     writer.end(_records(store, partial, journal.entries, options))

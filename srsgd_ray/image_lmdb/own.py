@@ -54,25 +54,22 @@ class ImageLmdb:
 
     Attributes:
         header: its header.
+        pages: the file.
     """
 
     kind = "srsgd_ray"
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._pages = Pages(path)
-        if self._pages.find(HEADER) is None:
+        self.pages = Pages(path)
+        if self.pages.find(HEADER) is None:
             raise DataError(
                 f"{path} must be made by `srsgd-ray lmdb build`, but has no header. Convert it "
                 f"with `srsgd-ray lmdb convert`, or build it anew."
             )
-        self.header = Header.parse(self._record(HEADER), path)
+        self.header = Header.parse(self.record(HEADER), path)
         count = self.header.count
-        if self._pages.entries != count + 5:
-            raise self._damaged(
-                f"it has {self._pages.entries} keys, not {count} samples and 5 more"
-            )
-        labels, classes = self._record(LABELS), self._record(CLASSES)
+        labels, classes = self.record(LABELS), self.record(CLASSES)
         for key, data in ((LABELS, labels), (CLASSES, classes)):
             if checksum(data) != self.header.checksums[key.decode()]:
                 raise self._damaged(f"the checksum of {key.decode()} is wrong")
@@ -87,14 +84,15 @@ class ImageLmdb:
             self._check_place(index)
 
     def _place(self, key: bytes) -> Place:
-        place = self._pages.find(key)
+        place = self.pages.find(key)
         if place is None:
             raise self._damaged(f"it has no record {key.decode()}")
         return place
 
-    def _record(self, key: bytes) -> bytes:
+    def record(self, key: bytes) -> bytes:
+        """One of the records beside the samples."""
         place = self._place(key)
-        return self._pages.read(place.offset, place.length)
+        return self.pages.read(place.offset, place.length)
 
     def _parse_classes(self, data: bytes) -> tuple[str, ...]:
         try:
@@ -106,7 +104,7 @@ class ImageLmdb:
         return tuple(classes)
 
     def _check_place(self, index: int) -> None:
-        place = self._pages.find(key_of(index))
+        place = self.pages.find(key_of(index))
         entry = self.entry(index)
         if place is None or place.offset != entry.offset or place.length < entry.length:
             raise DataError(
@@ -128,8 +126,8 @@ class ImageLmdb:
             DataError: if it cannot be right.
         """
         at = self._index.offset + ENTRY.itemsize * self._number(index)
-        entry = Entry(*_ENTRY.unpack(self._pages.read(at, ENTRY.itemsize)))
-        if entry.offset + entry.length > self._pages.size:
+        entry = Entry(*_ENTRY.unpack(self.pages.read(at, ENTRY.itemsize)))
+        if entry.offset + entry.length > self.pages.size:
             raise self._damaged(f"sample {index} is said to lie beyond its end")
         return entry
 
@@ -141,7 +139,7 @@ class ImageLmdb:
     def read(self, index: int) -> bytes | Pixels:
         """An image file, or pixels (height, width, 3) from a decoded store."""
         entry = self.entry(index)
-        data = self._pages.read(entry.offset, entry.length)
+        data = self.pages.read(entry.offset, entry.length)
         if self.header.store == "encoded":
             return data
         if entry.length != 3 * entry.height * entry.width:
@@ -151,7 +149,7 @@ class ImageLmdb:
     def check(self, index: int) -> None:
         """Raise DataError unless a sample has the bytes that were built."""
         entry = self.entry(index)
-        if checksum(self._pages.read(entry.offset, entry.length)) != entry.checksum:
+        if checksum(self.pages.read(entry.offset, entry.length)) != entry.checksum:
             raise DataError(
                 f"{self.name(index)} must have the checksum of its index, but has another: it was "
                 f"damaged after it was built. Copy or build {self.path} anew."
@@ -164,7 +162,7 @@ class ImageLmdb:
                 entry = self.entry(index)
             except DataError:
                 continue  # whoever reads it will say so
-            self._pages.prefetch(entry.offset, entry.length)
+            self.pages.prefetch(entry.offset, entry.length)
 
     def key(self, index: int) -> str:
         """The image's name in what the database was built from."""
@@ -172,7 +170,7 @@ class ImageLmdb:
         begin = self.entry(index - 1).name_end if index else 0
         if not begin <= end <= self._names.length:
             raise self._damaged(f"the name of sample {index} is nowhere")
-        name = self._pages.read(self._names.offset + begin, end - begin)
+        name = self.pages.read(self._names.offset + begin, end - begin)
         return name.decode(errors="replace")
 
     def name(self, index: int) -> str:

@@ -1,0 +1,77 @@
+"""What a store holds, in a few lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from srsgd_ray.image_lmdb.errors import DataError
+from srsgd_ray.image_lmdb.frames import frame_of, spliced
+from srsgd_ray.image_lmdb.jpeg import decode
+from srsgd_ray.image_lmdb.opening import open_store
+from srsgd_ray.image_lmdb.own import ImageLmdb
+
+__all__ = ["info"]
+
+LOOKED_AT = 200  # images from which sizes are told
+KINDS = {
+    "folder": "a folder a class",
+    "original": "the original's LMDB: keys are paths",
+    "caffe": "Caffe's LMDB of Datum records",
+    "srsgd_ray": "made by srsgd-ray lmdb build",
+}
+
+
+def info(path: Path) -> dict[str, str]:
+    """What there is to say of a database or folder tree, by name; reads 200 images at most.
+
+    Raises:
+        DataError: if it cannot be opened.
+    """
+    store = open_store(path)
+    each = np.bincount(store.labels, minlength=len(store.classes))
+    found = {
+        "path": str(path),
+        "layout": f"{store.kind}, {KINDS[store.kind]}",
+        "images": f"{len(store):,}",
+        "classes": f"{len(store.classes):,} ({store.classes[0]} to {store.classes[-1]})",
+        "images a class": f"{each.min():,} to {each.max():,}",
+    }
+    if path.is_file() or (path / "data.mdb").is_file():
+        file = path if path.is_file() else path / "data.mdb"
+        found["file"] = f"{file.stat().st_size / 1e9:.3f} GB"
+    if isinstance(store, ImageLmdb):
+        header = store.header
+        found["store"] = header.store
+        found["largest side"] = _stated(header.largest_side, "pixels")
+        found["quality"] = _stated(header.quality, "")
+        found["repacked"] = "yes" if header.repacked else "no"
+    sizes, lengths, parts, odd = [], [], 0, 0
+    chosen = np.unique(np.linspace(0, len(store) - 1, LOOKED_AT).astype(int)).tolist()
+    for index in chosen:
+        try:
+            data = store.read(index)
+            pixels = decode(data, store.name(index)) if isinstance(data, bytes) else data
+        except DataError:
+            odd += 1
+            continue
+        sizes.append(pixels.shape[:2])
+        lengths.append(len(data) if isinstance(data, bytes) else data.nbytes)
+        if isinstance(data, bytes):
+            frame = frame_of(data)
+            parts += spliced(data)
+            odd += frame is None or not frame.plain
+    if sizes:
+        height, width = np.median(sizes, axis=0)
+        found[f"of {len(chosen)} images"] = (
+            f"median {width:.0f} x {height:.0f} pixels, largest side {np.max(sizes)}, "
+            f"{np.mean(lengths) / 1000:.0f} kB in the mean"
+        )
+        found["decoded in part"] = f"{parts} of {len(chosen)}"
+        found["left to Pillow, or unreadable"] = f"{odd} of {len(chosen)}"
+    return found
+
+
+def _stated(value: int | None, unit: str) -> str:
+    return "as it was" if value is None else f"{value} {unit}".strip()
