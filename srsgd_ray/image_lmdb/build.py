@@ -98,13 +98,14 @@ def build_store(
     if force:
         for old in (partial, journal_path):
             old.unlink(missing_ok=True)
-    journal = Journal(journal_path, _plan(store, options))
     done = _stored(partial)
+    typical, largest = _looked_at(store, options)
+    if done is not None:
+        _check_room(partial, typical, len(store) - done)
+    journal = Journal(journal_path, _plan(store, options))
     if done is None:  # whole already, but not renamed yet
         return _finish(store, partial, path, journal)
     journal.cut(done)
-    typical, largest = _looked_at(store, options)
-    _check_room(partial, typical, len(store) - len(journal.entries))
     writer = _Writer(partial, _map_size(len(store), largest), done)
     tell = progress or (lambda done, count, size: None)
     tell(len(journal.entries), len(store), partial.stat().st_size if partial.exists() else 0)

@@ -1,0 +1,432 @@
+"""Building databases: the same bytes however often broken off, nothing half that opens as whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import pytest
+from lmdb_images import CLASSES, encoded, files, make_caffe, make_original, make_tar, make_tree
+from PIL import Image
+
+from srsgd_ray.cli import main
+from srsgd_ray.image_lmdb import (
+    DataError,
+    FolderStore,
+    ImageLmdb,
+    Options,
+    build,
+    convert,
+    jpeg,
+    open_pair,
+    open_store,
+)
+from srsgd_ray.image_lmdb.layout import FORMAT, VERSION, key_of
+
+build_module = sys.modules["srsgd_ray.image_lmdb.build"]
+NEEDS_JPEGTRAN = pytest.mark.skipif(
+    jpeg.repack_problem() is not None, reason="needs jpegtran (libjpeg-turbo-progs)"
+)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tree(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 images in three classes."""
+    return make_tree(tmp_path_factory.mktemp("many"), 100, ("train",)) / "train"
+
+
+@pytest.fixture
+def small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "TOGETHER", 5)
+
+
+def test_an_encoded_store_keeps_the_files(tree: Path, tmp_path: Path) -> None:
+    (made,) = build(tree / "train", tmp_path / "x.lmdb", workers=1)
+    assert (made.path, made.samples, made.skipped) == (tmp_path / "x.lmdb", 12, ())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.lmdb"]
+    store, source = ImageLmdb(tmp_path / "x.lmdb"), FolderStore(tree / "train")
+    assert store.classes == source.classes == CLASSES
+    assert store.labels.tolist() == source.labels.tolist()
+    for n in range(12):
+        assert store.read(n) == source.read(n) and store.key(n) == source.key(n)
+        store.check(n)
+    assert store.header.count == 12 and not store.header.repacked
+
+
+def test_the_layout_is_as_documented(tree: Path, tmp_path: Path) -> None:
+    build(tree / "train", tmp_path / "x.lmdb", workers=1)
+    source = FolderStore(tree / "train")
+    with (
+        lmdb.open(str(tmp_path / "x.lmdb"), subdir=False, readonly=True, lock=False) as env,
+        env.begin() as txn,
+    ):
+        keys = list(txn.cursor().iternext(values=False))
+        assert keys == [key_of(n) for n in range(12)] + sorted(
+            [b"classes", b"header", b"index", b"labels", b"names"]
+        )
+        for n in range(12):
+            value = txn.get(n.to_bytes(8, "big"))
+            assert value == source.read(n).ljust(2048, b"\0")
+        header = eval(txn.get(b"header").replace(b"null", b"None").replace(b"false", b"False"))
+        assert (header["format"], header["version"]) == (FORMAT, VERSION)
+        whole = (tmp_path / "x.lmdb").read_bytes()
+        index = np.frombuffer(txn.get(b"index"), "<u8,<u4,<u4,<u4,<u4,<i4,<u4")
+        for n, (offset, length, _, height, width, label, _) in enumerate(index.tolist()):
+            assert whole[offset : offset + length] == source.read(n)
+            assert (width, height) == Image.open(io.BytesIO(source.read(n))).size
+            assert label == source.labels[n]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(),
+        Options(largest_side=70),
+        Options(quality=50),
+        Options(store="decoded", largest_side=64),
+        pytest.param(Options(repack=True), marks=NEEDS_JPEGTRAN),
+        pytest.param(Options(quality=80, repack=True), marks=NEEDS_JPEGTRAN),
+    ],
+)
+def test_options_do_what_they_say(tree: Path, tmp_path: Path, options: Options) -> None:
+    build(tree / "train", tmp_path / "x.lmdb", options, workers=1)
+    store, source = ImageLmdb(tmp_path / "x.lmdb"), FolderStore(tree / "train")
+    parts = 0
+    for n in range(12):
+        data, entry = store.read(n), store.entry(n)
+        wanted = jpeg.decode(source.read(n), "")
+        pixels = jpeg.decode(data, "") if isinstance(data, bytes) else data
+        assert pixels.shape == (entry.height, entry.width, 3)
+        side = options.largest_side
+        if side is None:
+            assert pixels.shape == wanted.shape
+        else:
+            assert max(pixels.shape) == side
+            image = Image.fromarray(wanted).resize(pixels.shape[1::-1], Image.Resampling.BICUBIC)
+            wanted = np.asarray(image)
+        apart = np.abs(pixels.astype(int) - wanted).mean()
+        assert apart == 0 if options in (Options(), Options(repack=True)) else apart < 12
+        assert isinstance(data, bytes) == (options.store == "encoded")
+        parts += isinstance(data, bytes) and data.count(b"srsgd_ray runs") == 1
+    assert store.header.store == options.store and store.header.largest_side == side
+    # CMYK, grey and PNG files stay as they are, unless they are encoded anew.
+    assert parts == (0 if not options.repack else 12 if options.quality else 9)
+
+
+def test_processes_and_a_second_time_change_no_byte(tree: Path, tmp_path: Path) -> None:
+    for name, workers in (("a", 1), ("b", 2), ("c", 2)):
+        build(tree, tmp_path / name, workers=workers)
+    for part in ("train.lmdb", "val.lmdb"):
+        assert len({digest(tmp_path / name / part) for name in "abc"}) == 1
+    train, val = open_pair(tmp_path / "a")
+    assert (train.kind, len(train), len(val)) == ("srsgd_ray", 12, 12)
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(images: int) -> Any:
+    def progress(name: str, done: int, count: int, size: int) -> None:
+        if done >= images:
+            raise Stop
+
+    return progress
+
+
+@pytest.mark.usefixtures("small_transactions")
+@pytest.mark.parametrize("images", [1, 5, 10, 12])
+def test_a_build_that_was_broken_off_goes_on(tree: Path, tmp_path: Path, images: int) -> None:
+    build(tree / "train", tmp_path / "whole.lmdb", workers=1)
+    path = tmp_path / "cut.lmdb"
+    with pytest.raises(Stop):
+        build(tree / "train", path, workers=1, progress=stop_after(images))
+    assert not path.exists()
+    partial = tmp_path / "cut.lmdb.partial"
+    with pytest.raises(DataError, match="must have a header, but has none: it is half built"):
+        open_store(partial)
+    first: list[int] = []
+    build(tree / "train", path, workers=1, progress=lambda name, done, *_: first.append(done))
+    assert first[0] == min(-(-images // 5) * 5, 12)
+    assert digest(path) == digest(tmp_path / "whole.lmdb")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.lmdb", "whole.lmdb"]
+
+
+@pytest.mark.usefixtures("small_transactions")
+def test_a_crash_between_any_two_steps_loses_nothing(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken off after the journal, after the last records, and before the renaming."""
+    build(tree / "train", tmp_path / "whole.lmdb", workers=1)
+    path = tmp_path / "cut.lmdb"
+    for place in ("_Writer.add", "_Writer.end", "_finish"):
+        with monkeypatch.context() as patch:
+            owner, _, name = place.rpartition(".")
+            target = getattr(build_module, owner) if owner else build_module
+            patch.setattr(target, name, lambda *_: (_ for _ in ()).throw(Stop))
+            with pytest.raises(Stop):
+                build(tree / "train", path, workers=1)
+        assert not path.exists()
+    # The journal's last entry may be written in part only.
+    with (tmp_path / "cut.lmdb.partial.journal").open("ab") as file:
+        file.write(b"12345")
+    build(tree / "train", path, workers=1)
+    assert digest(path) == digest(tmp_path / "whole.lmdb")
+
+
+def test_kill_9_at_any_moment_leaves_the_same_bytes_in_the_end(many: Path, tmp_path: Path) -> None:
+    """A process that writes a transaction every 5 images is killed again and again."""
+    code = (
+        "import sys; from srsgd_ray.cli_lmdb import lmdb_command\n"
+        "sys.modules['srsgd_ray.image_lmdb.build'].TOGETHER = 5\n"
+        "if __name__ == '__main__': sys.exit(lmdb_command(sys.argv[1:]))"
+    )
+    script, draw = tmp_path / "run.py", random.Random(1)
+    script.write_text(code)
+    journal = tmp_path / "cut.lmdb.partial.journal"
+
+    def begin(name: str) -> subprocess.Popen[bytes]:
+        words = ["build", str(many), str(tmp_path / name), "--quality", "60", "--workers", "2"]
+        return subprocess.Popen(
+            [sys.executable, str(script), *words], stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    assert begin("whole.lmdb").wait(timeout=60) == 0
+    # Killed at the very beginning, and as soon as so many images have their journal entry.
+    for images in (0, 1, 20, 90, 160, 220, 280):
+        process = begin("cut.lmdb")
+        while process.poll() is None and (
+            not journal.exists() or journal.stat().st_size < 300 + 32 * images
+        ):
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.02))
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "cut.lmdb").exists()
+    assert begin("cut.lmdb").wait(timeout=60) == 0
+    assert digest(tmp_path / "cut.lmdb") == digest(tmp_path / "whole.lmdb")
+    assert not journal.exists()
+
+
+def test_ctrl_c_prints_the_command_that_goes_on(many: Path, tmp_path: Path) -> None:
+    path = tmp_path / "my images.lmdb"
+    words = ["lmdb", "build", str(many), str(path), "--quality", "70", "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from srsgd_ray.cli import main\n"
+         "if __name__ == '__main__': sys.exit(main())", *words],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    journal = tmp_path / f"{path.name}.partial.journal"
+    while not journal.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert f"Go on with: srsgd-ray lmdb build {many} '{path}' --quality 70 --workers 2" in said
+    assert "Traceback" not in said and not path.exists()
+    assert main(words) == 0
+    assert len(open_store(path)) == 300
+
+
+def test_unreadable_images_stop_or_are_listed(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tree / "train", tmp_path / "train")
+    bad = files(tmp_path / "train")[4]
+    bad.write_bytes(bad.read_bytes()[:-300])
+    path = tmp_path / "x.lmdb"
+    with pytest.raises(DataError, match=rf"{bad.name} cannot be decoded"):
+        build(tmp_path / "train", path, workers=2)
+    assert not path.exists()
+    words = ["lmdb", "build", str(tmp_path / "train"), str(path), "--on-corrupt", "skip", "--force"]
+    assert main([*words, "--workers", "1"]) == 0
+    name = f"{bad.parent.name}/{bad.name}"
+    said = capsys.readouterr().out
+    assert "x.lmdb: 11 images" in said
+    assert f"1 images could not be decoded and were left out; they are listed in {path}" in said
+    assert (tmp_path / "x.lmdb.skipped.txt").read_text() == f"{name}\n"
+    store = open_store(path)
+    assert len(store) == 11 and name not in [store.key(n) for n in range(11)]
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_tar_gives_what_its_tree_gives(tree: Path, tmp_path: Path, nested: bool) -> None:
+    build(tree / "train", tmp_path / "tree.lmdb", workers=1)
+    tar = make_tar(tree / "train", tmp_path / "images.tar", nested=nested)
+    build(tar, tmp_path / "tar.lmdb", workers=2)
+    assert digest(tmp_path / "tar.lmdb") == digest(tmp_path / "tree.lmdb")
+
+
+def test_other_databases_are_converted(tree: Path, tmp_path: Path) -> None:
+    source = FolderStore(tree / "train")
+    made = {
+        "original": make_original(tree / "train", tmp_path / "train_faster_imagefolder.lmdb"),
+        "caffe": make_caffe(tree / "train", tmp_path / "caffe"),
+    }
+    for name, path in made.items():
+        convert(path, tmp_path / f"{name}.lmdb", workers=1)
+        store = open_store(tmp_path / f"{name}.lmdb")
+        assert store.kind == "srsgd_ray" and store.classes == CLASSES
+        assert [store.read(n) for n in range(12)] == [source.read(n) for n in range(12)]
+        assert store.labels.tolist() == source.labels.tolist()
+    raw = make_caffe(tree / "train", tmp_path / "raw", raw=True)
+    with pytest.raises(ValueError, match="pixels can be stored encoded only with a loss, but got"):
+        convert(raw, tmp_path / "raw.lmdb", workers=1)
+    convert(raw, tmp_path / "raw.lmdb", Options("decoded", 500), workers=1)
+    store = open_store(tmp_path / "raw.lmdb")
+    for n in range(12):
+        assert np.array_equal(store.read(n), jpeg.decode(source.read(n), ""))
+    # Ours can be converted again, and a pair at a time.
+    make_original(tree / "val", tmp_path / "val_faster_imagefolder.lmdb")
+    assert len(convert(tmp_path, tmp_path / "pair", workers=1)) == 2
+    convert(tmp_path / "original.lmdb", tmp_path / "again.lmdb", Options("decoded", 40), workers=1)
+    assert len(open_pair(tmp_path / "pair")[1]) == 12
+
+
+def bad_places(tree: Path, folder: Path) -> list[tuple[list[str], str]]:
+    (folder / "there.lmdb").write_bytes(b"x")
+    (folder / "empty" / "a").mkdir(parents=True)
+    (folder / "flat").mkdir()
+    (folder / "no.tar").write_bytes(b"no tar" * 500)
+    (folder / "text.txt").write_text("hello")
+    train, new = str(tree / "train"), str(folder / "new.lmdb")
+    return [
+        ([train, new, "--store", "half"], "store must be one of encoded, decoded, but got 'half'"),
+        ([train, new, "--largest-side", "0"], "1 <= largest_side must hold"),
+        ([train, new, "--quality", "101"], "1 <= quality <= 100 must hold, but got quality=101"),
+        ([train, new, "--store", "decoded"], "a decoded store needs its largest side stated"),
+        ([train, new, "--store", "decoded", "--largest-side", "9", "--quality", "9"],
+         "a decoded store holds no JPEG files, but got quality"),
+        ([train, new, "--on-corrupt", "x"], "on_corrupt must be one of stop, skip, but got 'x'"),
+        ([train, new, "--workers", "-1"], "0 <= workers must hold, but got workers=-1"),
+        ([train, str(folder / "there.lmdb")], "is there already"),
+        ([train, str(folder)], "must be a file to be made, but is a folder"),
+        ([train, f"{train}/x.lmdb"], "must lie outside of what it is built from"),
+        ([train, str(folder / "no" / "x.lmdb")], "must be a folder, but is none. Make it first"),
+        ([str(tree), new], "train and val are made into a folder, but"),
+        ([str(folder / "gone"), new], "must be a folder or a tar file, but is not there"),
+        ([str(folder / "empty"), new], "every class needs images"),
+        ([str(folder / "flat"), new], "must hold one folder a class with its images"),
+        ([str(folder / "no.tar"), new], "must be an uncompressed tar file of images, but"),
+    ]  # fmt: skip
+
+
+def test_bad_input_is_one_message_and_leaves_nothing(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, message in bad_places(tree, tmp_path):
+        before = sorted(str(p) for p in tmp_path.rglob("*"))
+        assert main(["lmdb", "build", *words]) == 2, words
+        said = capsys.readouterr().err
+        assert said.startswith("srsgd-ray lmdb build: ") and message in said, (words, said)
+        assert said.count("\n") == 1
+        assert sorted(str(p) for p in tmp_path.rglob("*")) == before, words
+
+
+def test_a_database_is_not_built_from_files(tree: Path, tmp_path: Path) -> None:
+    make_original(tree / "train", tmp_path / "train_faster_imagefolder.lmdb")
+    with pytest.raises(DataError, match="must be a folder of image files, but is of databases"):
+        build(tmp_path, tmp_path.parent / "x.lmdb")
+
+
+@pytest.mark.usefixtures("small_transactions")
+def test_other_options_do_not_go_on_with_a_half_built_one(tree: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.lmdb"
+    with pytest.raises(Stop):
+        build(tree / "train", path, workers=1, progress=stop_after(5))
+    with pytest.raises(DataError, match=r"was begun with quality=None \(now 50\)") as error:
+        build(tree / "train", path, Options(quality=50), workers=1)
+    assert "Go on with the same source and options, or begin anew with --force" in str(error.value)
+    with pytest.raises(DataError, match=r"was begun with names=\d+ \(now \d+\)"):
+        build(tree / "val", path, workers=1)
+    build(tree / "train", path, Options(quality=50), workers=1, force=True)
+    assert ImageLmdb(path).header.quality == 50
+
+
+def test_too_small_a_disk_is_said_first(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 20_000))
+    with pytest.raises(DataError, match=r"must have about 0\.0 GB free \(an estimate") as error:
+        build(tree / "train", tmp_path / "x.lmdb", workers=1)
+    assert "Make room, or choose another disk" in str(error.value)
+    assert not (tmp_path / "x.lmdb.partial").exists()
+
+
+@pytest.mark.usefixtures("small_transactions")
+def test_a_full_disk_loses_nothing(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tree / "train", tmp_path / "whole.lmdb", workers=1)
+    path = tmp_path / "x.lmdb"
+    real = lmdb.open
+    with monkeypatch.context() as patch:
+        # A map that is full after some transactions fails as a disk that is.
+        patch.setattr(
+            build_module.lmdb, "open", lambda *a, **k: real(*a, **{**k, "map_size": 2**15})
+        )
+        with pytest.raises(DataError, match=r"cannot be written: .* What was written stays: make"):
+            build(tree / "train", path, workers=1)
+    assert not path.exists()
+    build(tree / "train", path, workers=1)
+    assert digest(path) == digest(tmp_path / "whole.lmdb")
+
+
+def test_a_process_that_is_killed_is_said(many: Path, tmp_path: Path) -> None:
+    me, killed = os.getpid(), []
+
+    def progress(name: str, done: int, count: int, size: int) -> None:
+        if not killed:
+            own = [
+                int(p.name) for p in Path("/proc").glob("[0-9]*")
+                if f"PPid:\t{me}\n" in (p / "status").read_text()
+                and b"spawn_main" in (p / "cmdline").read_bytes()
+            ]  # fmt: skip
+            killed.extend(own)
+            for process in own:
+                os.kill(process, signal.SIGKILL)
+
+    build_module.TOGETHER, before = 20, build_module.TOGETHER
+    try:
+        with pytest.raises(DataError, match="a worker process was ended from outside"):
+            build(
+                many, tmp_path / "x.lmdb", Options(quality=90), workers=2,
+                progress=lambda *a: progress(*a) if a[1] else None,
+            )  # fmt: skip
+    finally:
+        build_module.TOGETHER = before
+    assert killed
+
+
+def test_small_values_are_padded_and_read_back(tmp_path: Path) -> None:
+    folder = tmp_path / "tree" / "a"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (3, 2), (200, 10, 30)).save(folder / "x.png")
+    (folder / "y.jpg").write_bytes(encoded(0))
+    build(tmp_path / "tree", tmp_path / "x.lmdb", Options("decoded", 50), workers=1)
+    pixels = open_store(tmp_path / "x.lmdb").read(0)
+    assert isinstance(pixels, np.ndarray) and pixels.tolist() == [[[200, 10, 30]] * 3] * 2
