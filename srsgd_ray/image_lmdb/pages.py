@@ -96,6 +96,8 @@ class Pages:
         _, self._depth, self.entries, self._root, _, self.map_size = newest
         if self._root == NO_PAGE:
             self.entries = 0
+        if self.entries > self.size // _NODE.size:  # or a tree in a circle would never end
+            raise self._damaged(f"{self.entries} keys in {self.size} bytes")
         if self._depth > DEEPEST:
             raise self._damaged(f"a tree {self._depth} levels deep")
 

@@ -36,7 +36,7 @@ KINDS = {
     "differs": "differs from the source",
 }
 PART = 20  # images that a process is given at a time
-NUMBER = re.compile(r"(\d+)_")
+NUMBER = re.compile(r"^(\d+)_")
 # ImageNet's training images are named after their class.
 OF_CLASS = re.compile(r"(?P<folder>n\d{8})/(?P<file>n\d{8})_[^/]*$")
 

@@ -1,0 +1,372 @@
+"""Readers of every layout: the same images, whatever process or thread asks; nothing is written."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import pytest
+from lmdb_images import CLASSES, datum, encoded, files, make_caffe, make_original, make_tree
+
+from srsgd_ray.image_lmdb import (
+    CaffeStore,
+    DataError,
+    FolderStore,
+    ImageLmdb,
+    Options,
+    Store,
+    build,
+    jpeg,
+    open_pair,
+    open_store,
+)
+from srsgd_ray.image_lmdb.layout import ENTRY, Header, checksum, key_of, padded
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tree(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def layouts(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The training images in each layout."""
+    folder, train = tmp_path_factory.mktemp("layouts"), tree / "train"
+    build(train, folder / "own.lmdb", workers=1)
+    build(train, folder / "decoded.lmdb", Options("decoded", 500), workers=1)
+    return {
+        "folder": train,
+        "original": make_original(train, folder / "train_faster_imagefolder.lmdb"),
+        "caffe": make_caffe(train, folder / "caffe"),
+        "raw": make_caffe(train, folder / "raw", raw=True),
+        "own": folder / "own.lmdb",
+        "decoded": folder / "decoded.lmdb",
+    }
+
+
+LAYOUTS = ["folder", "original", "caffe", "raw", "own", "decoded"]
+KINDS = {"raw": "caffe", "own": "srsgd_ray", "decoded": "srsgd_ray"}
+
+
+def pixels(store: Store, index: int) -> Any:
+    data = store.read(index)
+    return jpeg.decode(data, "") if isinstance(data, bytes) else data
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_recognised_and_holds_the_same(
+    layouts: dict[str, Path], layout: str
+) -> None:
+    store, source = open_store(layouts[layout]), FolderStore(layouts["folder"])
+    assert store.kind == KINDS.get(layout, layout)
+    assert (len(store), store.classes) == (12, CLASSES)
+    assert store.labels.tolist() == source.labels.tolist()
+    for n in range(12):
+        assert np.array_equal(pixels(store, n), pixels(source, n))
+        if layout not in ("raw", "decoded"):
+            assert store.read(n) == source.read(n)
+        assert source.key(n) in store.key(n) and store.key(n) in store.name(n)
+
+
+def read_some(store: Store) -> list[bytes]:
+    data = [store.read(n) for n in (3, 0, 11)]
+    return [d if isinstance(d, bytes) else d.tobytes() for d in data]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_threads_and_spawned_processes_read_the_same(layouts: dict[str, Path], layout: str) -> None:
+    store = open_store(layouts[layout])
+    wanted = read_some(store)
+    assert read_some(pickle.loads(pickle.dumps(store))) == wanted
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == wanted for found in pool.map(read_some, [store] * 50))
+
+
+def test_spawned_and_forked_processes_read_the_same(layouts: dict[str, Path]) -> None:
+    stores = [open_store(layouts[layout]) for layout in LAYOUTS]
+    wanted = [read_some(store) for store in stores]
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.map(read_some, stores) == wanted
+    child = os.fork()
+    if child == 0:
+        right = False
+        try:
+            right = [read_some(store) for store in stores] == wanted
+        finally:
+            os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [read_some(store) for store in stores] == wanted
+
+
+def test_reading_writes_nothing_and_opens_no_pickle(layouts: dict[str, Path]) -> None:
+    folder = layouts["original"].parent
+    mark = folder / "opened"
+    trap = pickle.dumps(Trap(str(mark)))
+    (folder / "train_faster_imagefolder.lmdb.pt").write_bytes(trap)
+    (folder / "fid_mean_cov.npz").write_bytes(trap)
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    for layout in LAYOUTS:
+        store = open_store(layouts[layout])
+        store.prefetch(range(12))
+        read_some(store)
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+    assert not mark.exists()
+
+
+class Trap:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (Path(self.path),)
+
+
+@pytest.mark.parametrize("layout", ["original", "caffe", "own"])
+def test_a_file_that_is_deleted_or_cut_meanwhile(
+    layouts: dict[str, Path], layout: str, tmp_path: Path
+) -> None:
+    for action in ("delete", "cut"):
+        path = tmp_path / action
+        source = layouts[layout]
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, path)
+        store = open_store(path)
+        wanted = read_some(store)
+        file = path / "data.mdb" if path.is_dir() else path
+        if action == "delete":
+            file.unlink()
+            assert read_some(store) == wanted  # what is open stays readable
+        else:
+            os.truncate(file, 5000)
+            with pytest.raises(DataError, match=r"ends before: it was cut short. Copy it anew"):
+                read_some(store)
+            with pytest.raises(DataError, match=r"changed while in use|cut short"):
+                pickle.loads(pickle.dumps(store)).read(0)
+            with pytest.raises(DataError, match=r"is damaged: .*cut short"):
+                open_store(path)
+
+
+def test_a_file_of_a_tree_that_is_deleted_meanwhile(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree / "train", tmp_path / "train")
+    store = open_store(tmp_path / "train")
+    files(tmp_path / "train")[3].unlink()
+    store.prefetch([3])
+    with pytest.raises(DataError, match=r"_3\.JPEG must be readable, but: No such file"):
+        store.read(3)
+
+
+def test_pairs_are_found(tree: Path, tmp_path: Path) -> None:
+    ways: dict[str, Callable[[Path, str], Any]] = {
+        "original": lambda folder, part: make_original(
+            tree / part, folder / f"{part}_faster_imagefolder.lmdb"
+        ),
+        "caffe": lambda folder, part: make_caffe(
+            tree / part, folder / f"ilsvrc12_{part}_lmdb",
+            # Validation images lie in no class folder, and are known by their label alone.
+            **({"key": lambda n, file: f"{n:08d}_{file.name}"} if part == "val" else {}),
+        ),
+        "srsgd_ray": lambda folder, part: build(tree / part, folder / f"{part}.lmdb", workers=1),
+        "folder": lambda folder, part: shutil.copytree(tree / part, folder / part),
+    }  # fmt: skip
+    for kind, make in ways.items():
+        (tmp_path / kind).mkdir()
+        for part in ("train", "val"):
+            make(tmp_path / kind, part)
+        train, val = open_pair(tmp_path / kind)
+        assert train.kind == val.kind == kind
+        assert train.classes == val.classes == CLASSES
+        assert val.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_caffes_classes_are_numbers_where_keys_do_not_tell(tree: Path, tmp_path: Path) -> None:
+    flat = make_caffe(tree / "train", tmp_path / "a", key=lambda n, file: f"{n:08d}_{file.name}")
+    assert open_store(flat).classes == ("0", "1", "2")
+    assert CaffeStore(flat, CLASSES).classes == CLASSES
+    with pytest.raises(DataError, match=r"every label must be one of 2 classes, but .* has 2"):
+        CaffeStore(flat, CLASSES[:2])
+
+
+def database(path: Path, records: dict[bytes, bytes]) -> Path:
+    with (
+        lmdb.open(str(path), subdir=False, lock=False, map_size=2**28) as env,
+        env.begin(write=True) as txn,
+    ):
+        for key, value in records.items():
+            txn.put(key, value)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ({}, "must hold images, but is empty"),
+        ({b"justaname.JPEG": b"x"}, "a key must be a path with the class as its folder"),
+        ({b"00000000_a/x.JPEG": datum(b"x", -1)}, "a label must be a number from 0 on, but"),
+        ({b"00000000_a/x.JPEG": datum(b"x", 2**31)}, "a label must be a number from 0 on, but"),
+        ({b"00000000_a/x.JPEG": datum(b"x", 0), b"00000001_a/y.JPEG": b"\x22\x7fabc"},
+         "00000001_a/y.JPEG must be a Datum record of Caffe, but: a field reaches beyond its end"),
+        ({b"header": b"{}"}, "has a damaged header: it is no JSON object with format and version"),
+        ({b"header": b'{"format": "other", "version": 1}'}, "must be of format 'srsgd_ray image_l"),
+        ({b"header": b'{"format": "srsgd_ray image_lmdb", "version": 2}'},
+         "version 1 of the format can be read, but .* has version 2. Use the srsgd_ray that made"),
+        ({key_of(0): b"x"}, "must have a header, but has none: it is half built"),
+    ],
+)  # fmt: skip
+def test_bad_databases_are_one_message(
+    tmp_path: Path, records: dict[bytes, bytes], message: str
+) -> None:
+    path = database(tmp_path / "x.lmdb", records)
+    with pytest.raises(DataError, match=message):
+        open_store(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "must be a database or a folder, but is not there"),
+        (b"", "must be an LMDB database .0.9, 64-bit., but does not begin as one does"),
+        (b"some text\n" * 900, "must be an LMDB database .0.9, 64-bit., but does not begin as one"),
+    ],
+)
+def test_what_is_no_database_is_said(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "x.lmdb"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        open_store(path)
+
+
+def test_raw_records_of_a_wrong_size_or_of_floats(tmp_path: Path) -> None:
+    grey = np.arange(12, dtype=np.uint8)
+    store = open_store(
+        database(
+            tmp_path / "x.lmdb",
+            {
+                b"00000000_a/x": datum(grey.tobytes(), 0, (1, 3, 4)),
+                b"00000001_a/y": datum(b"short", 0, (3, 3, 4)),
+                b"00000002_a/z": datum(b"", 0, (3, 1, 1)) + b"\x35\0\0\0\0",
+                b"00000003_a/f": datum(bytes(8), 0, (2, 2, 2)),
+            },
+        )
+    )
+    found = store.read(0)
+    assert isinstance(found, np.ndarray)
+    assert np.array_equal(found, np.repeat(grey.reshape(3, 4, 1), 3, axis=2))
+    messages = {
+        1: r"must hold \(3, 3, 4\) bytes, but holds 5",
+        2: "but holds floats",
+        3: r"must hold bytes of 1 or 3 channels, but holds \(2, 2, 2\)",
+    }
+    for index, message in messages.items():
+        with pytest.raises(DataError, match=message):
+            store.read(index)
+
+
+def own(
+    path: Path,
+    values: list[bytes],
+    *,
+    labels: list[int] | None = None,
+    header: dict[str, Any] | None = None,
+    **replace: bytes,
+) -> Path:
+    """A database of our layout, written from its description alone."""
+    from srsgd_ray.image_lmdb.pages import Pages
+
+    samples = {key_of(n): padded(value) for n, value in enumerate(values)}
+    database(path, samples)
+    entries = np.zeros(len(values), ENTRY)
+    for n, place in enumerate(Pages(path).walk()):
+        label = labels[n] if labels else 0
+        entries[n] = (place.offset, len(values[n]), checksum(values[n]), 1, 1, label, 0)
+    found = {
+        b"index": entries.tobytes(),
+        b"labels": entries["label"].astype("<i4").tobytes(),
+        b"names": b"",
+        b"classes": b'["a", "b"]',
+    }
+    found |= {name.encode(): value for name, value in replace.items()}
+    sums = {key.decode(): checksum(value) for key, value in found.items()}
+    fields = {"count": len(values), "store": "encoded", "largest_side": None, "quality": None}
+    made = Header(**{**fields, "repacked": False, "checksums": sums, **(header or {})})
+    return database(path, found | {b"header": made.dump()})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": [0, 2]}, "a label is not one of its 2 classes"),
+        ({"labels": [-1, 0]}, "a label is not one of its 2 classes"),
+        ({"classes": b'{"a": 1}'}, "classes is no JSON list of names"),
+        ({"classes": b"["}, "classes is no JSON list"),
+        ({"index": bytes(32)}, "labels or index are not of 2 samples"),
+        ({"index": bytes(64)}, "sample . lies elsewhere than its index says .mdb_copy -c does"),
+        ({"index": b"\xff" * 64}, "sample . is said to lie beyond its end"),
+        ({"header": {"count": 3}}, "labels or index are not of 3 samples"),
+        ({"header": {"count": 0}}, "count, largest_side and quality must be positive integers"),
+        ({"header": {"store": "zip"}}, "store must be one of encoded, decoded, not 'zip'"),
+        ({"header": {"repacked": 1}}, "repacked must be true or false"),
+        ({"header": {"checksums": {}}}, "checksums must be of classes, index, labels, names"),
+        ({"header": {"checksums": {"index": 0, "labels": 0, "names": 0, "classes": 0}}},
+         "the checksum of labels is wrong"),
+    ],
+)  # fmt: skip
+def test_damaged_databases_of_ours(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    assert len(ImageLmdb(own(tmp_path / "right.lmdb", [b"x", b"y" * 9000]))) == 2
+    with pytest.raises(DataError, match=message):
+        open_store(own(tmp_path / "x.lmdb", [b"x", b"y" * 9000], **changes))
+
+
+def test_a_compacted_copy_is_refused(tree: Path, tmp_path: Path) -> None:
+    build(tree / "train", tmp_path / "x.lmdb", workers=1)
+    with lmdb.open(str(tmp_path / "x.lmdb"), subdir=False, readonly=True, lock=False) as env:
+        env.copy(str(tmp_path / "copy.lmdb"), compact=True)
+    with pytest.raises(DataError, match="must be a byte for byte copy of what was built, but samp"):
+        open_store(tmp_path / "copy.lmdb")
+    make_original(tree / "train", tmp_path / "o")  # of other layouts it may be compacted
+    with lmdb.open(str(tmp_path / "o"), readonly=True, lock=False) as env:
+        (tmp_path / "copy").mkdir()
+        env.copy(str(tmp_path / "copy"), compact=True)
+    assert read_some(open_store(tmp_path / "copy")) == read_some(open_store(tmp_path / "o"))
+
+
+def test_bytes_that_changed_are_found_by_their_checksum(tree: Path, tmp_path: Path) -> None:
+    build(tree / "train", tmp_path / "x.lmdb", workers=1)
+    store = ImageLmdb(tmp_path / "x.lmdb")
+    with (tmp_path / "x.lmdb").open("r+b") as file:
+        file.seek(store.entry(7).offset + 100)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+    for n in range(12):
+        if n == 7:
+            with pytest.raises(DataError, match="must have the checksum of its index, but has an"):
+                store.check(n)
+        else:
+            store.check(n)
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_memory_of_a_reader_does_not_grow(tmp_path: Path) -> None:
+    """20,000 samples: opened with a few bytes each, and read without keeping any."""
+    data = encoded(0)[:1500]
+    path = own(tmp_path / "x.lmdb", [data] * 20_000)
+    gc.collect()
+    before = resident()
+    stores = [ImageLmdb(path) for _ in range(20)]
+    opened = resident() - before
+    assert opened < 20 * 20_000 * 16 + 4e6  # 8 bytes a label, and what opening itself needs
+    for index in range(20_000):
+        stores[0].read(index)
+    assert resident() - before - opened < 2e6

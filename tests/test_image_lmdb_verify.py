@@ -1,0 +1,220 @@
+"""Verification says what is wrong with which image; info and bench say what there is."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from lmdb_images import CLASSES, datum, encoded, files, make_caffe, make_original, make_tree
+
+from srsgd_ray.cli import main
+from srsgd_ray.image_lmdb import DataError, FolderStore, ImageLmdb, Options, build, jpeg
+from srsgd_ray.image_lmdb.info import info
+from srsgd_ray.image_lmdb.layout import ENTRY, key_of
+from srsgd_ray.image_lmdb.verify import verify
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tree(tmp_path_factory.mktemp("tree"), parts=("train",)) / "train"
+
+
+@pytest.fixture
+def database(tree: Path, tmp_path: Path) -> Path:
+    build(tree, tmp_path / "x.lmdb", workers=1)
+    return tmp_path / "x.lmdb"
+
+
+def kinds(path: Path, **options: object) -> dict[str, int]:
+    return dict(Counter(problem.kind for problem in verify(path, **options).problems))  # type: ignore[arg-type]
+
+
+def edit(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_sound_is_said_to_be(tree: Path, tmp_path: Path, workers: int) -> None:
+    build(tree, tmp_path / "x.lmdb", workers=1)
+    build(tree, tmp_path / "small.lmdb", Options("decoded", 40), workers=1)
+    original = make_original(tree, tmp_path / "original")
+    caffe = make_caffe(tree, tmp_path / "caffe")
+    raw = make_caffe(tree, tmp_path / "raw", raw=True)
+    told: list[tuple[int, int]] = []
+    for path in (tmp_path / "x.lmdb", tmp_path / "small.lmdb", original, caffe, raw, tree):
+        found = verify(path, against=tree, workers=workers, progress=lambda *at: told.append(at))
+        assert (found.samples, found.problems, found.doubled) == (12, [], [])
+    assert told[0] == (0, 12) and told[-1] == (12, 12)
+
+
+@pytest.mark.skipif(jpeg.repack_problem() is not None, reason="needs jpegtran")
+def test_repacked_files_are_compared_by_their_pixels(tree: Path, tmp_path: Path) -> None:
+    build(tree, tmp_path / "x.lmdb", Options(repack=True), workers=1)
+    assert kinds(tmp_path / "x.lmdb", against=tree) == {}
+
+
+def test_damaged_images_are_named(tree: Path, database: Path) -> None:
+    store = ImageLmdb(database)
+    edit(database, store.entry(6).offset + 700, b"\0\0\xff\xd9")
+    edit(database, store.entry(8).offset, b"no image")
+    found = verify(database)
+    texts = [problem.text for problem in found.problems]
+    assert all(store.key(6) in text or store.key(8) in text for text in texts)
+    assert {problem.kind for problem in found.problems if store.key(8) in problem.text} >= {
+        "unreadable"
+    }
+    assert [p.kind for p in found.problems if store.key(6) in p.text][-1] in (
+        "checksum", "unreadable",
+    )  # fmt: skip
+
+
+def test_truncated_images_of_others_are_named(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree, tmp_path / "tree")
+    cut, bare = files(tmp_path / "tree")[6], files(tmp_path / "tree")[7]
+    cut.write_bytes(cut.read_bytes()[:-300])
+    bare.write_bytes(bare.read_bytes()[:-2])  # decodes, but has lost its end
+    path = make_original(tmp_path / "tree", tmp_path / "o")
+    found = verify(path)
+    assert {p.kind for p in found.problems if cut.name in p.text} == {"truncated", "unreadable"}
+    assert "truncated" in {p.kind for p in found.problems if bare.name in p.text}
+    assert all(cut.name in p.text or bare.name in p.text for p in found.problems)
+
+
+def test_index_and_labels_that_contradict(database: Path) -> None:
+    store = ImageLmdb(database)
+    place = store.pages.find(b"index")
+    assert place is not None
+    at = place.offset + 5 * ENTRY.itemsize
+    entry = np.frombuffer(store.pages.read(at, ENTRY.itemsize), ENTRY).copy()
+    entry["label"], entry["height"], entry["checksum"] = 2, 1, 0
+    edit(database, at, entry.tobytes())
+    found = verify(database)
+    assert Counter(p.kind for p in found.problems) == {
+        "record": 1, "label": 1, "checksum": 1, "size": 1,
+    }  # fmt: skip
+    assert all(store.key(5) in p.text for p in found.problems if p.kind != "record")
+
+
+def test_missing_and_extra_keys_are_named(database: Path) -> None:
+    with (
+        lmdb.open(str(database), subdir=False, lock=False, map_size=2**36) as env,
+        env.begin(write=True) as txn,
+    ):
+        txn.delete(key_of(4))
+        txn.put(key_of(99), bytes(3000))
+    found = verify(database)
+    texts = [problem.text for problem in found.problems if problem.kind == "key"]
+    assert "sample 4 is missing" in texts
+    assert f"{key_of(99)!r} is the number of no sample" in texts
+    assert len(texts) == 2
+
+
+def test_wrong_labels_and_gaps_of_caffe_are_named(tree: Path, tmp_path: Path) -> None:
+    path = make_caffe(tree, tmp_path / "caffe")
+    with lmdb.open(str(path), map_size=2**26, lock=False) as env, env.begin(write=True) as txn:
+        keys = list(txn.cursor().iternext(values=False))
+        txn.delete(keys[5])
+        txn.put(keys[2], datum(encoded(2), 1))
+        txn.put(b"00000007_again/y.JPEG", datum(encoded(7), 1))
+    found = verify(path)
+    texts = {kind: [p.text for p in found.problems if p.kind == kind] for kind in ("key", "label")}
+    assert texts["key"] == ["number 7 is doubled", "number 5 is missing"]
+    (label,) = texts["label"]
+    assert keys[2].decode() in label and f"has label 1 (1), but lies in {CLASSES[0]}" in label
+
+
+def test_a_name_that_contradicts_its_folder_and_doubled_names(tree: Path, tmp_path: Path) -> None:
+    path = make_original(tree, tmp_path / "o")
+    with lmdb.open(str(path), map_size=2**26, lock=False) as env, env.begin(write=True) as txn:
+        first = next(txn.cursor().iternext(values=False))
+        txn.put(b"train/" + CLASSES[1].encode() + b"/n09999999_1.JPEG", encoded(50))
+        txn.put(b"elsewhere/" + b"/".join(first.split(b"/")[-2:]), txn.get(first))
+    found = verify(path)
+    assert Counter(p.kind for p in found.problems) == {"label": 1, "key": 2}
+    (label,) = [p.text for p in found.problems if p.kind == "label"]
+    assert f"lies in {CLASSES[1]}, but is named as one of n09999999" in label
+    assert len(found.doubled) == 1
+
+
+def test_a_source_tells_what_is_missing_extra_or_other(
+    tree: Path, database: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(tree, tmp_path / "other")
+    gone, changed, moved = files(other)[0], files(other)[6], files(other)[9]
+    gone.unlink()
+    changed.write_bytes(encoded(77))
+    (other / CLASSES[0] / "new.JPEG").write_bytes(encoded(5))
+    shutil.move(moved, other / CLASSES[0] / moved.name)
+    found = verify(database, against=other)
+    by_kind = {kind: [p.text for p in found.problems if p.kind == kind] for kind in
+               ("missing", "extra", "differs")}  # fmt: skip
+    assert len(found.problems) == 5 and len(by_kind["missing"]) == 2 == len(by_kind["extra"])
+    assert "new.JPEG is not in" in by_kind["missing"][0] + by_kind["missing"][1]
+    assert gone.name in by_kind["extra"][0] and moved.name in by_kind["extra"][1]
+    assert changed.name in by_kind["differs"][0]
+
+
+def test_doubled_images_are_a_note(tree: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(tree, tmp_path / "other")
+    shutil.copy(files(other)[6], other / CLASSES[2] / "copy.JPEG")
+    found = verify(other)
+    assert found.problems == []
+    assert found.doubled == [(f"{CLASSES[2]}/copy.JPEG", FolderStore(tree).key(6))]
+
+
+def test_the_command_says_it_and_its_status_too(
+    tree: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["lmdb", "verify", str(database), "--workers", "1"]) == 0
+    assert capsys.readouterr().out == (
+        "12 images looked at, 0 problems, 0 with the bytes of another\n"
+    )
+    shutil.copytree(tree, tmp_path / "other")
+    for file in files(tmp_path / "other"):
+        file.write_bytes(b"no image")
+    assert main(["lmdb", "verify", str(tmp_path / "other"), "--workers", "1"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("12 x unreadable (cannot be read, or decoded whole):\n  every image")
+    assert said.count("note: ") == 11
+    for words, message in (
+        (["verify", str(tmp_path / "gone")], "must be a database or a folder, but is not there"),
+        (["verify", str(database), "--against", str(tmp_path / "gone")], "but is not there"),
+        (["verify", str(database), "--workers", "-2"], "0 <= --workers must hold, but got -2"),
+        (["info", str(tmp_path / "gone")], "must be a database or a folder, but is not there"),
+        (["bench", str(tmp_path / "gone")], "must be a database or a folder, but is not there"),
+        (["bench", str(database), "--images", "0"], "1 <= --images must hold, but got 0"),
+    ):
+        assert main(["lmdb", *words]) == 2
+        said = capsys.readouterr().err
+        assert message in said and said.startswith(f"srsgd-ray lmdb {words[0]}: ")
+        assert said.count("\n") == 1
+
+
+def test_info_of_every_layout(tree: Path, database: Path, tmp_path: Path) -> None:
+    found = info(database)
+    assert found["layout"] == "srsgd_ray, made by srsgd-ray lmdb build"
+    assert found["images"] == "12" and found["classes"] == f"3 ({CLASSES[0]} to {CLASSES[2]})"
+    assert found["images a class"] == "4 to 4" and found["store"] == "encoded"
+    assert found["left to Pillow, or unreadable"] == "4 of 12"  # CMYK, grey, progressive, PNG
+    for make, kind in ((make_original, "original"), (make_caffe, "caffe")):
+        assert info(make(tree, tmp_path / kind))["layout"].startswith(kind)
+    assert info(tree)["layout"] == "folder, a folder a class"
+    with pytest.raises(DataError, match="is not there"):
+        info(tmp_path / "gone")
+
+
+def test_bench_measures_what_is_there(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["lmdb", "bench", str(database), "--images", "8", "--rounds", "2", "--size", "32"]
+    assert main([*words, "--threads", "2", "--cold"]) == 0
+    said = capsys.readouterr().out
+    lines = {line[:44].strip(): line[44:].split() for line in said.splitlines()[2:]}
+    assert lines["Pillow, RandomResizedCrop, one core"][-3] == "1.00"
+    for name in ("our loader, one thread", "our loader, 2 threads", "reading, cached"):
+        assert float(lines[name][0].replace(",", "")) > 0
+    assert "reading, cold" in lines
