@@ -19,10 +19,15 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
+from lmdb_images import make_tree
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from srsgd_ray.config import TrainConfig
+from srsgd_ray.data.split import hold_out
+from srsgd_ray.image_lmdb import ImageLmdb, build
+from srsgd_ray.image_lmdb import Options as ImageOptions
 from srsgd_ray.results import read_epochs, read_record, read_trials
 from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
@@ -207,6 +212,39 @@ def test_ends_of_every_kind(tmp_path: Path) -> None:
     assert trial.state == "failed"
     assert trial.end is not None
     assert "needs GPU 7, but this process sees" in trial.end["reason"]
+
+
+def test_imagenet_from_lmdb_on_two_workers_with_an_unreadable_image(tmp_path: Path) -> None:
+    """One arm stops at it, with its name, though only one worker met it; the next one skips it."""
+    tree = make_tree(tmp_path / "tree", each=8)
+    build(tree, tmp_path / "lmdb", ImageOptions(), workers=1)
+    store = ImageLmdb(tmp_path / "lmdb" / "train.lmdb")
+    kept, _ = hold_out(torch.from_numpy(store.labels), 0.25, TrainConfig().split_seed)
+    bad = int(kept[5])
+    with store.path.open("r+b") as file:
+        file.seek(store.entry(bad).offset)
+        file.write(b"no image")
+    study = dataclasses.replace(
+        STUDY,
+        arms=tuple(
+            Arm(name, LR, {"optimizer": "srsgd", "bad_images": name}) for name in ("stop", "skip")
+        ),
+        baseline="skip",
+        base={
+            "dataset": "imagenet", "data_dir": str(tmp_path / "lmdb"), "batch_size": 6,
+            "model": "imagenet_resnet18", "image_size": 32, "validation_fraction": 0.25,
+            "restart_kind": "linear", "restart_decay": True, "checkpoint_steps": 2,
+        },
+        trials=1, confirm_seeds=0, epochs=3, lr_drops=(0.34,),
+    )  # fmt: skip
+    conduct(study, tmp_path, workers_per_trial=2, slots=1)
+    ended = {t.arm: t for t in read_record(tmp_path / "t").trials.values()}
+    stopped, skipped = ended["stop"].end or {}, ended["skip"].end or {}
+    assert stopped["state"] == "failed" and ended["stop"].rows == []
+    assert f"{store.name(bad)} cannot be decoded" in stopped["reason"]
+    assert skipped["state"] == "complete"
+    assert [row["skipped_images"] for row in ended["skip"].rows] == [1, 1, 1]
+    assert numbers(ended["skip"].rows)[0]["train_loss"] > 0
 
 
 def test_asha_prunes_and_the_slot_serves_the_next(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from srsgd_ray.data import Data, load_dataset
 from srsgd_ray.results.provenance import processor
 from srsgd_ray.trainables.mailbox import CLOSE
 from srsgd_ray.trainables.store import CheckpointStore
-from srsgd_ray.training import StopTraining, train
+from srsgd_ray.training import RankError, StopTraining, train
 
 __all__ = ["serve"]
 
@@ -75,6 +75,10 @@ class _Worker:
                     load=lambda config: self.load(*_data_key(config)),
                     keep=store.keep,
                 )
+        except RankError as error:
+            self._tell(serial, "error", from_any=True, error=str(error))
+            if ray.train.get_context().get_world_size() > 1:
+                raise  # the others wait for this one: the group must begin anew
         except ValueError as error:
             # The config, the data or the checkpoint break a rule: trying again does not help.
             self._tell(serial, "error", error=str(error))
@@ -93,8 +97,8 @@ class _Worker:
                 hardware=_hardware(),
             )
 
-    def _tell(self, serial: int, kind: str, **content: Any) -> None:
-        if self.rank == 0 or kind == "trouble":
+    def _tell(self, serial: int, kind: str, *, from_any: bool = False, **content: Any) -> None:
+        if self.rank == 0 or from_any or kind == "trouble":
             self.call("put", serial, {"kind": kind, **content})
 
     def _progress(self, serial: int) -> Any:

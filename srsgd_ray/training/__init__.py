@@ -2,12 +2,13 @@
 
 from srsgd_ray.training.checkpoint import CheckpointError, load_checkpoint
 from srsgd_ray.training.loop import train
-from srsgd_ray.training.outcome import Keep, Outcome, Report, Save, StopTraining
+from srsgd_ray.training.outcome import Keep, Outcome, RankError, Report, Save, StopTraining
 
 __all__ = [
     "CheckpointError",
     "Keep",
     "Outcome",
+    "RankError",
     "Report",
     "Save",
     "StopTraining",

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data import Data, EvalSource, Look, load_dataset
+from srsgd_ray.data import Data, DataError, EvalSource, Look, load_dataset
 from srsgd_ray.models import build_model
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
 from srsgd_ray.training import checkpoint
 from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
 from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
-from srsgd_ray.training.outcome import Keep, Outcome, Progress, Report, Row, StopTraining
+from srsgd_ray.training.outcome import Keep, Outcome, Progress, RankError, Report, Row, StopTraining
 
 __all__ = ["train"]
 
@@ -58,11 +58,14 @@ def train(
 
     Raises:
         ValueError: for a config, data set or checkpoint that breaks a rule.
+        RankError: a ValueError, for an image that this rank cannot read while others train on.
     """
     run = _Run(config.check(), load)
     try:
         with kernels(config):
             return run(report, resume_from, progress or (lambda step: None), keep)
+    except DataError as error:
+        raise RankError(str(error)) from error
     finally:
         run.close()
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Keep", "Outcome", "Progress", "Report", "Row", "Save", "StopTraining"]
+__all__ = ["Keep", "Outcome", "Progress", "RankError", "Report", "Row", "Save", "StopTraining"]
 
 Row = dict[str, Any]
 Save = Callable[[Path], Path]
 Report = Callable[[Row, Save | None], None]
 Keep = Callable[[Save], None]
 Progress = Callable[[int], None]
+
+
+class RankError(ValueError):
+    """What one process ran into in the middle of training, while the others know nothing of it."""
 
 
 class StopTraining(Exception):
