@@ -30,6 +30,7 @@ from srsgd_ray.image_lmdb import (
     open_store,
 )
 from srsgd_ray.image_lmdb.layout import ENTRY, Header, checksum, key_of, padded
+from srsgd_ray.image_lmdb.pages import Pages
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +280,6 @@ def own(
     **replace: bytes,
 ) -> Path:
     """A database of our layout, written from its description alone."""
-    from srsgd_ray.image_lmdb.pages import Pages
 
     samples = {key_of(n): padded(value) for n, value in enumerate(values)}
     database(path, samples)
@@ -354,19 +354,68 @@ def test_bytes_that_changed_are_found_by_their_checksum(tree: Path, tmp_path: Pa
             store.check(n)
 
 
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+def private() -> int:
+    """Bytes that this process shares with no other."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return 1024 * (sizes["Private_Clean"] + sizes["Private_Dirty"])
 
 
-def test_memory_of_a_reader_does_not_grow(tmp_path: Path) -> None:
-    """20,000 samples: opened with a few bytes each, and read without keeping any."""
-    data = encoded(0)[:1500]
-    path = own(tmp_path / "x.lmdb", [data] * 20_000)
+def growth(store: Store) -> int:
+    """How much larger this process becomes by reading all samples."""
+    store.read(0)
     gc.collect()
-    before = resident()
-    stores = [ImageLmdb(path) for _ in range(20)]
-    opened = resident() - before
-    assert opened < 20 * 20_000 * 16 + 4e6  # 8 bytes a label, and what opening itself needs
-    for index in range(20_000):
-        stores[0].read(index)
-    assert resident() - before - opened < 2e6
+    before = private()
+    for index in range(len(store)):
+        store.read(index)
+        int(store.labels[index])
+    return private() - before
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """20,000 samples in our layout and the original's."""
+    folder = tmp_path_factory.mktemp("large")
+    data = encoded(0)[:1500]
+    other = {f"train/n{n % 9}/{n}.JPEG".encode(): data for n in range(20_000)}
+    return {
+        "own": own(folder / "own", [data] * 20_000),
+        "original": database(folder / "original", other),
+    }
+
+
+@pytest.mark.parametrize("layout", ["own", "original"])
+def test_a_reader_takes_a_few_bytes_a_sample_and_does_not_grow(
+    large: dict[str, Path], layout: str
+) -> None:
+    store = open_store(large[layout])
+    # Labels alone in ours; else keys, places and labels: what a spawned worker is sent and keeps.
+    assert len(pickle.dumps(store)) / len(store) < {"own": 9, "original": 60}[layout]
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(growth, (store,)) < 2e6
+    receive, send = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(send, str(growth(store)).encode())
+        finally:
+            os._exit(0)
+    os.close(send)
+    with os.fdopen(receive) as pipe:
+        assert int(pipe.read()) < 2e6
+    os.waitpid(child, 0)
+
+
+def test_opening_reads_neither_index_nor_samples(
+    large: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    real = Pages.read
+
+    def counted(self: Pages, offset: int, length: int) -> bytes:
+        sizes.append(length)
+        return real(self, offset, length)
+
+    monkeypatch.setattr(Pages, "read", counted)
+    open_store(large["own"])
+    assert sum(sizes) < 4 * 20_000 + 40 * 4096 and len(sizes) < 60
