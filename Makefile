@@ -31,6 +31,7 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/optimizer.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/imagenet.py
 	$(BIN)/python benchmarks/trials.py
 
 clean:

@@ -124,6 +124,15 @@ def _parser(study: Study) -> argparse.ArgumentParser:
     )
     add("--data-dir", metavar="DIR", help="folder of the CIFAR archives, or of ImageNet")
     add(
+        "--bad-images", metavar="X", help="ImageNet: at an unreadable image stop, or skip it [stop]"
+    )
+    add(
+        "--checkpoint-steps",
+        type=int,
+        metavar="N",
+        help="steps between checkpoints within an epoch [after each epoch only]",
+    )
+    add(
         "--sync-batch-norm",
         action="store_true",
         help="batch statistics over all workers of a trial (GPUs) [each worker's own]",
@@ -201,6 +210,9 @@ def _resolve(study: Study, given: argparse.Namespace, folder: Path) -> Study:
     base = dict(study.base)
     if given.data_dir is not None:
         base["data_dir"] = _data_dir(given.data_dir)
+    for name in ("bad_images", "checkpoint_steps"):
+        if getattr(given, name) is not None:
+            base[name] = getattr(given, name)
     if given.sync_batch_norm:
         base["sync_batch_norm"] = True
     study = dataclasses.replace(study, **changes, base=base)
