@@ -43,6 +43,8 @@ from srsgd_ray.config import TrainConfig, UnknownNameError
         ({"restart_decay": True, "lr_milestones": (11,)}, "at least 2 epochs, but got 1"),
         ({"dataset": "cifar10"}, "needs data_dir"),
         ({"precision": "int8"}, "unknown precision 'int8'"),
+        ({"bad_images": "zero"}, "unknown bad_images 'zero'. Valid: stop, skip"),
+        ({"checkpoint_steps": -1}, "0 <= checkpoint_steps < inf must hold"),
     ],
 )
 def test_bad_values(changes: dict[str, Any], message: str) -> None:

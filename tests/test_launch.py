@@ -70,6 +70,8 @@ def test_help_names_the_defaults(quickstart: Study, capsys: pytest.CaptureFixtur
         (["--name", "other", "--resume"], "holds the study 'another', not 'quickstart'"),
         (["--name", "taken"], "already holds a study. Go on with it by --resume"),
         (["--name", "taken", "--resume", "--trials", "9"], "holds another study: trials differ"),
+        (["--bad-images", "zero"], "unknown bad_images 'zero'. Valid: stop, skip"),
+        (["--checkpoint-steps", "-1"], "0 <= checkpoint_steps < inf must hold"),
         (["--results", "FILE/x"], "the results folder must be writable"),
     ],
 )

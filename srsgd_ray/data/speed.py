@@ -15,7 +15,8 @@ from srsgd_ray.data.dataset import Look
 from srsgd_ray.data.rates import bytes_read, drop_cache, rates, read_ahead, table
 from srsgd_ray.data.streamed import StreamedTrain
 from srsgd_ray.data.streams import Chosen
-from srsgd_ray.image_lmdb import Store, jpeg, open_store
+from srsgd_ray.image_lmdb import Pixels, Store, jpeg, open_store
+from srsgd_ray.image_lmdb.frames import frame_of
 
 __all__ = ["speed_command"]
 
@@ -58,12 +59,20 @@ def speed_command(argv: Sequence[str]) -> int:
         f"crops of {given.size}; n = {given.rounds} rounds in turn after 1 to warm up, "
         f"medians [quartiles]"
     )
+    odd = sum(_by_pillow_only(store.read(index)) for index in chosen.tolist())
+    if odd:
+        print(f"{odd} of them are no usual JPEG files, and are decoded by Pillow")
     torch.set_num_threads(1)
     ways = _ways(store, chosen, given.size, cores)
     print(table(rates(ways, given.rounds), next(iter(ways))))
     if given.cold:
         _cold(store, chosen.tolist(), given.rounds)
     return 0
+
+
+def _by_pillow_only(data: bytes | Pixels) -> bool:
+    frame = frame_of(data) if isinstance(data, bytes) else None
+    return isinstance(data, bytes) and (frame is None or not frame.plain)
 
 
 def _ways(

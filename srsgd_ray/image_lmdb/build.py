@@ -142,9 +142,11 @@ def _plan(store: Store, options: Options) -> dict[str, Any]:
     names = 0
     for index in range(len(store)):
         names = zlib.crc32(store.key(index).encode(errors="surrogateescape") + b"\0", names)
+    how = options.to_dict()
+    del how["on_corrupt"]  # may be changed on the way, where an image turns out to be corrupt
     return {
         "version": 1,
-        **options.to_dict(),
+        **how,
         "images": len(store),
         "names": names,
         "labels": zlib.crc32(store.labels.astype("<i4").tobytes()),

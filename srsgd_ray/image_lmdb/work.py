@@ -78,9 +78,10 @@ def _prepare(context: tuple[Store, Options], numbers: range) -> list[Sample | No
     for index in numbers:
         try:
             made.append(prepare(store.read(index), options, store.name(index)))
-        except DataError:
+        except DataError as error:
             if options.on_corrupt == "stop":
-                raise
+                hint = "Or go on without such images: --on-corrupt skip."
+                raise DataError(f"{error} {hint}") from error
             made.append(None)
     return made
 
