@@ -189,7 +189,10 @@ def test_pairs_are_found(tree: Path, tmp_path: Path) -> None:
 
 def test_caffes_classes_are_numbers_where_keys_do_not_tell(tree: Path, tmp_path: Path) -> None:
     flat = make_caffe(tree / "train", tmp_path / "a", key=lambda n, file: f"{n:08d}_{file.name}")
-    assert open_store(flat).classes == ("0", "1", "2")
+    bare = make_caffe(tree / "train", tmp_path / "b", key=lambda n, file: f"{n:010d}")
+    for path in (flat, bare):
+        store = open_store(path)
+        assert (store.kind, store.classes) == ("caffe", ("0", "1", "2"))
     assert CaffeStore(flat, CLASSES).classes == CLASSES
     with pytest.raises(DataError, match=r"every label must be one of 2 classes, but .* has 2"):
         CaffeStore(flat, CLASSES[:2])

@@ -129,6 +129,16 @@ def test_wrong_labels_and_gaps_of_caffe_are_named(tree: Path, tmp_path: Path) ->
     assert keys[2].decode() in label and f"has label 1 (1), but lies in {CLASSES[0]}" in label
 
 
+@pytest.mark.parametrize("key", ["{n:010d}", "{n:08d}_{name}", "image{n:02d}"])
+def test_caffes_keys_need_not_tell_a_class(tree: Path, tmp_path: Path, key: str) -> None:
+    path = make_caffe(tree, tmp_path / "x", key=lambda n, file: key.format(n=n, name=file.name))
+    assert verify(path).problems == []
+    with lmdb.open(str(path), map_size=2**26, lock=False) as env, env.begin(write=True) as txn:
+        txn.delete(list(txn.cursor().iternext(values=False))[5])
+    wanted = [] if key.startswith("image") else ["number 5 is missing"]
+    assert [problem.text for problem in verify(path).problems] == wanted
+
+
 def test_a_name_that_contradicts_its_folder_and_doubled_names(tree: Path, tmp_path: Path) -> None:
     path = make_original(tree, tmp_path / "o")
     with lmdb.open(str(path), map_size=2**26, lock=False) as env, env.begin(write=True) as txn:

@@ -2,7 +2,8 @@
 
 A record is a protocol buffer with the fields of ``caffe.proto``: channels 1, height 2, width 3,
 data 4, label 5, float_data 6, encoded 7. Raw pixels are planes, blue first. Keys are a number of
-eight digits, ``_``, and the image's path in the list that it was made from.
+eight digits, ``_``, and the image's path in the list that it was made from; scripts in Python often
+leave the path out.
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from srsgd_ray.image_lmdb.caffe import KEY, CaffeStore, parse_datum
+from srsgd_ray.image_lmdb.caffe import CaffeStore, parse_datum
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import FolderStore
 from srsgd_ray.image_lmdb.layout import HEADER, key_of
 from srsgd_ray.image_lmdb.original import OriginalStore
 from srsgd_ray.image_lmdb.own import ImageLmdb
-from srsgd_ray.image_lmdb.pages import Pages
+from srsgd_ray.image_lmdb.pages import Pages, Place
 from srsgd_ray.image_lmdb.store import Store
 
 __all__ = ["PAIRS", "check_classes", "open_pair", "open_store"]
@@ -52,14 +52,16 @@ def open_store(path: Path, classes: Sequence[str] | None = None) -> Store:
             f"{path} must have a header, but has none: it is half built. Run the `srsgd-ray lmdb "
             f"build` that began it again."
         )
-    if KEY.fullmatch(first.key):
-        begin, size = first.offset, first.length
-        try:
-            parse_datum(lambda at, length: pages.read(begin + at, length), size)
-        except ValueError:
-            return OriginalStore(path)
-        return CaffeStore(path, classes)
-    return OriginalStore(path)
+    return CaffeStore(path, classes) if _is_datum(pages, first) else OriginalStore(path)
+
+
+def _is_datum(pages: Pages, place: Place) -> bool:
+    """Whether a value is a record of Caffe. An image file is none: its first bytes cannot be."""
+    try:
+        datum = parse_datum(lambda at, length: pages.read(place.offset + at, length), place.length)
+    except ValueError:
+        return False
+    return datum.length > 0 or datum.floats
 
 
 def open_pair(data_dir: Path) -> tuple[Store, Store]:

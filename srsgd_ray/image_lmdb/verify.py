@@ -37,6 +37,7 @@ KINDS = {
 }
 PART = 20  # images that a process is given at a time
 NUMBER = re.compile(r"^(\d+)_")
+BARE = re.compile(r"^(\d+)(?:_|$)")
 # ImageNet's training images are named after their class.
 OF_CLASS = re.compile(r"(?P<folder>n\d{8})/(?P<file>n\d{8})_[^/]*$")
 
@@ -204,15 +205,18 @@ def _keys(store: ImageLmdb) -> list[Problem]:
 
 def _numbers(store: CaffeStore) -> list[Problem]:
     """Gaps in the numbers that keys of Caffe begin with."""
-    found = [NUMBER.match(store.key(index)) for index in range(len(store))]
+    found = [BARE.match(store.key(index)) for index in range(len(store))]
     numbers = [int(match[1]) for match in found if match]
-    there = set(numbers)
     problems = [
         Problem("key", f"number {n} is doubled") for n, k in Counter(numbers).items() if k > 1
     ]
-    return problems + [
-        Problem("key", f"number {n} is missing") for n in range(max(numbers) + 1) if n not in there
-    ]
+    expected = 0
+    for number in sorted(set(numbers)):
+        if number > expected:
+            last = f" to {number - 1}" if number - 1 > expected else ""
+            problems.append(Problem("key", f"number {expected}{last} is missing"))
+        expected = number + 1
+    return problems
 
 
 def _labels(store: Store) -> list[Problem]:
