@@ -273,6 +273,20 @@ def test_unreadable_images_stop_or_are_listed(
     assert len(store) == 11 and name not in [store.key(n) for n in range(11)]
 
 
+def test_a_class_without_a_readable_image_is_an_error(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree / "train", tmp_path / "train")
+    for file in (tmp_path / "train" / CLASSES[1]).iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(DataError, match=f"can be decoded, but 1 have none: {CLASSES[1]}"):
+        build(tmp_path / "train", tmp_path / "x.lmdb", Options(on_corrupt="skip"), workers=1)
+    assert not (tmp_path / "x.lmdb").exists()
+    for file in (tmp_path / "train" / CLASSES[1]).iterdir():
+        file.unlink()
+    tar = make_tar(tmp_path / "train", tmp_path / "x.tar")
+    with pytest.raises(DataError, match=rf"every class needs images, but {CLASSES[1]}\.tar has"):
+        build(tar, tmp_path / "x.lmdb", workers=1)
+
+
 @pytest.mark.parametrize("nested", [True, False])
 def test_a_tar_gives_what_its_tree_gives(tree: Path, tmp_path: Path, nested: bool) -> None:
     build(tree / "train", tmp_path / "tree.lmdb", workers=1)

@@ -213,10 +213,18 @@ def database(path: Path, records: dict[bytes, bytes]) -> Path:
     [
         ({}, "must hold images, but is empty"),
         ({b"justaname.JPEG": b"x"}, "a key must be a path with the class as its folder"),
-        ({b"00000000_a/x.JPEG": datum(b"x", -1)}, "a label must be a number from 0 on, but"),
-        ({b"00000000_a/x.JPEG": datum(b"x", 2**31)}, "a label must be a number from 0 on, but"),
+        ({b"a/b/c": b"some text", b"a/b/d": b""},
+         "must hold image files or Datum records of Caffe, but the value of b'a/b/c' begins with"),
+        ({b"00000000_a/x.JPEG": datum(b"x", -1)},
+         "a label must be a number from 0 to 999999, but .*00000000_a/x.JPEG has -1. Build"),
+        ({b"00000000_a/x.JPEG": datum(b"x", 2**31)}, "x.JPEG has 2147483648. Build"),
+        ({b"00000000_a/x.JPEG": datum(b"x", 2**32 + 3)}, "x.JPEG has 4294967299. Build"),
+        ({b"00000000_a/x.JPEG": b"\x22\x7fabc", b"00000001_a/y.JPEG": datum(b"x", 0)},
+         "00000000_a/x.JPEG must be a Datum record of Caffe, but: a field reaches beyond its end"),
         ({b"00000000_a/x.JPEG": datum(b"x", 0), b"00000001_a/y.JPEG": b"\x22\x7fabc"},
          "00000001_a/y.JPEG must be a Datum record of Caffe, but: a field reaches beyond its end"),
+        ({b"header": b"[" * 100_000}, "has a damaged header: it is no JSON object with format and"),
+        ({b"header": b" " * 2**20 + b"{}"}, "is damaged: a header of 1048578 bytes"),
         ({b"header": b"{}"}, "has a damaged header: it is no JSON object with format and version"),
         ({b"header": b'{"format": "other", "version": 1}'}, "must be of format 'srsgd_ray image_l"),
         ({b"header": b'{"format": "srsgd_ray image_lmdb", "version": 2}'},
@@ -246,6 +254,59 @@ def test_what_is_no_database_is_said(tmp_path: Path, content: bytes | None, mess
         path.write_bytes(content)
     with pytest.raises(DataError, match=message):
         open_store(path)
+
+
+def test_one_damaged_value_does_not_change_the_layout(tmp_path: Path) -> None:
+    values = {f"a/{n}.JPEG".encode(): encoded(n) for n in range(3)}
+    store = open_store(database(tmp_path / "x.lmdb", values | {b"a/0.JPEG": datum(b"x", 0)}))
+    assert (store.kind, store.classes, len(store)) == ("original", ("a",), 3)
+
+
+def test_a_path_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # opening one waits for a writer
+    with pytest.raises(DataError, match=r"pipe must be a file, but is a device or a pipe. Correct"):
+        open_store(tmp_path / "pipe")
+    long = tmp_path / ("a" * 300)
+    for act in (open_store, open_pair, FolderStore):
+        with pytest.raises(DataError, match=r"must be readable, but: File name too long. Correct"):
+            act(long)
+
+
+def train_and_val(folder: Path, val: list[tuple[str, int]], train: str = "ab") -> Path:
+    """A pair of Caffe's, of images in folders and with labels as given."""
+    folder.mkdir()
+    of_train = list(zip(train, range(len(train)), strict=True))
+    for part, images in (("train", of_train), ("val", val)):
+        (folder / f"ilsvrc12_{part}_lmdb").mkdir()
+        keys = [f"{n:08d}_{place}/{n}.JPEG" for n, (place, _) in enumerate(images)]
+        records = [datum(encoded(n), label) for n, (_, label) in enumerate(images)]
+        database(
+            folder / f"ilsvrc12_{part}_lmdb" / "data.mdb",
+            dict(zip((key.encode() for key in keys), records, strict=True)),
+        )
+    return folder
+
+
+def test_labels_of_caffe_that_mean_another_class_in_the_other_part(tmp_path: Path) -> None:
+    right = {
+        "same": [("b", 1), ("a", 0), ("a", 0)],
+        "one": [("b", 1)],
+        "numbers": [("1", 1), ("0", 0)],
+        "all in one folder": [("val", 0), ("val", 1)],
+        "one in one folder": [("val", 1)],
+    }
+    for name, val in right.items():
+        train, found = open_pair(train_and_val(tmp_path / name, val))
+        assert train.classes == found.classes == ("a", "b")
+        assert found.labels.tolist() == [label for _, label in val]
+    for name, val in {"swapped": [("a", 1), ("b", 0)], "others": [("b", 0), ("d", 1)]}.items():
+        with pytest.raises(DataError, match=r"must mean the same .* 0 is a in the one and b in"):
+            open_pair(train_and_val(tmp_path / name, val))
+    with pytest.raises(DataError, match=r"every label must be one of 2 classes, but .* has 2"):
+        open_pair(train_and_val(tmp_path / "more", [("a", 0), ("c", 2)]))
+    # Where the training keys name no class, those of validation cannot contradict it.
+    train, found = open_pair(train_and_val(tmp_path / "bare", [("a", 1), ("b", 0)], train="xx"))
+    assert train.classes == found.classes == ("0", "1")
 
 
 def test_raw_records_of_a_wrong_size_or_of_floats(tmp_path: Path) -> None:
@@ -310,6 +371,7 @@ def own(
         ({"labels": [-1, 0]}, "a label is not one of its 2 classes"),
         ({"classes": b'{"a": 1}'}, "classes is no JSON list of names"),
         ({"classes": b"["}, "classes is no JSON list"),
+        ({"classes": b"[" * 100_000}, "classes is no JSON list"),
         ({"index": bytes(32)}, "labels or index are not of 2 samples"),
         ({"index": bytes(64)}, "sample . lies elsewhere than its index says .mdb_copy -c does"),
         ({"index": b"\xff" * 64}, "sample . is said to lie beyond its end"),

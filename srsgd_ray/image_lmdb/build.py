@@ -114,8 +114,6 @@ def build_store(
         journal.add(entries)
         writer.add([sample for sample in samples if sample is not None])
         tell(begin + len(samples), len(store), partial.stat().st_size)
-    if not journal.entries["offset"].any():
-        raise DataError(f"a database needs an image, but none of {store.path} can be decoded.")
     writer.end(_records(store, partial, journal.entries, options))
     return _finish(store, partial, path, journal)
 
@@ -235,6 +233,13 @@ def _records(store: Store, partial: Path, entries: Entries, options: Options) ->
     """The five records that make a database whole."""
     kept = np.flatnonzero(entries["offset"])
     index = entries[kept]
+    empty = set(store.labels.tolist()) - set(index["label"].tolist())
+    if empty:
+        names_of = ", ".join(store.classes[label] for label in sorted(empty)[:5])
+        raise DataError(
+            f"every class needs an image that can be decoded, but {len(empty)} have none: "
+            f"{names_of}. Get their images anew, or leave the classes out of {store.path}."
+        )
     names = [store.key(n).encode(errors="surrogateescape") for n in kept.tolist()]
     ends = np.cumsum([len(name) for name in names])
     if ends[-1] >= 2**32:

@@ -99,8 +99,8 @@ def parse_datum(get: Get, size: int) -> Datum:
         if kind == VARINT:
             value, at = window.varint(at)
             if field in names:
-                # int32 fields: negative numbers come as 64 bits.
-                signed = (value & (2**32 - 1)) - (2**32 if value & 2**31 else 0)
+                # Negative numbers come as 64 bits. One beyond an int32 is refused where it is used.
+                signed = value - (2**64 if value & 2**63 else 0)
                 setattr(datum, names[field], bool(value) if field == 7 else signed)
             elif field in (4, 6):
                 raise ValueError(f"field {field} is a number")
@@ -134,6 +134,9 @@ class CaffeStore:
 
     Raises:
         DataError: if it is not an LMDB database, is empty, or a record or label is damaged.
+
+    Attributes:
+        folders: the folder of each label in the keys, if that is one to one; else empty.
     """
 
     kind = "caffe"
@@ -153,35 +156,35 @@ class CaffeStore:
                 f"every label must be one of {len(classes)} classes, but {path} has {count - 1}. "
                 f"Take the training set that it belongs to."
             )
-        self.classes = tuple(classes) if classes is not None else self._folders(count)
+        self.folders = self._folders()
+        self.classes = (
+            tuple(classes)
+            if classes is not None
+            else tuple(self.folders.get(label, str(label)) for label in range(count))
+        )
 
     def _label(self, index: int) -> int:
         label = self._datum(index).label
         if not 0 <= label < MOST_CLASSES:
             raise DataError(
-                f"a label must be a number from 0 on, but {self.name(index)} has {label}. "
-                f"Build the database anew."
+                f"a label must be a number from 0 to {MOST_CLASSES - 1}, but {self.name(index)} "
+                f"has {label}. Build the database anew."
             )
         return label
 
-    def _folders(self, count: int) -> tuple[str, ...]:
-        """The folder of each label, if that is one to one; else numbers."""
-        numbers = tuple(str(label) for label in range(count))
+    def _folders(self) -> dict[int, str]:
         found: dict[int, bytes] = {}
         for index, label in enumerate(self.labels.tolist()):
             match = KEY.fullmatch(self._places.key(index))
             folders = match and match["folders"]
             if not folders:
-                return numbers
+                return {}
             folder = folders.rsplit(b"/", 1)[-1]
             if found.setdefault(label, folder) != folder:
-                return numbers
+                return {}
         if len(set(found.values())) < len(found):
-            return numbers
-        return tuple(
-            found[label].decode(errors="replace") if label in found else name
-            for label, name in enumerate(numbers)
-        )
+            return {}
+        return {label: folder.decode(errors="replace") for label, folder in found.items()}
 
     def _datum(self, index: int) -> Datum:
         def get(at: int, length: int) -> bytes:

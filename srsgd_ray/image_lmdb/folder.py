@@ -30,13 +30,23 @@ class FolderStore:
     Hidden files and folders, and files of other kinds, are left out.
 
     Raises:
-        DataError: if there is no such folder, or a class has no image.
+        DataError: if there is no such folder, it cannot be listed, or a class has no image.
     """
 
     kind = "folder"
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        try:
+            self._list()
+        except OSError as error:
+            raise DataError(
+                f"{error.filename or path} must be readable, but: {error.strerror}. Correct its "
+                f"permissions, or the path."
+            ) from error
+
+    def _list(self) -> None:
+        path = self.path
         self.classes = tuple(
             sorted(p.name for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
             if path.is_dir()

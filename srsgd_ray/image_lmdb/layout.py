@@ -95,7 +95,7 @@ class Header:
         try:
             found = json.loads(data)
             form, version = found.pop("format"), found.pop("version")
-        except (ValueError, AttributeError, KeyError, TypeError) as error:
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
             raise _broken(path, "it is no JSON object with format and version") from error
         if form != FORMAT:
             raise DataError(

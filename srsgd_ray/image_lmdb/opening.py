@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from srsgd_ray.image_lmdb.caffe import CaffeStore, parse_datum
@@ -23,6 +24,9 @@ PAIRS = (
     ("ilsvrc12_train_lmdb", "ilsvrc12_val_lmdb"),
     ("train", "val"),
 )
+LOOKED_AT = 16  # values by which a database is recognised: the first may be damaged
+# How image files begin: JPEG, PNG, GIF, BMP, WebP, TIFF; JPEG 2000 and AVIF.
+IMAGES = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"\0\0\0")
 
 
 def open_store(path: Path, classes: Sequence[str] | None = None) -> Store:
@@ -35,28 +39,46 @@ def open_store(path: Path, classes: Sequence[str] | None = None) -> Store:
     Raises:
         DataError: if it is none of these, or is damaged.
     """
-    if not path.exists():
+    try:
+        is_tree = path.is_dir() and not (path / "data.mdb").exists()
+        is_there = path.exists()
+    except OSError as error:
+        raise DataError(f"{path} must be readable, but: {error.strerror}. Correct it.") from error
+    if not is_there:
         raise DataError(f"{path} must be a database or a folder, but is not there. Correct it.")
-    if path.is_dir() and not (path / "data.mdb").exists():
+    if is_tree:
         if path.suffix == ".lmdb" or path.name.endswith("_lmdb"):
             raise DataError(f"{path} must hold data.mdb, but does not. Build or copy it anew.")
         return FolderStore(path)
     pages = Pages(path)
     if pages.find(HEADER) is not None:
         return ImageLmdb(path)
-    first = next(pages.walk(), None)
-    if first is None:
+    places = list(islice(pages.walk(), LOOKED_AT))
+    if not places:
         raise DataError(f"{path} must hold images, but is empty. Build or copy it anew.")
-    if first.key == key_of(0):
+    if places[0].key == key_of(0):
         raise DataError(
             f"{path} must have a header, but has none: it is half built. Run the `srsgd-ray lmdb "
             f"build` that began it again."
         )
-    return CaffeStore(path, classes) if _is_datum(pages, first) else OriginalStore(path)
+    begins = [pages.read(place.offset, min(place.length, 8)) for place in places]
+    images = [begin.startswith(IMAGES) for begin in begins]
+    records = [
+        not image and _is_datum(pages, place) for place, image in zip(places, images, strict=True)
+    ]
+    if sum(records) > sum(images):
+        return CaffeStore(path, classes)
+    if not any(images) and b"/" in places[0].key:  # else the key alone is said to be wrong
+        raise DataError(
+            f"{path} must hold image files or Datum records of Caffe, but the value of "
+            f"{places[0].key!r} begins with {begins[0]!r}: it is of an unknown kind. Correct the "
+            f"path."
+        )
+    return OriginalStore(path)
 
 
 def _is_datum(pages: Pages, place: Place) -> bool:
-    """Whether a value is a record of Caffe. An image file is none: its first bytes cannot be."""
+    """Whether a value is a record of Caffe."""
     try:
         datum = parse_datum(lambda at, length: pages.read(place.offset + at, length), place.length)
     except ValueError:
@@ -70,14 +92,35 @@ def open_pair(data_dir: Path) -> tuple[Store, Store]:
     Raises:
         DataError: if they are not there, or the two have other classes.
     """
-    found = [pair for pair in PAIRS if all((data_dir / name).exists() for name in pair)]
-    if not found:
-        raise DataError(_missing(data_dir))
+    try:
+        found = [pair for pair in PAIRS if all((data_dir / name).exists() for name in pair)]
+        if not found:
+            raise DataError(_missing(data_dir))
+    except OSError as error:
+        raise DataError(
+            f"{data_dir} must be readable, but: {error.strerror}. Correct it."
+        ) from error
     names = found[0]
     train = open_store(data_dir / names[0])
     val = open_store(data_dir / names[1], train.classes)
     check_classes(train, val)
+    if isinstance(val, CaffeStore):
+        _check_folders(train, val)
     return train, val
+
+
+def _check_folders(train: Store, val: CaffeStore) -> None:
+    """Raise DataError if folders in the keys contradict the classes that were taken from train."""
+    if len(val.folders) < 2:  # all in one folder: it is no class
+        return
+    for label, folder in sorted(val.folders.items()):
+        name = train.classes[label]
+        if name != folder and str(label) not in (name, folder):  # a number names no class
+            raise DataError(
+                f"a label must mean the same class in {train.path.name} and {val.path.name}, but "
+                f"{label} is {name} in the one and {folder} in the other. Build both from lists "
+                f"with the same labels."
+            )
 
 
 def check_classes(train: Store, val: Store) -> None:

@@ -28,6 +28,7 @@ from srsgd_ray.image_lmdb.store import Pixels
 __all__ = ["Entry", "ImageLmdb"]
 
 _ENTRY = struct.Struct("<QIIIIiI")
+MOST_HEADER = 2**20  # bytes
 
 
 class Entry(NamedTuple):
@@ -62,20 +63,23 @@ class ImageLmdb:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.pages = Pages(path)
-        if self.pages.find(HEADER) is None:
+        place = self.pages.find(HEADER)
+        if place is None:
             raise DataError(
                 f"{path} must be made by `srsgd-ray lmdb build`, but has no header. Convert it "
                 f"with `srsgd-ray lmdb convert`, or build it anew."
             )
+        if place.length > MOST_HEADER:
+            raise self._damaged(f"a header of {place.length} bytes")
         self.header = Header.parse(self.record(HEADER), path)
         count = self.header.count
+        self._index, self._names = self._place(INDEX), self._place(NAMES)
+        if self._place(LABELS).length != 4 * count or self._index.length != ENTRY.itemsize * count:
+            raise self._damaged(f"labels or index are not of {count} samples")
         labels, classes = self.record(LABELS), self.record(CLASSES)
         for key, data in ((LABELS, labels), (CLASSES, classes)):
             if checksum(data) != self.header.checksums[key.decode()]:
                 raise self._damaged(f"the checksum of {key.decode()} is wrong")
-        self._index, self._names = self._place(INDEX), self._place(NAMES)
-        if len(labels) != 4 * count or self._index.length != ENTRY.itemsize * count:
-            raise self._damaged(f"labels or index are not of {count} samples")
         self.labels = np.frombuffer(labels, "<i4").astype(np.int64)
         self.classes = self._parse_classes(classes)
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
@@ -97,7 +101,7 @@ class ImageLmdb:
     def _parse_classes(self, data: bytes) -> tuple[str, ...]:
         try:
             classes = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._damaged("classes is no JSON list") from error
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise self._damaged("classes is no JSON list of names")

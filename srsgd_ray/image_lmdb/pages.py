@@ -14,6 +14,7 @@ and leaf pages of nodes, and overflow pages.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,10 +77,14 @@ class Pages:
 
     def _open(self) -> None:
         try:
-            self._descriptor = os.open(self.file, os.O_RDONLY | os.O_CLOEXEC)
-            self.size = os.fstat(self._descriptor).st_size
+            # O_NONBLOCK: the opening of a named pipe would wait for a writer.
+            self._descriptor = os.open(self.file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            status = os.fstat(self._descriptor)
         except OSError as error:
             raise DataError(f"{self.file} must be readable, but: {error.strerror}.") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{self.file} must be a file, but is a device or a pipe. Correct it.")
+        self.size = status.st_size
 
     def _read_meta(self) -> None:
         first = self._meta(0)

@@ -117,10 +117,12 @@ def _members(outer: tarfile.TarFile, file: Any) -> Iterator[tuple[str, str, int,
         if path.suffix.lower() == ".tar":
             part = _Slice(file, member.offset_data, member.size)
             with tarfile.open(fileobj=part, mode="r:") as inner:
-                for image in inner:
-                    if _is_image(image):
-                        offset = member.offset_data + image.offset_data
-                        yield path.stem, Path(image.name).name, offset, image.size
+                images = [image for image in inner if _is_image(image)]
+            if not images:
+                raise DataError(f"every class needs images, but {path} has none. Get it anew.")
+            for image in images:
+                offset = member.offset_data + image.offset_data
+                yield path.stem, Path(image.name).name, offset, image.size
         elif _is_image(member) and path.parent.name:
             yield path.parent.name, path.name, member.offset_data, member.size
 

@@ -1,13 +1,18 @@
-"""Shares images out to processes, and gives back what they made, in order."""
+"""Shares images out to processes, and gives back what they made, in order.
+
+Each process has a pipe of its own whose other end nobody else holds. So whoever is ended from
+outside, in the middle of a message too, is noticed; a pool with one common queue waits for ever
+for the rest of that message.
+"""
 
 from __future__ import annotations
 
 import signal
-from collections import deque
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from srsgd_ray.image_lmdb.errors import DataError
@@ -18,16 +23,93 @@ __all__ = ["in_processes", "prepared"]
 
 T = TypeVar("T")
 PART = 20  # images that a process is given at a time
-_HERE: dict[str, Any] = {}  # of a worker process: what it works with
+AHEAD = 4  # parts for each process that may be done before they are asked for
+PATIENCE = 5.0  # seconds that a process has to leave
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
-def _begin(context: Any) -> None:
+def _serve(pipe: Connection, work: Callable[[Any, range], T], context: Any) -> None:
+    """What a process does: parts come and results go, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
-    _HERE["context"] = context
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    with suppress(EOFError, OSError):
+        while True:
+            part = pipe.recv()
+            try:
+                answer: tuple[bool, Any] = True, work(context, part)
+            except Exception as error:
+                answer = False, error
+            pipe.send(answer)
 
 
-def _call(work: Callable[[Any, range], T], numbers: range) -> T:
-    return work(_HERE["context"], numbers)
+@contextmanager
+def _held() -> Iterator[None]:
+    """Ctrl-C waits: a parent that leaves off in the middle of a start has its child complain.
+
+    A child inherits the blocked signals, and lets them in when it is ready. In this process
+    another thread may still be given one: then its handler is called afterwards.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    handlers = {number: signal.signal(number, lambda n, _: came.append(n)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for again in came:
+            signal.raise_signal(again)
+
+
+class _Process:
+    """A process, its pipe, and the number of the part that it works on."""
+
+    def __init__(self, work: Callable[[Any, range], Any], context: Any) -> None:
+        # spawn: a fork of a process with threads may hang, and would hold other processes' pipes.
+        spawn = get_context("spawn")
+        self.pipe, other = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(other, work, context), daemon=True)
+        with _held():
+            self._process.start()
+        other.close()
+        self.number: int | None = None
+
+    def give(self, number: int, part: range) -> None:
+        """Have it work on a part."""
+        with _ended_from_outside():
+            self.pipe.send(part)
+        self.number = number
+
+    def take(self) -> tuple[int | None, Any]:
+        """The number of the part and what was made of it, or the error that this raises."""
+        with _ended_from_outside():
+            right, made = self.pipe.recv()
+        if not right:
+            raise made
+        number, self.number = self.number, None
+        return number, made
+
+    def end(self) -> None:
+        """Wait until it has gone, after its pipe was closed."""
+        self._process.join(PATIENCE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+@contextmanager
+def _ended_from_outside() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise DataError(
+            "a worker process was ended from outside (too little memory?). What was written stays: "
+            "run the same again, perhaps with fewer workers."
+        ) from error
 
 
 def in_processes(
@@ -38,7 +120,7 @@ def in_processes(
     Args:
         work: a function at the top of its module.
         context: anything that can be pickled; each process gets it once.
-        parts: what there is to do; at most four for each process are under way.
+        parts: what there is to do.
         workers: processes; with one, all is done in this one.
 
     Raises:
@@ -48,28 +130,29 @@ def in_processes(
         for part in parts:
             yield work(context, part)
         return
-    # spawn: a fork of a process with threads may hang.
-    pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_begin, initargs=(context,)
-    )
-    waiting: deque[Future[T]] = deque()
+    processes: list[_Process] = []
+    made: dict[int | None, T] = {}
+    given = 0
     try:
-        todo = iter(parts)
-        while True:
-            for part in todo:
-                waiting.append(pool.submit(_call, work, part))
-                if len(waiting) >= 4 * workers:
-                    break
-            if not waiting:
-                return
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a worker process was ended from outside (too little memory?). What was written stays: "
-            "run the same again, perhaps with fewer workers."
-        ) from error
+        for _ in range(min(workers, len(parts))):
+            processes.append(_Process(work, context))
+        for number in range(len(parts)):
+            while number not in made:
+                for process in processes:
+                    # No further ahead: what is made waits in memory.
+                    if process.number is None and given < min(len(parts), number + AHEAD * workers):
+                        process.give(given, parts[given])
+                        given += 1
+                busy = {p.pipe: p for p in processes if p.number is not None}
+                for pipe in connection.wait(list(busy)):
+                    done, result = busy[pipe].take()  # type: ignore[index]
+                    made[done] = result
+            yield made.pop(number)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for process in processes:
+            process.pipe.close()
+        for process in processes:
+            process.end()
 
 
 def _prepare(context: tuple[Store, Options], numbers: range) -> list[Sample | None]:
