@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         make = commands.add_parser(
             name,
+            allow_abbrev=False,
             help=text,
             epilog=f"example: {PROG} {name} /data/imagenet /data/lmdb --repack",
         )
@@ -143,9 +144,10 @@ def _make(given: argparse.Namespace) -> int:
             progress=bar.tell,
         )
     for done in made:
-        print(f"{done.path}: {done.samples:,} images, {done.bytes / 1e9:.3f} GB")
+        there = ", was there already and stays" if done.kept else ""
+        _say(f"{done.path}: {done.samples:,} images, {done.bytes / 1e9:.3f} GB{there}")
         if done.skipped:
-            print(
+            _say(
                 f"{len(done.skipped)} images could not be decoded and were left out; they are "
                 f"listed in {done.path}.skipped.txt: {', '.join(done.skipped[:5])}"
                 f"{' ...' * (len(done.skipped) > 5)}"
@@ -172,13 +174,13 @@ def _print_problems(found: Verdict, most: int | None) -> None:
     for kind, text in KINDS.items():
         of_kind = [problem.text for problem in found.problems if problem.kind == kind]
         if of_kind:
-            print(f"{len(of_kind)} x {kind} ({text}):")
-            print("\n".join(f"  {line}" for line in of_kind[:most]))
+            _say(f"{len(of_kind)} x {kind} ({text}):")
+            _say("\n".join(f"  {line}" for line in of_kind[:most]))
             if len(of_kind) > len(of_kind[:most]):
-                print(f"  ... and {len(of_kind) - len(of_kind[:most])} more: --all shows them")
+                _say(f"  ... and {len(of_kind) - len(of_kind[:most])} more: --all shows them")
     for name, earlier in found.doubled[:most]:
-        print(f"note: {name} has the bytes of {earlier}")
-    print(
+        _say(f"note: {name} has the bytes of {earlier}")
+    _say(
         f"{found.samples:,} images looked at, {len(found.problems)} problems, "
         f"{len(found.doubled)} with the bytes of another"
     )
@@ -186,8 +188,13 @@ def _print_problems(found: Verdict, most: int | None) -> None:
 
 def _info(given: argparse.Namespace) -> int:
     for name, text in info(given.path).items():
-        print(f"{name:28} {text}")
+        _say(f"{name:28} {text}")
     return 0
+
+
+def _say(text: str) -> None:
+    """Print, also names that are no UTF-8, which a strict terminal would refuse."""
+    print(text.encode(errors="backslashreplace").decode())
 
 
 class _Bar:

@@ -101,6 +101,37 @@ def test_index_and_labels_that_contradict(database: Path) -> None:
     assert all(store.key(5) in p.text for p in found.problems if p.kind != "record")
 
 
+@pytest.mark.parametrize(("field", "value"), [("offset", 2**40), ("name_end", 2**31)])
+def test_an_index_entry_that_cannot_be_is_told_with_all_else(
+    database: Path, field: str, value: int
+) -> None:
+    store = ImageLmdb(database)
+    place = store.pages.find(b"index")
+    assert place is not None
+    at = place.offset + 5 * ENTRY.itemsize
+    entry = np.frombuffer(store.pages.read(at, ENTRY.itemsize), ENTRY).copy()
+    entry[field] = value
+    edit(database, store.entry(8).offset + 700, b"\0\0\xff\xd9")
+    edit(database, at, entry.tobytes())
+    found = verify(database)
+    texts = [problem.text for problem in found.problems if problem.kind == "record"]
+    assert "the checksum of index is wrong" in texts
+    wanted = "sample 5 is said to lie" if field == "offset" else "the name of sample 5 is nowhere"
+    assert sum(wanted in problem.text for problem in found.problems) == 1
+    assert any(store.key(8) in problem.text for problem in found.problems)
+
+
+def test_bytes_are_compared_where_they_are_kept(tree: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(tree, tmp_path / "other")
+    file = files(other)[6]
+    file.write_bytes(file.read_bytes() + b"\0")  # the same pixels
+    build(other, tmp_path / "x.lmdb", workers=1)
+    found = verify(tmp_path / "x.lmdb", against=tree)
+    assert [problem.kind for problem in found.problems] == ["differs"]
+    assert file.name in found.problems[0].text and "has other bytes than" in found.problems[0].text
+    assert kinds(make_original(other, tmp_path / "o"), against=tree) == {}
+
+
 def test_missing_and_extra_keys_are_named(database: Path) -> None:
     with (
         lmdb.open(str(database), subdir=False, lock=False, map_size=2**36) as env,

@@ -8,20 +8,27 @@ on the number of processes or on where a build was broken off.
 from __future__ import annotations
 
 import json
+import mmap
 import os
-import shutil
-import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lmdb
 import numpy as np
 
+from srsgd_ray.image_lmdb.build_checks import (
+    check_place,
+    check_room,
+    journal_of,
+    looked_at,
+    map_size,
+    partial_of,
+    plan_of,
+)
 from srsgd_ray.image_lmdb.errors import DataError
-from srsgd_ray.image_lmdb.journal import Entries, Journal
+from srsgd_ray.image_lmdb.journal import Entries, Journal, may_replace, not_written
 from srsgd_ray.image_lmdb.layout import (
     CLASSES,
     ENTRY,
@@ -35,15 +42,15 @@ from srsgd_ray.image_lmdb.layout import (
     padded,
 )
 from srsgd_ray.image_lmdb.pages import Pages
-from srsgd_ray.image_lmdb.prepare import Options, Sample, prepare
+from srsgd_ray.image_lmdb.prepare import Options, Sample
 from srsgd_ray.image_lmdb.store import Store
 from srsgd_ray.image_lmdb.work import prepared
 
 __all__ = ["Built", "build_store"]
 
 TOGETHER = 500  # images of a transaction
-LOOKED_AT = 48  # images from which the room is estimated
-PAGE = 4096
+MOST = 2**26  # bytes of images, after which a transaction ends with fewer
+TOLD_EVERY = 20  # images
 Progress = Callable[[int, int, int], None]
 
 
@@ -56,12 +63,14 @@ class Built:
         samples: in it.
         skipped: names of the images that could not be decoded, as they are in the source.
         bytes: of the file.
+        kept: whether it was there already, and stayed as it was.
     """
 
     path: Path
     samples: int
     skipped: tuple[str, ...]
     bytes: int
+    kept: bool = False
 
 
 def build_store(
@@ -92,96 +101,71 @@ def build_store(
         DataError: for an image that cannot be decoded, unless such are skipped; too little room.
     """
     options.check()
-    _check_place(store, path, force)
-    partial = path.with_name(path.name + ".partial")
-    journal_path = partial.with_name(partial.name + ".journal")
-    if force:
-        for old in (partial, journal_path):
-            old.unlink(missing_ok=True)
-    done = _stored(partial)
-    typical, largest = _looked_at(store, options)
+    partial = partial_of(path)
+    plan = plan_of(store, options)
+    check_place(store, path, force or may_replace(journal_of(path), plan))
+    done = 0 if force else _stored(partial)
+    typical, largest = looked_at(store, options)
     if done is not None:
-        _check_room(partial, typical, len(store) - done)
-    journal = Journal(journal_path, _plan(store, options))
-    if done is None:  # whole already, but not renamed yet
+        old = partial.stat().st_size if done == 0 and partial.exists() else 0
+        check_room(partial.parent, typical, len(store) - done, old)
+    with Journal(journal_of(path)) as journal:
+        # Once more: another process may have ended since.
+        check_place(store, path, force or may_replace(journal.path, plan))
+        done = 0 if force else _stored(partial)
+        if done == 0:
+            partial.unlink(missing_ok=True)
+            journal.begin(plan, replaces=path.exists())
+        else:
+            journal.go_on(plan, done)
+        if done is not None:  # else it is whole, but was not renamed yet
+            writer = _Writer(partial, map_size(len(store), largest), done)
+            begin, part = len(journal.entries), max(1, int(MOST / 16 / typical))
+            with closing(prepared(store, options, begin, part, workers)) as samples:
+                _write(store, samples, writer, journal, progress or (lambda *_: None))
+            writer.end(_records(store, partial, journal.entries, options))
         return _finish(store, partial, path, journal)
-    journal.cut(done)
-    writer = _Writer(partial, _map_size(len(store), largest), done)
-    tell = progress or (lambda done, count, size: None)
-    tell(len(journal.entries), len(store), partial.stat().st_size if partial.exists() else 0)
-    for begin, samples in prepared(store, options, len(journal.entries), TOGETHER, workers):
-        entries = _entries(store, begin, samples)
-        journal.add(entries)
-        writer.add([sample for sample in samples if sample is not None])
-        tell(begin + len(samples), len(store), partial.stat().st_size)
-    writer.end(_records(store, partial, journal.entries, options))
-    return _finish(store, partial, path, journal)
-
-
-def _check_place(store: Store, path: Path, force: bool) -> None:
-    if path.is_dir():
-        raise ValueError(f"{path} must be a file to be made, but is a folder. Name a file in it.")
-    if path.exists() and not force:
-        raise ValueError(
-            f"{path} is there already. Choose another name, or replace it with --force."
-        )
-    source, place = store.path.resolve(), path.resolve()
-    if source == place or (source.is_dir() and place.is_relative_to(source)):
-        raise ValueError(
-            f"a database must lie outside of what it is built from, but {path} lies in "
-            f"{store.path}. Choose another place."
-        )
-    if not path.parent.is_dir():
-        raise ValueError(f"{path.parent} must be a folder, but is none. Make it first.")
-
-
-def _plan(store: Store, options: Options) -> dict[str, Any]:
-    """What tells one build from another."""
-    names = 0
-    for index in range(len(store)):
-        names = zlib.crc32(store.key(index).encode(errors="surrogateescape") + b"\0", names)
-    how = options.to_dict()
-    del how["on_corrupt"]  # may be changed on the way, where an image turns out to be corrupt
-    return {
-        "version": 1,
-        **how,
-        "images": len(store),
-        "names": names,
-        "labels": zlib.crc32(store.labels.astype("<i4").tobytes()),
-    }
 
 
 def _stored(partial: Path) -> int | None:
     """Samples in a half-built database; None if it is whole."""
-    if not partial.exists() or partial.stat().st_size == 0:
+    # A disk that was full at once may hold less than the two pages that LMDB begins with.
+    if not partial.exists() or partial.stat().st_size < 2 * mmap.PAGESIZE:
         return 0
     pages = Pages(partial)
     return None if pages.find(HEADER) is not None else pages.entries
 
 
-def _looked_at(store: Store, options: Options) -> tuple[float, int]:
-    """Mean and largest room of an image on the disk, bytes, of some that are prepared for this."""
-    sizes = [PAGE]
-    for index in np.unique(np.linspace(0, len(store) - 1, LOOKED_AT).astype(int)).tolist():
-        with suppress(DataError):  # met again in its turn
-            sample = prepare(store.read(index), options, store.name(index))
-            sizes.append(-(-(len(sample.value) + 16) // PAGE) * PAGE)
-    return float(np.mean(sizes[1:] or sizes)), max(sizes)
+def _write(
+    store: Store,
+    samples: Iterable[Sample | None],
+    writer: _Writer,
+    journal: Journal,
+    tell: Progress,
+) -> None:
+    """Store images in transactions, each with its journal entries before it.
 
-
-def _check_room(partial: Path, typical: float, left: int) -> None:
-    """Raise DataError unless what is left probably fits on the disk."""
-    needed, free = 1.02 * typical * left, shutil.disk_usage(partial.parent).free
-    if needed > free:
-        raise DataError(
-            f"{partial.parent} must have about {needed / 1e9:.1f} GB free (an estimate from "
-            f"{LOOKED_AT} images), but has {free / 1e9:.1f} GB. Make room, or choose another disk."
-        )
-
-
-def _map_size(images: int, largest: int) -> int:
-    """What the database may grow to; takes no room, and is the same when a build goes on."""
-    return 2**34 + images * max(2**20, 4 * largest)
+    A transaction ends with an image that is stored: those skipped after it belong to the next one.
+    So a build that goes on divides them as one that was never broken off.
+    """
+    together: list[Sample | None] = []
+    stored = room = 0
+    tell(len(journal.entries), len(store), writer.bytes)
+    for sample in samples:
+        together.append(sample)
+        if sample is not None:
+            stored, room = stored + 1, room + len(sample.value)
+        if stored == TOGETHER or room >= MOST:
+            journal.add(_entries(store, len(journal.entries), together))
+            writer.add([sample for sample in together if sample is not None])
+            together, stored, room = [], 0, 0
+        done = len(journal.entries) + len(together)
+        if len(together) % TOLD_EVERY == 0 and done < len(store):
+            tell(done, len(store), writer.bytes)
+    if together:
+        journal.add(_entries(store, len(journal.entries), together))
+        writer.add([sample for sample in together if sample is not None])
+    tell(len(journal.entries), len(store), writer.bytes)
 
 
 class _Writer:
@@ -189,6 +173,7 @@ class _Writer:
 
     def __init__(self, partial: Path, size: int, done: int) -> None:
         self._partial, self._size, self._done = partial, size, done
+        self.bytes = partial.stat().st_size if done else 0
 
     def add(self, samples: list[Sample]) -> None:
         """One transaction; it is on the disk afterwards."""
@@ -196,6 +181,7 @@ class _Writer:
             [(key_of(self._done + n), padded(sample.value)) for n, sample in enumerate(samples)]
         )
         self._done += len(samples)
+        self.bytes = self._partial.stat().st_size if self._done else 0
 
     def end(self, records: dict[bytes, bytes]) -> None:
         """The last transaction."""
@@ -210,12 +196,13 @@ class _Writer:
                 database.begin(write=True) as transaction,
             ):
                 for key, value in items:
-                    transaction.put(key, value, append=True)
+                    if not transaction.put(key, value, append=True):
+                        raise DataError(
+                            f"{self._partial} must end before {key!r}, but does not: it was "
+                            f"changed by others. Begin anew with --force."
+                        )
         except (lmdb.Error, OSError) as error:
-            raise DataError(
-                f"{self._partial} cannot be written: {error}. What was written stays: make room, "
-                f"and run the same again."
-            ) from error
+            raise not_written(self._partial, error) from error
 
 
 def _entries(store: Store, begin: int, samples: list[Sample | None]) -> Entries:
@@ -245,7 +232,13 @@ def _records(store: Store, partial: Path, entries: Entries, options: Options) ->
     if ends[-1] >= 2**32:
         raise DataError(f"names must take less than 4 GiB, but those of {store.path} do not.")
     index["name_end"] = ends
-    for number, place in enumerate(Pages(partial).walk()):
+    pages = Pages(partial)
+    if pages.entries != len(index):
+        raise DataError(
+            f"{partial} must hold {len(index)} samples, but holds {pages.entries}: it was changed "
+            f"by others. Begin anew with --force."
+        )
+    for number, place in enumerate(pages.walk()):
         if place.key != key_of(number) or place.length < index[number]["length"]:
             raise DataError(f"{partial} is damaged at {place.key!r}. Begin anew with --force.")
         index[number]["offset"] = place.offset
@@ -269,8 +262,13 @@ def _records(store: Store, partial: Path, entries: Entries, options: Options) ->
 def _finish(store: Store, partial: Path, path: Path, journal: Journal) -> Built:
     """Give the whole database its name, when it is on the disk."""
     skipped = [store.key(n) for n in np.flatnonzero(journal.entries["offset"] == 0).tolist()]
+    listed = path.with_name(path.name + ".skipped.txt")
     if skipped:
-        path.with_name(path.name + ".skipped.txt").write_text("\n".join(skipped) + "\n")
+        listed.write_bytes(
+            "".join(f"{name}\n" for name in skipped).encode(errors="surrogateescape")
+        )
+    else:
+        listed.unlink(missing_ok=True)  # of a database that is replaced
     for place in (partial, path.parent):
         descriptor = os.open(place, os.O_RDONLY)
         try:
@@ -279,6 +277,6 @@ def _finish(store: Store, partial: Path, path: Path, journal: Journal) -> Built:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    journal.path.unlink()
+    journal.remove()
     samples = len(journal.entries) - len(skipped)
     return Built(path, samples, tuple(skipped), path.stat().st_size)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from srsgd_ray.image_lmdb.build import Built, build_store
+from srsgd_ray.image_lmdb.build_checks import check_outside, give_leave, journal_of, plan_of
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import FolderStore
+from srsgd_ray.image_lmdb.journal import may_replace
 from srsgd_ray.image_lmdb.opening import PAIRS, check_classes, open_pair, open_store
+from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.prepare import Options
 from srsgd_ray.image_lmdb.store import Store
 from srsgd_ray.image_lmdb.tars import TarStore
@@ -58,6 +62,7 @@ def build(
         return _make({destination: FolderStore(source)}, options, workers, force, progress)
     train, val = (FolderStore(source / part) for part in PARTS)
     check_classes(train, val)
+    check_outside(source, destination)
     return _make(_pair(destination, train, val), options, workers, force, progress)
 
 
@@ -89,7 +94,6 @@ def _pair(destination: Path, train: Store, val: Store) -> dict[Path, Store]:
             f"train and val are made into a folder, but {destination} is the name of a file. Name "
             f"a folder."
         )
-    destination.mkdir(parents=True, exist_ok=True)
     return {destination / "train.lmdb": train, destination / "val.lmdb": val}
 
 
@@ -103,6 +107,23 @@ def _make(
     if workers < 0:
         raise ValueError(f"0 <= workers must hold, but got workers={workers}.")
     workers = workers or len(os.sched_getaffinity(0))
+    # Of a pair one may be finished, and stays: the other goes on.
+    kept = {
+        path: _kept(path, store, options)
+        for path, store in jobs.items()
+        if len(jobs) > 1
+        and path.exists()
+        and not (force or may_replace(journal_of(path), plan_of(store, options)))
+    }
+    if len(kept) == len(jobs):
+        raise ValueError(f"{', '.join(map(str, jobs))} are there already. Add --force to replace.")
+    folder = next(iter(jobs)).parent
+    new = len(jobs) > 1 and not folder.exists()
+    if new:
+        folder.mkdir(parents=True)
+    for path, store in jobs.items():
+        if len(jobs) > 1 and force and path.is_file():
+            give_leave(store, path, options)
     made = []
     for path, store in jobs.items():
 
@@ -110,10 +131,44 @@ def _make(
             if progress is not None:
                 progress(name, done, count, size)
 
-        # Of a pair one may be finished: the other goes on.
-        if len(jobs) > 1 and path.exists() and not force:
+        if path in kept:
+            made.append(kept[path])
             continue
-        made.append(build_store(store, path, options, workers=workers, force=force, progress=tell))
-    if not made:
-        raise ValueError(f"{', '.join(map(str, jobs))} are there already. Add --force to replace.")
+        try:
+            made.append(
+                build_store(store, path, options, workers=workers, force=force, progress=tell)
+            )
+        except ValueError:
+            if new:
+                with suppress(OSError):  # it holds something
+                    folder.rmdir()
+            raise
     return made
+
+
+def _kept(path: Path, store: Store, options: Options) -> Built:
+    """A finished part of a pair.
+
+    Raises:
+        ValueError: if it was built otherwise than its other part is going to be.
+        DataError: if it is no database of ours.
+    """
+    there = ImageLmdb(path)
+    header = there.header
+    was = (header.store, header.largest_side, header.quality, header.repacked)
+    now = (options.store, options.largest_side, options.quality, options.repack)
+    differ = [
+        f"{name}={old!r} (now {new!r})"
+        for name, old, new in zip(
+            ("store", "largest_side", "quality", "repack"), was, now, strict=True
+        )
+        if old != new
+    ]
+    if there.classes != store.classes:
+        differ.append("other classes")
+    if differ:
+        raise ValueError(
+            f"{path} is there already, built with {', '.join(differ)}. Replace both parts with "
+            f"--force, or choose another folder."
+        )
+    return Built(path, len(there), (), path.stat().st_size, kept=True)

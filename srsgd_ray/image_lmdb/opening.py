@@ -22,6 +22,7 @@ PAIRS = (
     ("train.lmdb", "val.lmdb"),
     ("train_faster_imagefolder.lmdb", "val_faster_imagefolder.lmdb"),
     ("ilsvrc12_train_lmdb", "ilsvrc12_val_lmdb"),
+    ("train_lmdb", "val_lmdb"),
     ("train", "val"),
 )
 LOOKED_AT = 16  # values by which a database is recognised: the first may be damaged

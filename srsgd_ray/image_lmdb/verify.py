@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +13,20 @@ from srsgd_ray.image_lmdb.caffe import CaffeStore
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.frames import frame_of
 from srsgd_ray.image_lmdb.jpeg import decode
-from srsgd_ray.image_lmdb.layout import CLASSES, HEADER, INDEX, LABELS, NAMES, checksum
+from srsgd_ray.image_lmdb.layout import checksum
 from srsgd_ray.image_lmdb.opening import open_store
 from srsgd_ray.image_lmdb.own import ImageLmdb
-from srsgd_ray.image_lmdb.store import Store
+from srsgd_ray.image_lmdb.store import Pixels, Store
+from srsgd_ray.image_lmdb.verify_names import (
+    Problem,
+    called,
+    keys_of,
+    pairs_of,
+    wrong_keys,
+    wrong_labels,
+    wrong_names,
+    wrong_numbers,
+)
 from srsgd_ray.image_lmdb.work import in_processes
 
 __all__ = ["KINDS", "Problem", "Verdict", "verify"]
@@ -36,22 +44,6 @@ KINDS = {
     "differs": "differs from the source",
 }
 PART = 20  # images that a process is given at a time
-NUMBER = re.compile(r"^(\d+)_")
-BARE = re.compile(r"^(\d+)(?:_|$)")
-# ImageNet's training images are named after their class.
-OF_CLASS = re.compile(r"(?P<folder>n\d{8})/(?P<file>n\d{8})_[^/]*$")
-
-
-class Problem(NamedTuple):
-    """Something wrong.
-
-    Attributes:
-        kind: one of :data:`KINDS`.
-        text: what, and with which image.
-    """
-
-    kind: str
-    text: str
 
 
 class _Seen(NamedTuple):
@@ -99,12 +91,17 @@ def verify(
     store = open_store(path)
     other = None if against is None else open_store(against)
     found = Verdict(len(store))
+    keys, found.problems = keys_of(store)
     if isinstance(store, ImageLmdb):
-        found.problems += _keys(store)
+        found.problems += wrong_keys(store)
     elif isinstance(store, CaffeStore):
-        found.problems += _numbers(store)
-    found.problems += _labels(store) + _names(store)
-    pairs = _pairs(store, other, found) if other is not None else {}
+        found.problems += wrong_numbers(keys)
+    found.problems += wrong_labels(store, keys) + wrong_names(store, keys)
+    pairs: dict[int, int] = {}
+    if other is not None:
+        pairs, unpaired = pairs_of(store, keys, other)
+        found.problems += unpaired
+    said = {problem.text for problem in found.problems}
     parts = [range(n, min(n + PART, len(store))) for n in range(0, len(store), PART)]
     first: dict[tuple[int, int], int] = {}
     tell = progress or (lambda done, count: None)
@@ -113,10 +110,12 @@ def verify(
         parts, in_processes(_look, (store, other, pairs), parts, workers), strict=True
     ):
         for index, image in zip(part, seen, strict=True):
-            found.problems += image.problems
+            found.problems += [problem for problem in image.problems if problem.text not in said]
             earlier = first.setdefault((image.checksum, image.length), index)
             if earlier != index:
-                found.doubled.append((store.key(index), store.key(earlier)))
+                found.doubled.append(
+                    (keys[index] or called(store, index), keys[earlier] or called(store, earlier))
+                )
         tell(part.stop, len(store))
     return found
 
@@ -127,7 +126,7 @@ def _look(context: tuple[Store, Store | None, dict[int, int]], numbers: range) -
 
 
 def _one(store: Store, other: Store | None, number: int | None, index: int) -> _Seen:
-    name = store.name(index)
+    name = called(store, index)
     try:
         data = store.read(index)
     except DataError as error:
@@ -151,142 +150,33 @@ def _one(store: Store, other: Store | None, number: int | None, index: int) -> _
                 Problem("size", f"{name} is {pixels.shape[:2]}, not {entry[3:5]} pixels")
             )
     if other is not None and number is not None:
-        problems += _compared(store, other, number, index, pixels)
+        problems += _compared(store, other, number, index, data, pixels)
     return _Seen(checksum(raw), len(raw), problems)
 
 
 def _compared(
-    store: Store, other: Store, number: int, index: int, pixels: np.typing.NDArray[np.uint8]
+    store: Store, other: Store, number: int, index: int, data: bytes | Pixels, pixels: Pixels
 ) -> list[Problem]:
-    """Whether an image is that of the source, unless it was scaled or encoded anew."""
-    if isinstance(store, ImageLmdb) and (store.header.largest_side or store.header.quality):
-        return []
+    """Whether an image is that of the source, unless it was scaled or encoded anew.
+
+    Files that our databases keep as they are must have the same bytes, others the same pixels.
+    """
+    exact = False
+    if isinstance(store, ImageLmdb):
+        if store.header.largest_side or store.header.quality:
+            return []
+        exact = not store.header.repacked
     try:
-        data = other.read(number)
-        theirs = decode(data, other.name(number)) if isinstance(data, bytes) else data
+        wanted = other.read(number)
+        if isinstance(data, bytes) and isinstance(wanted, bytes):
+            if data == wanted:
+                return []
+            if exact:
+                text = f"{store.name(index)} has other bytes than {other.name(number)}"
+                return [Problem("differs", text)]
+        theirs = decode(wanted, other.name(number)) if isinstance(wanted, bytes) else wanted
     except DataError as error:
         return [Problem("differs", f"{store.name(index)} cannot be compared: {error}")]
     if np.array_equal(pixels, theirs):
         return []
     return [Problem("differs", f"{store.name(index)} has other pixels than {other.name(number)}")]
-
-
-def _keys(store: ImageLmdb) -> list[Problem]:
-    """Keys that are missing, doubled or misplaced, and records that are damaged."""
-    problems = []
-    expected, last = 0, b""
-    for place in store.pages.walk():
-        if place.key in (HEADER, INDEX, LABELS, NAMES, CLASSES):
-            continue
-        if place.key <= last:
-            problems.append(Problem("key", f"{place.key!r} comes twice, or after {last!r}"))
-        last = place.key
-        number = int.from_bytes(place.key, "big") if len(place.key) == 8 else -1
-        if number < 0 or number >= len(store):
-            problems.append(Problem("key", f"{place.key!r} is the number of no sample"))
-            continue
-        problems += [Problem("key", f"sample {n} is missing") for n in range(expected, number)]
-        expected = number + 1
-        if place.offset != store.entry(number).offset:
-            problems.append(
-                Problem("key", f"{store.name(number)} lies elsewhere than its index says")
-            )
-    problems += [Problem("key", f"sample {n} is missing") for n in range(expected, len(store))]
-    for key in (INDEX, LABELS, NAMES, CLASSES):
-        if checksum(store.record(key)) != store.header.checksums[key.decode()]:
-            problems.append(Problem("record", f"the checksum of {key.decode()} is wrong"))
-    for index, label in enumerate(store.labels.tolist()):
-        if store.entry(index).label != label:
-            problems.append(
-                Problem("label", f"{store.name(index)}: index and labels name other classes")
-            )
-    return problems
-
-
-def _numbers(store: CaffeStore) -> list[Problem]:
-    """Gaps in the numbers that keys of Caffe begin with."""
-    found = [BARE.match(store.key(index)) for index in range(len(store))]
-    numbers = [int(match[1]) for match in found if match]
-    problems = [
-        Problem("key", f"number {n} is doubled") for n, k in Counter(numbers).items() if k > 1
-    ]
-    expected = 0
-    for number in sorted(set(numbers)):
-        if number > expected:
-            last = f" to {number - 1}" if number - 1 > expected else ""
-            problems.append(Problem("key", f"number {expected}{last} is missing"))
-        expected = number + 1
-    return problems
-
-
-def _labels(store: Store) -> list[Problem]:
-    """Images whose folder belongs to another label than theirs, by the majority of its images."""
-    folders: dict[str, Counter[int]] = {}
-    names = [store.key(index).rpartition("/")[0].rpartition("/")[2] for index in range(len(store))]
-    if isinstance(store, CaffeStore):
-        names = [NUMBER.sub("", name, count=1) for name in names]
-    for name, label in zip(names, store.labels.tolist(), strict=True):
-        folders.setdefault(name, Counter())[label] += 1
-    if "" in folders or len(folders) < 2:
-        return []
-    if set(folders) <= set(store.classes):
-        right = {name: store.classes.index(name) for name in folders}
-    else:
-        right = {name: count.most_common(1)[0][0] for name, count in folders.items()}
-    return [
-        Problem(
-            "label",
-            f"{store.name(index)} has label {label} ({store.classes[label]}), but lies in {name}, "
-            f"which is {right[name]} ({store.classes[right[name]]})",
-        )
-        for index, (name, label) in enumerate(zip(names, store.labels.tolist(), strict=True))
-        if label != right[name]
-    ]
-
-
-def _names(store: Store) -> list[Problem]:
-    """Images of one name under several keys, and names of another class than the folder's."""
-    keys = [store.key(index) for index in range(len(store))]
-    count = Counter(_tail(key) for key in keys)
-    problems = [
-        Problem("key", f"{store.name(index)}: {_tail(key)} comes {count[_tail(key)]} times")
-        for index, key in enumerate(keys)
-        if count[_tail(key)] > 1
-    ]
-    for index, key in enumerate(keys):
-        match = OF_CLASS.search(key)
-        if match and match["folder"] != match["file"]:
-            text = f"{store.name(index)} lies in {match['folder']}, but is named as one of "
-            problems.append(Problem("label", text + match["file"]))
-    return problems
-
-
-def _pairs(store: Store, other: Store, found: Verdict) -> dict[int, int]:
-    """The number in the source of each image, by name; what has no partner is a problem."""
-    theirs = {_tail(other.key(number)): number for number in range(len(other))}
-    pairs = {}
-    for index in range(len(store)):
-        number = theirs.pop(_tail(store.key(index)), None)
-        if number is None:
-            found.problems.append(Problem("extra", f"{store.name(index)} is not in {other.path}"))
-            continue
-        pairs[index] = number
-        ours, wanted = store.labels[index], other.labels[number]
-        if store.classes[ours] != other.classes[wanted]:
-            found.problems.append(
-                Problem(
-                    "label",
-                    f"{store.name(index)} has class {store.classes[ours]}, but "
-                    f"{other.classes[wanted]} in {other.path}",
-                )
-            )
-    found.problems += [
-        Problem("missing", f"{other.name(number)} is not in {store.path}")
-        for number in theirs.values()
-    ]
-    return pairs
-
-
-def _tail(key: str) -> str:
-    """Class folder and file: what names of different layouts have in common."""
-    return "/".join(NUMBER.sub("", key, count=1).split("/")[-2:])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
@@ -170,26 +170,21 @@ def _prepare(context: tuple[Store, Options], numbers: range) -> list[Sample | No
 
 
 def prepared(
-    store: Store, options: Options, begin: int, together: int, workers: int
-) -> Iterator[tuple[int, list[Sample | None]]]:
-    """The images from number ``begin`` on as they are stored, up to ``together`` at a time.
+    store: Store, options: Options, begin: int, part: int, workers: int
+) -> Generator[Sample | None, None, None]:
+    """The images from number ``begin`` on as they are stored; None for one that is skipped.
 
-    Each list ends at a multiple of ``together``, wherever it begins. None stands for an image that
-    is skipped.
+    Args:
+        store: the images.
+        options: how they are stored.
+        begin: number of the first.
+        part: images that a process is given at a time, at most; what is under way takes memory.
+        workers: processes.
 
     Raises:
         DataError: for an image that cannot be decoded, unless such are skipped.
     """
-    count = len(store)
-    parts = []
-    for first in range(begin // together * together, count, together):
-        low, high = max(first, begin), min(first + together, count)
-        parts += [range(n, min(n + PART, high)) for n in range(low, high, PART)]
-    samples: list[Sample | None] = []
-    for part, made in zip(
-        parts, in_processes(_prepare, (store, options), parts, workers), strict=True
-    ):
-        samples += made
-        if part.stop % together == 0 or part.stop == count:
-            yield part.stop - len(samples), samples
-            samples = []
+    count, step = len(store), min(part, PART)
+    parts = [range(n, min(n + step, count)) for n in range(begin, count, step)]
+    for made in in_processes(_prepare, (store, options), parts, workers):
+        yield from made

@@ -1,0 +1,194 @@
+"""What is wrong with keys, labels and names: all that can be said without decoding an image."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+from srsgd_ray.image_lmdb.caffe import CaffeStore
+from srsgd_ray.image_lmdb.errors import DataError
+from srsgd_ray.image_lmdb.layout import CLASSES, HEADER, INDEX, LABELS, NAMES, checksum
+from srsgd_ray.image_lmdb.own import Entry, ImageLmdb
+from srsgd_ray.image_lmdb.store import Store
+
+__all__ = [
+    "Problem", "called", "keys_of", "pairs_of", "wrong_keys", "wrong_labels", "wrong_names",
+    "wrong_numbers",
+]  # fmt: skip
+
+NUMBER = re.compile(r"^(\d+)_")
+BARE = re.compile(r"^(\d+)(?:_|$)")
+# ImageNet's training images are named after their class.
+OF_CLASS = re.compile(r"(?P<folder>n\d{8})/(?P<file>n\d{8})_[^/]*$")
+
+
+class Problem(NamedTuple):
+    """Something wrong.
+
+    Attributes:
+        kind: one of :data:`srsgd_ray.image_lmdb.verify.KINDS`.
+        text: what, and with which image.
+    """
+
+    kind: str
+    text: str
+
+
+def called(store: Store, index: int) -> str:
+    """Where an image lies, for messages; its number, where a damaged index hides its name."""
+    try:
+        return store.name(index)
+    except DataError:
+        return f"{store.path}: sample {index}"
+
+
+def keys_of(store: Store) -> tuple[list[str | None], list[Problem]]:
+    """The name of each image, None where a damaged index hides it; and what is damaged."""
+    keys: list[str | None] = []
+    said: dict[str, Problem] = {}
+    for index in range(len(store)):
+        try:
+            keys.append(store.key(index))
+        except DataError as error:
+            keys.append(None)
+            said.setdefault(str(error), Problem("record", str(error)))
+    return keys, list(said.values())
+
+
+def _entry(store: ImageLmdb, index: int) -> Entry | None:
+    """What the index says of a sample, None if that cannot be."""
+    try:
+        return store.entry(index)
+    except DataError:  # said by keys_of
+        return None
+
+
+def wrong_keys(store: ImageLmdb) -> list[Problem]:
+    """Keys that are missing, doubled or misplaced, and records that are damaged."""
+    problems = []
+    expected, last = 0, b""
+    for place in store.pages.walk():
+        if place.key in (HEADER, INDEX, LABELS, NAMES, CLASSES):
+            continue
+        if place.key <= last:
+            problems.append(Problem("key", f"{place.key!r} comes twice, or after {last!r}"))
+        last = place.key
+        number = int.from_bytes(place.key, "big") if len(place.key) == 8 else -1
+        if number < 0 or number >= len(store):
+            problems.append(Problem("key", f"{place.key!r} is the number of no sample"))
+            continue
+        problems += [Problem("key", f"sample {n} is missing") for n in range(expected, number)]
+        expected = number + 1
+        entry = _entry(store, number)
+        if entry is not None and place.offset != entry.offset:
+            problems.append(
+                Problem("key", f"{called(store, number)} lies elsewhere than its index says")
+            )
+    problems += [Problem("key", f"sample {n} is missing") for n in range(expected, len(store))]
+    for key in (INDEX, LABELS, NAMES, CLASSES):
+        if checksum(store.record(key)) != store.header.checksums[key.decode()]:
+            problems.append(Problem("record", f"the checksum of {key.decode()} is wrong"))
+    for index, label in enumerate(store.labels.tolist()):
+        entry = _entry(store, index)
+        if entry is not None and entry.label != label:
+            problems.append(
+                Problem("label", f"{called(store, index)}: index and labels name other classes")
+            )
+    return problems
+
+
+def wrong_numbers(keys: list[str | None]) -> list[Problem]:
+    """Gaps in the numbers that keys of Caffe begin with."""
+    found = [BARE.match(key) for key in keys if key is not None]
+    numbers = [int(match[1]) for match in found if match]
+    problems = [
+        Problem("key", f"number {n} is doubled") for n, k in Counter(numbers).items() if k > 1
+    ]
+    expected = 0
+    for number in sorted(set(numbers)):
+        if number > expected:
+            last = f" to {number - 1}" if number - 1 > expected else ""
+            problems.append(Problem("key", f"number {expected}{last} is missing"))
+        expected = number + 1
+    return problems
+
+
+def wrong_labels(store: Store, keys: list[str | None]) -> list[Problem]:
+    """Images whose folder belongs to another label than theirs, by the majority of its images."""
+    folders: dict[str, Counter[int]] = {}
+    names = [None if key is None else key.rpartition("/")[0].rpartition("/")[2] for key in keys]
+    if isinstance(store, CaffeStore):
+        names = [None if name is None else NUMBER.sub("", name, count=1) for name in names]
+    for name, label in zip(names, store.labels.tolist(), strict=True):
+        if name is not None:
+            folders.setdefault(name, Counter())[label] += 1
+    if "" in folders or len(folders) < 2:
+        return []
+    if set(folders) <= set(store.classes):
+        right = {name: store.classes.index(name) for name in folders}
+    else:
+        right = {name: count.most_common(1)[0][0] for name, count in folders.items()}
+    return [
+        Problem(
+            "label",
+            f"{called(store, index)} has label {label} ({store.classes[label]}), but lies in "
+            f"{name}, which is {right[name]} ({store.classes[right[name]]})",
+        )
+        for index, (name, label) in enumerate(zip(names, store.labels.tolist(), strict=True))
+        if name is not None and label != right[name]
+    ]
+
+
+def wrong_names(store: Store, keys: list[str | None]) -> list[Problem]:
+    """Images of one name under several keys, and names of another class than the folder's."""
+    count = Counter(_tail(key) for key in keys if key is not None)
+    problems = [
+        Problem("key", f"{store.name(index)}: {_tail(key)} comes {count[_tail(key)]} times")
+        for index, key in enumerate(keys)
+        if key is not None and count[_tail(key)] > 1
+    ]
+    for index, key in enumerate(keys):
+        match = OF_CLASS.search(key) if key is not None else None
+        if match and match["folder"] != match["file"]:
+            text = f"{store.name(index)} lies in {match['folder']}, but is named as one of "
+            problems.append(Problem("label", text + match["file"]))
+    return problems
+
+
+def pairs_of(
+    store: Store, keys: list[str | None], other: Store
+) -> tuple[dict[int, int], list[Problem]]:
+    """The number in the source of each image, by name; and what has no partner there or here."""
+    problems = []
+    theirs = {_tail(other.key(number)): number for number in range(len(other))}
+    pairs = {}
+    for index, key in enumerate(keys):
+        if key is None:
+            continue
+        number = theirs.pop(_tail(key), None)
+        if number is None:
+            problems.append(Problem("extra", f"{store.name(index)} is not in {other.path}"))
+            continue
+        pairs[index] = number
+        ours, wanted = store.labels[index], other.labels[number]
+        if store.classes[ours] != other.classes[wanted]:
+            problems.append(
+                Problem(
+                    "label",
+                    f"{store.name(index)} has class {store.classes[ours]}, but "
+                    f"{other.classes[wanted]} in {other.path}",
+                )
+            )
+    problems += [
+        Problem("missing", f"{other.name(number)} is not in {store.path}")
+        for number in theirs.values()
+    ]
+    return pairs, problems
+
+
+def _tail(key: str) -> str:
+    """Class folder and file: what names of different layouts have in common."""
+    # Databases give names that are no UTF-8 with replacements, folders with surrogates.
+    key = key.encode(errors="surrogateescape").decode(errors="replace")
+    return "/".join(NUMBER.sub("", key, count=1).split("/")[-2:])
