@@ -1,13 +1,18 @@
-"""Time and memory to open a database of ImageNet's number of samples, in a fresh process.
+"""Time and memory to open a database of ImageNet's number of samples, and to load from it.
+
+Opening is measured in a fresh process; loading in the two worker processes of a DataLoader, forked
+and spawned, from ImageNet's number of samples and from a hundredth of it.
 
     python benchmarks/opening.py [--samples 1281167] [--times 5]
 
-The samples are 16 bytes each, so that making them takes a minute: opening reads none of them.
+The samples are empty, so that making them takes a minute: opening reads none of them. Where samples
+are loaded, nearly all places in the index are those of one small image.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import statistics
@@ -18,11 +23,19 @@ from pathlib import Path
 
 import lmdb
 import numpy as np
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from torch import Tensor
+from torch.utils.data import DataLoader
 
+from srsgd_ray.data import CropItems, EpochSampler
 from srsgd_ray.image_lmdb import Pages, open_store
 from srsgd_ray.image_lmdb.layout import ENTRY, PAD_TO, Header, checksum, key_of
 
 CLASSES = [f"n{number:08d}" for number in range(1000)]
+
+
+LOADED = 2000  # samples that each of two workers loads
 
 
 def put(path: Path, records: dict[bytes, bytes]) -> None:
@@ -35,10 +48,18 @@ def put(path: Path, records: dict[bytes, bytes]) -> None:
 
 
 def make_ours(path: Path, count: int) -> None:
-    # The last page of the tree is rewritten with the records: its sample needs pages of its own.
-    put(path, {key_of(n): bytes(16 if n < count - 1 else PAD_TO) for n in range(count)})
+    image = io.BytesIO()
+    photo = Image.fromarray(load_sample_images().images[0])
+    photo.resize((64, 48)).save(image, "JPEG", quality=80)
+    data = image.getvalue()
+    # Opening looks for three samples. They are on pages of their own, which stay where they are.
+    real = {0, count // 2, count - 1}
+    put(path, {key_of(n): data.ljust(PAD_TO, b"\0") if n in real else b"" for n in range(count)})
     index = np.zeros(count, ENTRY)
     index["offset"] = [place.offset for place in Pages(path).walk()]
+    index["offset"][[n not in real for n in range(count)]] = index["offset"][0]
+    index["length"], index["checksum"] = len(data), checksum(data)
+    index["height"], index["width"] = 48, 64
     index["label"] = np.arange(count) * len(CLASSES) // count
     records = {
         b"classes": json.dumps(CLASSES).encode(),
@@ -70,12 +91,55 @@ def opened(path: Path) -> tuple[float, int, int]:
     return time.perf_counter() - began, resident() - before, len(store)
 
 
+def private() -> int:
+    """Bytes that this process shares with no other."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+class Measured(CropItems):
+    """With each crop, how large the process that made it is."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        pixels, _ = super().__getitem__(index)
+        return pixels, private() if index % 50 == 0 else 0  # asking takes a millisecond
+
+
+def loaded(path: Path, start: str) -> float:
+    """MB of the larger of two workers, once they have loaded all they had to."""
+    items = Measured(open_store(path), 32)
+    sampler = EpochSampler(len(items))
+    loader = DataLoader(
+        items, 50, sampler=sampler, num_workers=2, multiprocessing_context=start, prefetch_factor=2
+    )
+    sizes: list[int] = []
+    for number, (_, size) in enumerate(loader):
+        sizes.append(int(size.max()))
+        if number * 50 >= 2 * LOADED:
+            break
+    return max(sizes[len(sizes) // 2 :]) / 1e6
+
+
+def load(folder: Path, samples: int) -> None:
+    """Print how much memory workers take, for few samples and for many."""
+    for count in (samples // 100, samples):
+        path = folder / f"loaded-{count}"
+        make_ours(path, count)
+        sizes = {start: loaded(path, start) for start in ("fork", "spawn")}
+        print(
+            f"a worker's own memory, {min(LOADED, count // 2):,} of {count:,} samples loaded: "
+            + ", ".join(f"{size:.1f} MB ({start})" for start, size in sizes.items()),
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="open large databases")
     parser.add_argument("--samples", type=int, default=1_281_167)
     parser.add_argument("--times", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
+        load(Path(temporary), options.samples)
         for name, make in (("ours", make_ours), ("original", make_original)):
             path = Path(temporary) / name
             make(path, options.samples)

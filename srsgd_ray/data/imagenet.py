@@ -41,11 +41,12 @@ class ImageNet:
         self.classes = len(self._train.classes)
         self._size, self._threads = config.image_size, config.decode_threads
         self._skipped = Skipped() if config.bad_images == "skip" else None
-        self._kept = torch.arange(len(self._train))
+        self._kept = torch.arange(len(self._train), dtype=torch.int32)
         self._held: Tensor | None = None
         if config.train_on == "train" and config.validation_fraction > 0:
             labels = torch.from_numpy(self._train.labels)
-            self._kept, self._held = hold_out(labels, config.validation_fraction, config.split_seed)
+            parts = hold_out(labels, config.validation_fraction, config.split_seed)
+            self._kept, self._held = (part.to(torch.int32) for part in parts)
 
     def train_batches(self, config: TrainConfig, look: Look) -> StreamedTrain:
         """The images to train on."""

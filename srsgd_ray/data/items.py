@@ -73,7 +73,7 @@ class CropItems(Dataset[tuple[Tensor, int]]):
                 pixels = pixels.flip(1)
         else:
             self._cutter.central(image, name, pixels)
-        return pixels.permute(2, 0, 1), int(store.labels[index])
+        return pixels.permute(2, 0, 1), store.label(index)
 
     def __getstate__(self) -> dict[str, object]:
         """Without what belongs to this process's threads."""

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from srsgd_ray.data.batches import check_share, epoch_generator
 
-__all__ = ["EpochSampler", "epoch_order", "share_of_batch"]
+__all__ = ["EpochSampler", "epoch_order", "narrow", "share_of_batch"]
 
 UNEVEN = ("drop", "pad", "keep")
 
@@ -24,6 +25,13 @@ def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
         ValueError: if ``seed`` or ``epoch`` is negative.
     """
     return torch.randperm(count, generator=epoch_generator(seed, epoch))
+
+
+def narrow(numbers: Tensor) -> npt.NDArray[np.int32] | npt.NDArray[np.int64]:
+    """The same numbers from 0 on, in 4 bytes each if they fit."""
+    wide: npt.NDArray[np.int64] = numbers.numpy()
+    fits = len(wide) == 0 or wide.max() < 2**31
+    return wide.astype(np.int32, copy=False) if fits else wide
 
 
 def share_of_batch(begin: int, end: int, rank: int, world_size: int) -> range:
@@ -100,10 +108,12 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Sample numbers, 0 to ``count - 1``."""
-        order = np.arange(self.count)
-        if self.shuffle:
-            order = epoch_order(self.count, self.seed, self.epoch).numpy()
-        for position in share_of_batch(self._begin, self._end(), self.rank, self.world_size):
+        positions = share_of_batch(self._begin, self._end(), self.rank, self.world_size)
+        if not self.shuffle:
+            yield from (position % self.count for position in positions)
+            return
+        order = narrow(epoch_order(self.count, self.seed, self.epoch))
+        for position in positions:
             yield int(order[position % self.count])
 
     def state(self, seen: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from torch import Tensor
 from srsgd_ray.data.batches import Normaliser
 from srsgd_ray.data.dataset import DataError, Look
 from srsgd_ray.data.pictures import Cutter
+from srsgd_ray.data.sampler import narrow
 from srsgd_ray.image_lmdb.store import Store
 
 __all__ = ["Chosen", "Made", "Make", "Skipped", "Streamed", "Wanted"]
@@ -36,7 +37,8 @@ class Skipped:
     """Images that could not be read or decoded, and were left out.
 
     Attributes:
-        count: how often that happened in this process.
+        count: how often one was left out of a batch that this process was given. Batches that were
+            made ahead and never asked for do not count.
         names: of which images, each once.
     """
 
@@ -45,10 +47,9 @@ class Skipped:
         self.names: set[str] = set()
         self._lock = threading.Lock()
 
-    def add(self, name: str, error: DataError) -> None:
-        """Count an image, and log it the first time."""
+    def note(self, name: str, error: DataError) -> None:
+        """Log an image the first time."""
         with self._lock:
-            self.count += 1
             if name in self.names:
                 return
             self.names.add(name)
@@ -69,7 +70,7 @@ class Chosen:
 
     Attributes:
         source: the store.
-        indices: which of its images, int64 (N,).
+        indices: which of its images, integers (N,).
         size: pixels a side of what is made of them.
         threads: that decode; 0: this process's share of the CPUs.
         skipped: where unreadable images are noted, which are then left out of their batch; None:
@@ -92,13 +93,13 @@ class Wanted(NamedTuple):
     """A batch to be made.
 
     Attributes:
-        numbers: of its images among the chosen, int64 (B,).
+        numbers: of its images among the chosen, integers (B,).
         make: makes one: given its place in the batch, its number in the store, what to fill.
         flip: which are to be mirrored left to right, bool (B,); None: none.
         share: see :class:`Made`.
     """
 
-    numbers: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.integer[Any]]
     make: Make
     flip: Tensor | None = None
     share: float = 1.0
@@ -111,7 +112,9 @@ class Made(NamedTuple):
         pixels: uint8 (B, size, size, 3); used for a later batch once the next one is asked for.
         labels: int64 (B,).
         flip: which are to be mirrored left to right, bool (B,); None: none.
-        share: world size / images in the global batch.
+        share: of one image's loss in the mean over the global batch, times the world size: world
+            size / images in the global batch. Images that were left out have their part's others
+            stand in for them, so that the weights of a batch still sum to one.
     """
 
     pixels: Tensor
@@ -126,9 +129,8 @@ class Streamed:
     def __init__(self, chosen: Chosen, look: Look) -> None:
         self._source, self._size, self._threads = chosen.source, chosen.size, chosen.threads
         self._skipped, self._holding = chosen.skipped, chosen.holding
-        self._indices = chosen.indices.numpy()
+        self._indices = narrow(chosen.indices)
         self._look, self._device = look, look.device
-        self._labels = torch.from_numpy(self._source.labels[self._indices])
         self._finish = Normaliser(3, MEAN, STD, look.device, torch.float32, look.channels_last)
         self._cutter = Cutter(chosen.size)
 
@@ -146,19 +148,24 @@ class Streamed:
         pool = ThreadPoolExecutor(_threads(self._threads), thread_name_prefix="decode")
         reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         rooms = _Rooms(self._size, pinned=self._device.type == "cuda")
-        pending: deque[tuple[Wanted, Tensor, list[Future[list[int]]]]] = deque()
+        pending: deque[tuple[Wanted, list[int], Tensor, list[Future[list[int]]]]] = deque()
         try:
             while True:
                 for batch in islice(batches, AHEAD - len(pending)):
                     indices = self._indices[batch.numbers].tolist()
                     reader.submit(self._source.prefetch, indices)
                     pixels = rooms.take(len(indices))
-                    pending.append((batch, pixels, self._begin(pool, indices, batch.make, pixels)))
+                    jobs = self._begin(pool, indices, batch.make, pixels)
+                    pending.append((batch, indices, pixels, jobs))
                 if not pending:
                     return
-                batch, pixels, jobs = pending.popleft()
-                made = Made(pixels, self._labels[batch.numbers], batch.flip, batch.share)
-                yield _without(made, [place for job in jobs for place in job.result()])
+                batch, indices, pixels, jobs = pending.popleft()
+                labels = torch.tensor([self._source.label(index) for index in indices])
+                made = Made(pixels, labels, batch.flip, batch.share)
+                missing = [place for job in jobs for place in job.result()]
+                if self._skipped is not None:
+                    self._skipped.count += len(missing)
+                yield _without(made, missing)
                 rooms.give(pixels)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -177,7 +184,7 @@ class Streamed:
                 except DataError as error:
                     if self._skipped is None:
                         raise
-                    self._skipped.add(self._source.name(indices[place]), error)
+                    self._skipped.note(self._source.name(indices[place]), error)
                     missing.append(place)
             return missing
 
@@ -198,7 +205,7 @@ class Streamed:
 
 
 def _without(made: Made, missing: list[int]) -> Made:
-    """The batch without those places."""
+    """The batch without those places; the other images count for them too."""
     if not missing:
         return made
     if len(missing) == len(made.labels):
@@ -208,7 +215,8 @@ def _without(made: Made, missing: list[int]) -> Made:
         )
     places = torch.tensor([n for n in range(len(made.labels)) if n not in missing])
     flip = None if made.flip is None else made.flip[places]
-    return Made(made.pixels[places], made.labels[places], flip, made.share)
+    share = made.share * len(made.labels) / len(places)
+    return Made(made.pixels[places], made.labels[places], flip, share)
 
 
 class _Rooms:

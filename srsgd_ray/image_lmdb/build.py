@@ -206,12 +206,12 @@ class _Writer:
 
 
 def _entries(store: Store, begin: int, samples: list[Sample | None]) -> Entries:
-    entries = np.zeros(len(samples), ENTRY)
+    entries, labels = np.zeros(len(samples), ENTRY), store.labels
     for n, sample in enumerate(samples):
         if sample is not None:
             entries[n] = (
                 1, len(sample.value), checksum(sample.value), sample.height, sample.width,
-                store.labels[begin + n], 0,
+                labels[begin + n], 0,
             )  # fmt: skip
     return entries
 

@@ -203,6 +203,10 @@ class CaffeStore:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def label(self, index: int) -> int:
+        """The class of a sample."""
+        return int(self.labels[index])
+
     def read(self, index: int) -> bytes | Pixels:
         """An image file, or the pixels (height, width, 3) of a raw record."""
         datum = self._datum(index)

@@ -77,6 +77,10 @@ class FolderStore:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def label(self, index: int) -> int:
+        """The class of a sample."""
+        return int(self.labels[index])
+
     def read(self, index: int) -> bytes:
         """The bytes of a file."""
         try:

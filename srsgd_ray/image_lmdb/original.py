@@ -89,6 +89,10 @@ class OriginalStore:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def label(self, index: int) -> int:
+        """The class of a sample."""
+        return int(self.labels[index])
+
     def read(self, index: int) -> bytes:
         """The value of a key."""
         return self._places.read(index)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.layout import (
@@ -46,8 +47,8 @@ class Entry(NamedTuple):
 class ImageLmdb:
     """A database that ``srsgd-ray lmdb build`` made.
 
-    Opening reads the header, the classes and 4 bytes a sample for the labels. What the index says
-    of a sample is read with it.
+    Opening reads the header and the classes, and checks the labels. What the index says of a sample
+    is read with it: nothing that grows with the number of samples stays in memory.
 
     Raises:
         DataError: if it is no such database, of an unknown version, damaged, or was rewritten by
@@ -63,29 +64,36 @@ class ImageLmdb:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.pages = Pages(path)
-        place = self.pages.find(HEADER)
-        if place is None:
-            raise DataError(
-                f"{path} must be made by `srsgd-ray lmdb build`, but has no header. Convert it "
-                f"with `srsgd-ray lmdb convert`, or build it anew."
-            )
-        if place.length > MOST_HEADER:
-            raise self._damaged(f"a header of {place.length} bytes")
-        self.header = Header.parse(self.record(HEADER), path)
+        self.header = self._header()
         count = self.header.count
         self._index, self._names = self._place(INDEX), self._place(NAMES)
-        if self._place(LABELS).length != 4 * count or self._index.length != ENTRY.itemsize * count:
+        self._labels = self._place(LABELS)
+        if self._labels.length != 4 * count or self._index.length != ENTRY.itemsize * count:
             raise self._damaged(f"labels or index are not of {count} samples")
         labels, classes = self.record(LABELS), self.record(CLASSES)
         for key, data in ((LABELS, labels), (CLASSES, classes)):
             if checksum(data) != self.header.checksums[key.decode()]:
                 raise self._damaged(f"the checksum of {key.decode()} is wrong")
-        self.labels = np.frombuffer(labels, "<i4").astype(np.int64)
         self.classes = self._parse_classes(classes)
-        if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
-            raise self._damaged(f"a label is not one of its {len(self.classes)} classes")
+        self._check_labels(np.frombuffer(labels, "<i4"))
         for index in {0, count // 2, count - 1}:
             self._check_place(index)
+
+    def _header(self) -> Header:
+        place = self.pages.find(HEADER)
+        if place is None:
+            raise DataError(
+                f"{self.path} must be made by `srsgd-ray lmdb build`, but has no header. Convert "
+                f"it with `srsgd-ray lmdb convert`, or build it anew."
+            )
+        if place.length > MOST_HEADER:
+            raise self._damaged(f"a header of {place.length} bytes")
+        return Header.parse(self.record(HEADER), self.path)
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        if self._header() != self.header:  # it holds checksums of all else
+            raise self.pages.changed()
 
     def _place(self, key: bytes) -> Place:
         place = self.pages.find(key)
@@ -107,6 +115,10 @@ class ImageLmdb:
             raise self._damaged("classes is no JSON list of names")
         return tuple(classes)
 
+    def _check_labels(self, labels: npt.NDArray[np.int32]) -> None:
+        if labels.min() < 0 or labels.max() >= len(self.classes):
+            raise self._damaged(f"a label is not one of its {len(self.classes)} classes")
+
     def _check_place(self, index: int) -> None:
         place = self.pages.find(key_of(index))
         entry = self.entry(index)
@@ -122,6 +134,23 @@ class ImageLmdb:
 
     def __len__(self) -> int:
         return self.header.count
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """int64 (N,), read at each use."""
+        return np.frombuffer(self.record(LABELS), "<i4").astype(np.int64)
+
+    def label(self, index: int) -> int:
+        """The class of a sample.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
+        data = self.pages.read(self._labels.offset + 4 * self._number(index), 4)
+        label = int.from_bytes(data, "little", signed=True)
+        if not 0 <= label < len(self.classes):  # it was changed since the file was opened
+            raise self._damaged(f"the label of sample {index} is none of its classes")
+        return label
 
     def entry(self, index: int) -> Entry:
         """What the index says of a sample.

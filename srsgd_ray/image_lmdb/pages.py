@@ -125,13 +125,21 @@ class Pages:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        known = self.size
+        known = self._tree()
         self._open()
-        if self.size < known:
-            raise DataError(
-                f"{self.file} held {known} bytes, but holds {self.size} now: it was changed while "
-                f"in use. Start again."
-            )
+        self._read_meta()
+        if self._tree() != known:
+            raise self.changed()
+
+    def _tree(self) -> tuple[int, int, int, int]:
+        return self.size, self.entries, self._root, self._depth
+
+    def changed(self) -> DataError:
+        """What to raise if the file is not the one that was opened first."""
+        return DataError(
+            f"{self.file} must stay as it is while it is in use, but was changed or replaced. "
+            f"Start again."
+        )
 
     def __del__(self) -> None:
         if getattr(self, "_descriptor", -1) >= 0:

@@ -18,22 +18,31 @@ class Store(Protocol):
     """Labelled images, by number.
 
     A store can be pickled (it is opened again where it arrives), used after a fork, and read by
-    several threads at a time. It holds no image, and grows with the number of samples by a few
-    bytes each at most.
+    several threads at a time. It holds no image, and our own layout nothing else that grows with
+    the number of samples.
 
     Attributes:
         kind: ``folder``, ``original``, ``caffe`` or ``srsgd_ray``.
         path: where it lies.
         classes: names of the classes; a label is an index into them.
-        labels: int64 (N,).
     """
 
     kind: str
     path: Path
     classes: tuple[str, ...]
-    labels: npt.NDArray[np.int64]
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """int64 (N,). Our own layout reads them at each use: keep them in a variable."""
 
     def __len__(self) -> int: ...
+
+    def label(self, index: int) -> int:
+        """The class of a sample.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
 
     def read(self, index: int) -> bytes | Pixels:
         """An encoded image file, or the pixels (height, width, 3) of one that is stored decoded.

@@ -57,6 +57,10 @@ class TarStore:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def label(self, index: int) -> int:
+        """The class of a sample."""
+        return int(self.labels[index])
+
     def read(self, index: int) -> bytes:
         """The bytes of a file."""
         length = int(self._lengths[index])

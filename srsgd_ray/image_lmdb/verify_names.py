@@ -163,6 +163,7 @@ def pairs_of(
     problems = []
     theirs = {_tail(other.key(number)): number for number in range(len(other))}
     pairs = {}
+    ours, wanted = store.labels, other.labels
     for index, key in enumerate(keys):
         if key is None:
             continue
@@ -171,15 +172,10 @@ def pairs_of(
             problems.append(Problem("extra", f"{store.name(index)} is not in {other.path}"))
             continue
         pairs[index] = number
-        ours, wanted = store.labels[index], other.labels[number]
-        if store.classes[ours] != other.classes[wanted]:
-            problems.append(
-                Problem(
-                    "label",
-                    f"{store.name(index)} has class {store.classes[ours]}, but "
-                    f"{other.classes[wanted]} in {other.path}",
-                )
-            )
+        own, there = store.classes[ours[index]], other.classes[wanted[number]]
+        if own != there:
+            what = f"{store.name(index)} has class {own}, but {there} in {other.path}"
+            problems.append(Problem("label", what))
     problems += [
         Problem("missing", f"{other.name(number)} is not in {store.path}")
         for number in theirs.values()

@@ -78,7 +78,7 @@ EPOCH = (
     Column("train_seconds", REAL, "wall time of the epoch's training", "s"),
     Column("eval_seconds", REAL, "wall time of the epoch's evaluation", "s"),
     Column("images_per_second", REAL, "training images a second, all workers together", "1/s"),
-    Column("skipped_images", WHOLE, "training images left out as unreadable", "images"),
+    Column("skipped_images", WHOLE, "images left out as unreadable, of all parts", "images"),
     Column("time", REAL, "when the epoch ended", "s"),
 )
 OUTCOME = (

@@ -156,12 +156,12 @@ class _Run:
         images *= (self.steps_per_epoch - first) / self.steps_per_epoch
         self.lr_schedule.step()
         self.epoch += 1
-        val_loss, val_error = self._evaluate(self.validation)
+        val_loss, val_error, val_skipped = self._evaluate(self.validation)
         if val_loss is not None and not math.isfinite(val_loss):
             return {}, self.step - 1
         last = self.epoch == self.config.epochs
         now = last or self.config.test_every_epoch
-        test_loss, test_error = self._evaluate(self.test if now else None)
+        test_loss, test_error, test_skipped = self._evaluate(self.test if now else None)
         ended = time.perf_counter()
         period = self.period(self.step - 1)
         row = {
@@ -179,7 +179,7 @@ class _Run:
             "train_seconds": trained - began,
             "eval_seconds": ended - trained,
             "images_per_second": images / (trained - began),
-            "skipped_images": int(sums[3].item()),
+            "skipped_images": int(sums[3].item()) + val_skipped + test_skipped,
             "time": time.time(),
         }
         return row, None
@@ -233,10 +233,12 @@ class _Run:
             keep(partial(checkpoint.save_checkpoint, state=self._state()))
 
     @torch.no_grad()
-    def _evaluate(self, batches: EvalSource | None) -> tuple[float | None, float | None]:
+    def _evaluate(self, batches: EvalSource | None) -> tuple[float | None, float | None, int]:
+        """Mean loss, error in percent, and how many images were skipped."""
         if batches is None:
-            return None, None
+            return None, None, 0
         self.model.eval()
+        skipped = self.data.skipped()
         sums = self._no_sums()
         for images, labels in batches.batches(rank=self.rank, world_size=self.size):
             with self.precision.autocast():
@@ -244,8 +246,10 @@ class _Run:
             loss = F.cross_entropy(logits, labels, reduction="sum")
             wrong = (logits.argmax(1) != labels).sum()
             sums[:3] += _row(loss, wrong, len(labels))
-        loss_mean, error, _ = _means(total(sums))
-        return loss_mean, error
+        sums[3] = self.data.skipped() - skipped
+        sums = total(sums)
+        loss_mean, error, _ = _means(sums)
+        return loss_mean, error, int(sums[3].item())
 
     def _state(self) -> dict[str, Any]:
         return {
