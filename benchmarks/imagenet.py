@@ -3,6 +3,8 @@
 JPEG files of about ImageNet's size are cut from scikit-learn's two photographs, and kept as a
 folder tree, as the original's LMDB, and in our stores. "The original's pipeline" is py-lmdb with
 ``readahead=False``, Pillow, ``RandomResizedCrop(224)``, a flip, ``ToTensor`` and ``Normalize``.
+Beside it, what could be built from libraries: torchvision's decoder and transforms v2 on uint8, and
+simplejpeg with OpenCV's area resize (only if ``opencv-python-headless`` is installed).
 
     python benchmarks/imagenet.py [--images 1000] [--rounds 5] [--folder DIR]
 """
@@ -17,17 +19,21 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lmdb
 import numpy as np
+import simplejpeg
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
+from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.transforms import v2
 
 from srsgd_ray.data import Look
 from srsgd_ray.data.items import CropItems
@@ -103,6 +109,38 @@ class OriginalItems(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image = Image.open(io.BytesIO(self.read(index))).convert("RGB")
         return self.transform(image), 0
+
+
+class TorchvisionItems(OriginalItems):
+    """The same file, decoded by torchvision and transformed as uint8 tensors."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, transforms.PILToTensor())
+        self.cut = v2.Compose(
+            [v2.RandomResizedCrop(SIZE, antialias=True), v2.RandomHorizontalFlip()]
+        )
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        data = np.frombuffer(bytearray(self.read(index)), np.uint8)
+        return self.cut(decode_jpeg(torch.from_numpy(data), mode=ImageReadMode.RGB)), 0
+
+
+class OpenCvItems(OriginalItems):
+    """The same file, decoded by simplejpeg, cropped, and scaled by OpenCV."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        import cv2
+
+        image = simplejpeg.decode_jpeg(self.read(index))
+        shape = torch.empty((3, *image.shape[:2]), device="meta")
+        scale, ratio = (0.08, 1.0), (3 / 4, 4 / 3)
+        top, left, height, width = transforms.RandomResizedCrop.get_params(shape, scale, ratio)
+        part = image[top : top + height, left : left + width]
+        way = cv2.INTER_AREA if height > SIZE or width > SIZE else cv2.INTER_LINEAR
+        made = cv2.resize(part, (SIZE, SIZE), interpolation=way)
+        if random.random() < 0.5:
+            made = cv2.flip(made, 1)
+        return torch.from_numpy(made).permute(2, 0, 1), 0
 
 
 def floats() -> Any:
@@ -185,6 +223,12 @@ def per_core(folder: Path, ours: dict[str, Store]) -> Ways:
         ),
         "ImageFolder, floats": partial(loaded, datasets.ImageFolder(str(folder / "tree"), tree), 0),
     }
+    ways["torchvision's decoder and transforms v2, uint8"] = partial(
+        loaded, TorchvisionItems(original), 0
+    )
+    if find_spec("cv2"):
+        items = OpenCvItems(original, transforms.PILToTensor())
+        ways["simplejpeg and OpenCV, uint8"] = partial(loaded, items, 0)
     for name, store in ours.items():
         ways[f"ours, {name}, uint8"] = partial(streamed, store, 1, False)
         ways[f"ours, {name}, floats on the CPU"] = partial(streamed, store, 1, True)
