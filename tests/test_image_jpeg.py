@@ -75,6 +75,50 @@ def test_no_crop_differs_where_markers_cut_each_row_alike(subsampling: str, run:
     assert total == 250 and shortened > 100
 
 
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_no_crop_differs_where_a_file_without_markers_is_left_off(subsampling: str) -> None:
+    draw = random.Random(3)
+    left_off = 0
+    for _ in range(27):
+        width, height = draw.randint(5, 500), draw.randint(5, 390)
+        data = photo(width, height, subsampling=subsampling, quality=draw.randint(40, 98))
+        chosen = boxes(25, height, width, draw)
+        bad, parts = differing(data, chosen, by_pillow(data))
+        assert (bad, parts) == (0, 0)
+        frame = frames.frame_of(data)
+        assert frame is not None
+        left_off += sum(jpeg._upper(data, frame, box, None) is not None for box in chosen)
+    assert left_off > 200
+
+
+def test_damage_is_noticed_although_a_file_is_left_off() -> None:
+    """A file that was cut short wherever, and what libjpeg says of the rows that are needed."""
+    data = photo(300, 320)
+    frame = frames.frame_of(data)
+    assert frame is not None
+    box = (20, 30, 100, 100)
+    assert jpeg._upper(data, frame, box, None) is not None
+    for cut in (2, 3, 100, 5000):
+        assert jpeg.decode_box(data[:-cut], frame, box) is None
+    marker = bytearray(data)  # the end of the image, long before the end of the crop
+    marker[frame.data_at + 900 : frame.data_at + 902] = b"\xff\xd9"
+    assert jpeg.decode_box(bytes(marker), frame, box) is None
+
+
+def test_libjpegs_complaints_are_told() -> None:
+    data = photo(300, 320)
+    frame = frames.frame_of(data)
+    assert frame is not None
+    damaged = bytearray(data)
+    damaged[frame.data_at + 900 : frame.data_at + 916] = b"\xff\x00" * 8
+    assert by_pillow(bytes(damaged)).shape == (320, 300, 3)
+    assert (jpeg.complaint(bytes(damaged)) or "").startswith("Corrupt JPEG data: ")
+    assert jpeg.complaint(data[:-900]) == "Premature end of JPEG file"
+    for whole in (data, photo(83, 61, "L"), photo(83, 61, "CMYK"), photo(83, 61, form="PNG")):
+        assert jpeg.complaint(whole) is None
+    assert jpeg.complaint(photo(83, 61, progressive=True)) is None
+
+
 @NEEDS_JPEGTRAN
 def test_0_of_2000_crops_differ_after_repacking() -> None:
     draw = random.Random(0)
@@ -211,5 +255,10 @@ def test_mutated_files_give_pixels_or_one_error() -> None:
             (box,) = boxes(1, frame.height, frame.width, draw)
             part = jpeg.decode_box(changed, frame, box)
             assert part is None or part.shape == (*box[2:], 3)
+            whole = jpeg.decode_box(changed, frame, (0, 0, frame.height, frame.width))
+            if part is not None and whole is not None:
+                top, left, height, width = box
+                same = np.array_equal(part, whole[top : top + height, left : left + width])
+                assert same or frame.run
             outcomes["part"] += part is not None
     assert min(outcomes.values()) > 100

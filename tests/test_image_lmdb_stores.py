@@ -414,9 +414,9 @@ def test_bytes_that_changed_are_found_by_their_checksum(tree: Path, tmp_path: Pa
     for n in range(12):
         if n == 7:
             with pytest.raises(DataError, match="must have the checksum of its index, but has an"):
-                store.check(n)
+                store.read(n)
         else:
-            store.check(n)
+            store.read(n)
 
 
 def test_a_database_that_was_replaced_is_noticed_where_it_is_opened_again(tmp_path: Path) -> None:

@@ -86,6 +86,17 @@ def test_truncated_images_of_others_are_named(tree: Path, tmp_path: Path) -> Non
     assert all(cut.name in p.text or bare.name in p.text for p in found.problems)
 
 
+def test_damage_that_pillow_passes_over_is_named(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree, tmp_path / "tree")
+    file = sorted((tmp_path / "tree").rglob("*_1.JPEG"))[0]
+    data = bytearray(file.read_bytes())
+    data[-300:-284] = b"\xff\x00" * 8  # ones only, which are no code
+    file.write_bytes(data)
+    (problem,) = verify(tmp_path / "tree").problems
+    assert problem.kind == "damaged" and file.name in problem.text
+    assert ": Corrupt JPEG data: " in problem.text
+
+
 def test_index_and_labels_that_contradict(database: Path) -> None:
     store = ImageLmdb(database)
     place = store.pages.find(b"index")

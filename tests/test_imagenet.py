@@ -228,7 +228,7 @@ def test_training_images_are_those_of_torchvisions_transforms(tree: Path) -> Non
 
 def test_crops_of_photographs_are_within_two_levels_of_pillows() -> None:
     photos = [Image.fromarray(photo) for photo in load_sample_images().images]
-    cutter, out = Cutter(224), torch.empty((224, 224, 3), dtype=torch.uint8)
+    cutter, out = Cutter(224, checked=True), torch.empty((224, 224, 3), dtype=torch.uint8)
     apart = []
     for n in range(60):
         draws = item_draws(0, 0, n)
@@ -241,6 +241,19 @@ def test_crops_of_photographs_are_within_two_levels_of_pillows() -> None:
     assert max(x.mean().item() for x in apart) < 2  # the largest, in levels of 255
     assert torch.stack(apart).mean() < 0.1
     assert cutter.by_pillow == 0
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_files_without_a_checksum_are_decoded_whole(checked: bool) -> None:
+    """Damage below the crop, which libjpeg tells of, is met only there."""
+    data = jpeg(4)[:-2] + b"more" * 9 + jpeg(4)[-2:]
+    cutter, out = Cutter(8, checked=checked), torch.empty((8, 8, 3), dtype=torch.uint8)
+    tries, place = np.full((10, 2), 0.1, np.float32), np.zeros(2, np.float32)
+    cutter.random(data, lambda: "x", tries, place, out)
+    assert cutter.by_pillow == (0 if checked else 1)
+    again = out.clone()
+    Cutter(8, checked=True).random(jpeg(4), lambda: "x", tries, place, out)
+    assert torch.equal(out, again)
 
 
 def test_without_augmentation_images_are_only_shuffled(tree: Path) -> None:

@@ -241,7 +241,7 @@ def test_imagenet_from_lmdb_on_two_workers_with_an_unreadable_image(tmp_path: Pa
     ended = {t.arm: t for t in read_record(tmp_path / "t").trials.values()}
     stopped, skipped = ended["stop"].end or {}, ended["skip"].end or {}
     assert stopped["state"] == "failed" and ended["stop"].rows == []
-    assert f"{store.name(bad)} cannot be decoded" in stopped["reason"]
+    assert f"{store.name(bad)} must have the checksum of its index" in stopped["reason"]
     assert skipped["state"] == "complete"
     assert [row["skipped_images"] for row in ended["skip"].rows] == [1, 1, 1]
     assert numbers(ended["skip"].rows)[0]["train_loss"] > 0

@@ -58,7 +58,7 @@ class CropItems(Dataset[tuple[Tensor, int]]):
             DataError: if the image cannot be read.
         """
         if self._cutter is None:
-            self._cutter = Cutter(self._size)
+            self._cutter = Cutter(self._size, checked=self._store.checked)
         store = self._store
         pixels = torch.empty((self._size, self._size, 3), dtype=torch.uint8)
         image = store.read(index)

@@ -64,12 +64,17 @@ def random_crop(
 class Cutter:
     """Makes crops of ``size`` x ``size`` pixels; may be used by several threads.
 
+    Args:
+        size: pixels a side.
+        checked: whether encoded images are known to be undamaged. Else they are decoded whole, so
+            that damage outside of a crop is noticed too.
+
     Attributes:
         by_pillow: images that were decoded by Pillow so far, because they are no usual JPEG.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, *, checked: bool) -> None:
+        self._size, self._checked = size, checked
         self._own = threading.local()
         self._lock = threading.Lock()
         self.by_pillow = 0
@@ -96,14 +101,14 @@ class Cutter:
         """
         chosen, there = tries.tolist(), place.tolist()
         if isinstance(image, bytes):
-            frame = frame_of(image)
+            frame = frame_of(image) if self._checked else None
             if frame is not None and frame.plain:
                 box = random_crop(frame.height, frame.width, chosen, there)
                 part = decode_box(image, frame, box, self._room(frame.height * frame.width * 3))
                 if part is not None:
                     _scale(part, out)
                     return
-            image = self._pillow(image, name)
+            image = self._whole(image, name)
         whole_height, whole_width = image.shape[:2]
         top, left, height, width = random_crop(whole_height, whole_width, chosen, there)
         _scale(image[top : top + height, left : left + width], out)

@@ -132,7 +132,7 @@ class Streamed:
         self._indices = narrow(chosen.indices)
         self._look, self._device = look, look.device
         self._finish = Normaliser(3, MEAN, STD, look.device, torch.float32, look.channels_last)
-        self._cutter = Cutter(chosen.size)
+        self._cutter = Cutter(chosen.size, checked=chosen.source.checked)
 
     @property
     def by_pillow(self) -> int:

@@ -140,6 +140,7 @@ class CaffeStore:
     """
 
     kind = "caffe"
+    checked = False
 
     def __init__(self, path: Path, classes: Sequence[str] | None = None) -> None:
         self.path = path

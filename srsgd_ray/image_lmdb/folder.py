@@ -34,6 +34,7 @@ class FolderStore:
     """
 
     kind = "folder"
+    checked = False
 
     def __init__(self, path: Path) -> None:
         self.path = path

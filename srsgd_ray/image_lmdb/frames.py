@@ -4,7 +4,8 @@ Four fifths of decoding a JPEG is reading its Huffman code, which has no marks t
 wants the lower right corner reads all that comes before. Restart markers are such marks. A file in
 which each row of MCUs (blocks of, mostly, 16 x 16 pixels) is cut by them into runs of equal length
 can be shortened to the runs that a crop lies in: what remains is an ordinary, smaller JPEG, and its
-pixels are bit for bit those of the whole one.
+pixels are bit for bit those of the whole one. Without markers a file can still be left off below
+the crop.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Box", "Frame", "Part", "frame_of", "shortened", "spliced", "with_table"]
+__all__ = ["Box", "Frame", "Part", "frame_of", "shortened", "spliced", "upper", "with_table"]
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -158,6 +159,22 @@ def shortened(data: bytes, frame: Frame, box: Box) -> Part | None:
     stream[markers] = 0xD0 + np.arange(len(markers)) % 8
     stream[markers[-1]] = EOI
     return Part(stream, first_y * step_y, first_x * step_x, rows, columns)
+
+
+def upper(data: bytes, frame: Frame, box: Box) -> tuple[bytearray, int] | None:
+    """The same file, said to end below a box, and how many rows that leaves it.
+
+    Its coded data are all there: to a decoder what follows those rows is garbage before the end
+    marker. None if so little would be saved that it does not pay.
+    """
+    top, _, height, _ = box
+    step = frame.mcu_height
+    rows = -(-(top + height + REACH) // step) * step
+    if not frame.plain or rows > PAYS * frame.height:
+        return None
+    stream = bytearray(data)
+    stream[frame.frame_at + 5 : frame.frame_at + 7] = (rows >> 8, rows & 255)
+    return stream, rows
 
 
 def _listed(data: bytes, frame: Frame, count: int) -> npt.NDArray[np.int64] | None:

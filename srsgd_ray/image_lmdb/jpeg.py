@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from srsgd_ray.image_lmdb.errors import DataError
-from srsgd_ray.image_lmdb.frames import Box, Frame, frame_of, shortened, with_table
+from srsgd_ray.image_lmdb.frames import Box, Frame, frame_of, shortened, upper, with_table
 from srsgd_ray.image_lmdb.store import Pixels
 
-__all__ = ["by_pillow", "decode", "decode_box", "repack", "repack_problem"]
+__all__ = ["by_pillow", "complaint", "decode", "decode_box", "repack", "repack_problem"]
 
 MOST_PIXELS = 89_478_485  # Pillow's limit too: a file that claims more is taken for damaged
+LEFT_OFF = "extraneous bytes before marker 0xd9"  # libjpeg of a file with more data than rows
 RUN = 64  # pixels between markers, as nearly as a row can be divided
 
 
@@ -35,6 +36,22 @@ def decode(data: bytes, name: str) -> Pixels:
         if pixels is not None:
             return pixels
     return by_pillow(data, name)
+
+
+def complaint(data: bytes) -> str | None:
+    """What libjpeg says of damaged coded data, which Pillow passes over; None if it is content.
+
+    Truncated files apart, Pillow decodes such an image to something: grey areas, shifted colours.
+    """
+    import simplejpeg
+
+    try:
+        simplejpeg.decode_jpeg(data)
+    except ValueError as error:
+        # Others are what this decoder cannot do, such as CMYK.
+        if str(error).startswith(("Corrupt JPEG data", "Premature end")):
+            return str(error)
+    return None
 
 
 def by_pillow(data: bytes, name: str) -> Pixels:
@@ -83,12 +100,37 @@ def decode_box(
             if pixels.shape[:2] == (rows, columns):
                 top, left = top - above, left - before
                 return pixels[top : top + height, left : left + width]
+        rest = _upper(data, frame, box, room)
+        if rest is not None:
+            return rest[top : top + height, left : left + width]
         pixels = simplejpeg.decode_jpeg(data, buffer=_enough(room, frame.height * frame.width * 3))
     except ValueError:  # libjpeg warns or refuses: Pillow may be less strict, or says why
         return None
     if pixels.shape[:2] != (frame.height, frame.width):
         return None
     return pixels[top : top + height, left : left + width]
+
+
+def _upper(
+    data: bytes, frame: Frame, box: Box, room: npt.NDArray[np.uint8] | None
+) -> Pixels | None:
+    """The image's rows down to the lower edge of a box; None if they cannot be had alone."""
+    import simplejpeg
+
+    part = upper(data, frame, box)
+    if part is None:
+        return None
+    stream, rows = part
+    size = rows * frame.width * 3
+    flat = room if room is not None and room.size >= size else np.empty(size, np.uint8)
+    try:
+        simplejpeg.decode_jpeg(stream, buffer=flat)
+    except ValueError as error:
+        # What is told is the first that libjpeg complained of, at the end, with all rows decoded.
+        # Whatever else it is, truncation too, the whole image has to show.
+        if LEFT_OFF in str(error):
+            return flat[:size].reshape(rows, frame.width, 3)
+    return None
 
 
 def _enough(room: npt.NDArray[np.uint8] | None, size: int) -> npt.NDArray[np.uint8] | None:

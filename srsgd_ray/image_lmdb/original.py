@@ -67,6 +67,7 @@ class OriginalStore:
     """
 
     kind = "original"
+    checked = False
 
     def __init__(self, path: Path) -> None:
         self.path = path

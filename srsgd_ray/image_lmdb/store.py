@@ -25,10 +25,13 @@ class Store(Protocol):
         kind: ``folder``, ``original``, ``caffe`` or ``srsgd_ray``.
         path: where it lies.
         classes: names of the classes; a label is an index into them.
+        checked: whether what is read was decoded whole when it was stored, and is known by its
+            checksum to be the same: damage need not be looked for in what a crop leaves out.
     """
 
     kind: str
     path: Path
+    checked: bool
     classes: tuple[str, ...]
 
     @property

@@ -28,6 +28,7 @@ class TarStore:
     """
 
     kind = "tar"
+    checked = False
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -12,7 +12,7 @@ import numpy as np
 from srsgd_ray.image_lmdb.caffe import CaffeStore
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.frames import frame_of
-from srsgd_ray.image_lmdb.jpeg import decode
+from srsgd_ray.image_lmdb.jpeg import by_pillow, complaint, decode, decode_box
 from srsgd_ray.image_lmdb.layout import checksum
 from srsgd_ray.image_lmdb.opening import open_store
 from srsgd_ray.image_lmdb.own import ImageLmdb
@@ -34,6 +34,7 @@ __all__ = ["KINDS", "Problem", "Verdict", "verify"]
 KINDS = {
     "unreadable": "cannot be read, or decoded whole",
     "truncated": "ends before its end marker",
+    "damaged": "its coded data are damaged, yet decode to something",
     "checksum": "differs from what was built",
     "size": "is not as large as the index says",
     "label": "has a label that its name or index contradicts",
@@ -128,19 +129,16 @@ def _look(context: tuple[Store, Store | None, dict[int, int]], numbers: range) -
 def _one(store: Store, other: Store | None, number: int | None, index: int) -> _Seen:
     name = called(store, index)
     try:
-        data = store.read(index)
+        data = store.as_found(index) if isinstance(store, ImageLmdb) else store.read(index)
     except DataError as error:
         return _Seen(index, -1, [Problem("unreadable", str(error))])
     raw = data if isinstance(data, bytes) else data.tobytes()
-    problems = []
-    if isinstance(data, bytes):
-        frame = frame_of(data)
-        if frame is not None and b"\xff\xd9" not in data[-64:]:
-            problems.append(Problem("truncated", f"{name} has no end marker"))
     try:
-        pixels = decode(data, name) if isinstance(data, bytes) else data
+        pixels, problems = _decoded(data, name) if isinstance(data, bytes) else (data, [])
     except DataError as error:
-        return _Seen(checksum(raw), len(raw), [*problems, Problem("unreadable", str(error))])
+        return _Seen(
+            checksum(raw), len(raw), [*_ends(raw, name), Problem("unreadable", str(error))]
+        )
     if isinstance(store, ImageLmdb):
         entry = store.entry(index)
         if checksum(raw) != entry.checksum:
@@ -152,6 +150,30 @@ def _one(store: Store, other: Store | None, number: int | None, index: int) -> _
     if other is not None and number is not None:
         problems += _compared(store, other, number, index, data, pixels)
     return _Seen(checksum(raw), len(raw), problems)
+
+
+def _ends(data: bytes, name: str) -> list[Problem]:
+    if frame_of(data) is None or b"\xff\xd9" in data[-64:]:
+        return []
+    return [Problem("truncated", f"{name} has no end marker")]
+
+
+def _decoded(data: bytes, name: str) -> tuple[Pixels, list[Problem]]:
+    """An image's pixels, and what is wrong with it although it has some.
+
+    Raises:
+        DataError: if it cannot be decoded.
+    """
+    frame, problems = frame_of(data), _ends(data, name)
+    if frame is not None and frame.plain:
+        pixels = decode_box(data, frame, (0, 0, frame.height, frame.width))
+        if pixels is not None:
+            return pixels, problems
+    pixels = by_pillow(data, name)
+    said = complaint(data) if frame is not None and not problems else None
+    if said is not None:
+        problems.append(Problem("damaged", f"{name}: {said}"))
+    return pixels, problems
 
 
 def _compared(

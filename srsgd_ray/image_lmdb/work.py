@@ -107,8 +107,9 @@ def _ended_from_outside() -> Iterator[None]:
         yield
     except (EOFError, OSError) as error:
         raise DataError(
-            "a worker process was ended from outside (too little memory?). What was written stays: "
-            "run the same again, perhaps with fewer workers."
+            "a worker process ended unasked (killed for memory? or imported by it, a script of "
+            "yours without `if __name__ == '__main__':`?). What was written stays: run the same "
+            "again, perhaps with fewer workers."
         ) from error
 
 
