@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -34,6 +35,7 @@ from srsgd_ray.image_lmdb import (
     open_store,
 )
 from srsgd_ray.image_lmdb.layout import FORMAT, VERSION, key_of
+from srsgd_ray.image_lmdb.verify import verify
 
 build_module = sys.modules["srsgd_ray.image_lmdb.build"]
 NEEDS_JPEGTRAN = pytest.mark.skipif(
@@ -321,11 +323,50 @@ def test_other_databases_are_converted(tree: Path, tmp_path: Path) -> None:
     assert len(open_pair(tmp_path / "pair")[1]) == 12
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        (Options(quality=80), Options(), ("encoded", None, 80, False)),
+        (Options(largest_side=50), Options(largest_side=60), ("encoded", 50, None, False)),
+        (Options(largest_side=60), Options("decoded", 50), ("decoded", 50, None, False)),
+        pytest.param(
+            Options(repack=True), Options(), ("encoded", None, None, True), marks=NEEDS_JPEGTRAN
+        ),
+        pytest.param(
+            Options(repack=True),
+            Options(quality=90),
+            ("encoded", None, 90, False),
+            marks=NEEDS_JPEGTRAN,
+        ),
+    ],
+)
+def test_a_converted_database_says_what_was_done_before(
+    tree: Path, tmp_path: Path, before: Options, after: Options, wanted: tuple[Any, ...]
+) -> None:
+    build(tree / "train", tmp_path / "a.lmdb", before, workers=1)
+    convert(tmp_path / "a.lmdb", tmp_path / "b.lmdb", after, workers=1)
+    header = ImageLmdb(tmp_path / "b.lmdb").header
+    assert (header.store, header.largest_side, header.quality, header.repacked) == wanted
+    assert verify(tmp_path / "b.lmdb", against=tree / "train").problems == []
+
+
+def test_a_pair_of_a_repacked_pair_goes_on(tree: Path, tmp_path: Path) -> None:
+    """A finished part is known again by what its header says, not by the options alone."""
+    build(tree, tmp_path / "a", Options(quality=80), workers=1)
+    convert(tmp_path / "a", tmp_path / "b", workers=1)
+    (tmp_path / "b" / "val.lmdb").unlink()
+    made = convert(tmp_path / "a", tmp_path / "b", workers=1)
+    assert [done.kept for done in made] == [True, False]
+
+
 def bad_places(tree: Path, folder: Path) -> list[tuple[list[str], str]]:
     (folder / "there.lmdb").write_bytes(b"x")
     (folder / "empty" / "a").mkdir(parents=True)
     (folder / "flat").mkdir()
     (folder / "no.tar").write_bytes(b"no tar" * 500)
+    with tarfile.open(folder / "flat.tar", "w") as tar:
+        tar.add(files(tree / "val")[0], "ILSVRC2012_val_00000001.JPEG")
+    tarfile.open(folder / "none.tar", "w").close()
     (folder / "text.txt").write_text("hello")
     train, new = str(tree / "train"), str(folder / "new.lmdb")
     return [
@@ -345,6 +386,8 @@ def bad_places(tree: Path, folder: Path) -> list[tuple[list[str], str]]:
         ([str(folder / "gone"), new], "must be a folder or a tar file, but is not there"),
         ([str(folder / "empty"), new], "every class needs images"),
         ([str(folder / "flat"), new], "must hold one folder a class with its images"),
+        ([str(folder / "flat.tar"), new], "its 1 images, such as ILSVRC2012_val_0"),
+        ([str(folder / "none.tar"), new], "must hold one tar or folder a class with images"),
         ([str(folder / "no.tar"), new], "must be an uncompressed tar file of images, but"),
     ]  # fmt: skip
 

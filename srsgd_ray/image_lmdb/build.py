@@ -26,6 +26,7 @@ from srsgd_ray.image_lmdb.build_checks import (
     map_size,
     partial_of,
     plan_of,
+    stated,
 )
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.journal import Entries, Journal, may_replace, not_written
@@ -250,10 +251,7 @@ def _records(store: Store, partial: Path, entries: Entries, options: Options) ->
     }
     header = Header(
         count=len(index),
-        store=options.store,
-        largest_side=options.largest_side,
-        quality=options.quality,
-        repacked=options.repack,
+        **stated(store, options),
         checksums={key.decode(): checksum(value) for key, value in found.items()},
     )
     return found | {HEADER: header.dump()}

@@ -12,12 +12,13 @@ import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.journal import Journal
+from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.prepare import Options, prepare
 from srsgd_ray.image_lmdb.store import Store
 
 __all__ = [
     "check_outside", "check_place", "check_room", "give_leave", "journal_of", "looked_at",
-    "map_size", "partial_of", "plan_of",
+    "map_size", "partial_of", "plan_of", "stated",
 ]  # fmt: skip
 
 LOOKED_AT = 48  # images from which the room is estimated
@@ -48,6 +49,18 @@ def plan_of(store: Store, options: Options) -> dict[str, Any]:
         "names": names,
         "labels": zlib.crc32(store.labels.astype("<i4").tobytes()),
     }
+
+
+def stated(store: Store, options: Options) -> dict[str, Any]:
+    """What the header says of how its images were made, also before they came into ``store``."""
+    side, quality, repacked = options.largest_side, options.quality, options.repack
+    if isinstance(store, ImageLmdb):
+        was = store.header
+        side = min(filter(None, (side, was.largest_side)), default=None)
+        if not repacked and quality is None and options.largest_side is None:
+            repacked = was.repacked and options.store == "encoded"
+        quality = quality or was.quality
+    return {"store": options.store, "largest_side": side, "quality": quality, "repacked": repacked}
 
 
 def give_leave(store: Store, path: Path, options: Options) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from srsgd_ray.image_lmdb.build import Built, build_store
-from srsgd_ray.image_lmdb.build_checks import check_outside, give_leave, journal_of, plan_of
+from srsgd_ray.image_lmdb.build_checks import check_outside, give_leave, journal_of, plan_of, stated
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import FolderStore
 from srsgd_ray.image_lmdb.journal import may_replace
@@ -154,15 +154,10 @@ def _kept(path: Path, store: Store, options: Options) -> Built:
         DataError: if it is no database of ours.
     """
     there = ImageLmdb(path)
-    header = there.header
-    was = (header.store, header.largest_side, header.quality, header.repacked)
-    now = (options.store, options.largest_side, options.quality, options.repack)
     differ = [
-        f"{name}={old!r} (now {new!r})"
-        for name, old, new in zip(
-            ("store", "largest_side", "quality", "repack"), was, now, strict=True
-        )
-        if old != new
+        f"{name}={getattr(there.header, name)!r} (now {new!r})"
+        for name, new in stated(store, options).items()
+        if getattr(there.header, name) != new
     ]
     if there.classes != store.classes:
         differ.append("other classes")

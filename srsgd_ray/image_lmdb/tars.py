@@ -32,14 +32,21 @@ class TarStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        loose: list[str] = []
         try:
             with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as outer:
-                members = sorted(_members(outer, file))
+                members = sorted(_members(outer, file, loose))
         except (tarfile.TarError, EOFError, OSError) as error:
             raise DataError(
                 f"{path} must be an uncompressed tar file of images, but: {error}. "
                 f"Get it anew, or unpack it into one folder a class."
             ) from error
+        if not members and loose:
+            raise DataError(
+                f"{path} must hold one tar or folder a class, but its {len(loose)} images, such as "
+                f"{loose[0]}, lie in none (as in ImageNet's own ILSVRC2012_img_val.tar). Unpack it "
+                f"and sort them into one folder a class."
+            )
         if not members:
             raise DataError(
                 f"{path} must hold one tar or folder a class with images ({', '.join(SUFFIXES)}), "
@@ -113,8 +120,10 @@ class _Slice(io.RawIOBase):
         return len(data)
 
 
-def _members(outer: tarfile.TarFile, file: Any) -> Iterator[tuple[str, str, int, int]]:
-    """(class, file, offset in the outer file, length) of each image."""
+def _members(
+    outer: tarfile.TarFile, file: Any, loose: list[str]
+) -> Iterator[tuple[str, str, int, int]]:
+    """(class, file, offset in the outer file, length) of each image; ``loose`` gets the others."""
     for member in outer:
         if not member.isfile():
             continue
@@ -130,6 +139,8 @@ def _members(outer: tarfile.TarFile, file: Any) -> Iterator[tuple[str, str, int,
                 yield path.stem, Path(image.name).name, offset, image.size
         elif _is_image(member) and path.parent.name:
             yield path.parent.name, path.name, member.offset_data, member.size
+        elif _is_image(member):
+            loose.append(member.name)
 
 
 def _is_image(member: tarfile.TarInfo) -> bool:
