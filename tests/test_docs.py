@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from lmdb_images import make_tree
 
+from srsgd_ray.image_lmdb import build
 from srsgd_ray.results import columns
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +30,46 @@ def test_named_files_exist(page: Path) -> None:
     text = page.read_text()
     for path in re.findall(r"\b((?:studies|tests|benchmarks|docs)/\w+\.(?:py|md))\b", text):
         assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+# What a block takes for granted, and what would take too long here.
+STANDS_FOR = (
+    ("results/NAME", "results/example"),
+    ('"/data/lmdb/train.lmdb"', "DATABASE"),
+    ('"train.lmdb"', "DATABASE"),
+    ("num_workers=8", "num_workers=2"),
+    ("range(90)", "range(2)"),
+)
+
+
+def blocks() -> list[Any]:
+    found = []
+    for page in PAGES:
+        parts = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+        found += [pytest.param(text, id=f"{page.name}-{n}") for n, text in enumerate(parts)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("docs")
+    build(make_tree(folder / "tree", each=8), folder / "lmdb", workers=1)
+    return str(folder / "lmdb" / "train.lmdb")
+
+
+@pytest.mark.parametrize("text", blocks())
+def test_python_in_the_documents_runs(
+    text: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for theirs, ours in STANDS_FOR:
+        text = text.replace(theirs, ours)
+    monkeypatch.chdir(ROOT)
+    there: dict[str, Any] = {"DATABASE": database, "model": torch.nn.Linear(2, 2)}
+    exec(text, there)
+    if "images" in there:
+        assert there["images"].shape == (3, 3, 224, 224) and there["images"].dtype == torch.uint8
+    if "jpeg" in there:
+        assert there["jpeg"].startswith(b"\xff\xd8")
 
 
 def test_the_tree_in_the_readme_is_the_tree() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.original import Places
 from srsgd_ray.image_lmdb.pages import Pages
-from srsgd_ray.image_lmdb.store import Pixels
+from srsgd_ray.image_lmdb.store import Pixels, StrPath
 
 __all__ = ["CaffeStore", "Datum", "parse_datum"]
 
@@ -142,8 +142,8 @@ class CaffeStore:
     kind = "caffe"
     checked = False
 
-    def __init__(self, path: Path, classes: Sequence[str] | None = None) -> None:
-        self.path = path
+    def __init__(self, path: StrPath, classes: Sequence[str] | None = None) -> None:
+        self.path = path = Path(path)
         pages = Pages(path)
         if not pages.entries:
             raise DataError(f"{path} must hold images, but is empty. Build or copy it anew.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
+from srsgd_ray.image_lmdb.store import StrPath
 
 __all__ = ["SUFFIXES", "FolderStore", "image_files"]
 
@@ -36,8 +37,8 @@ class FolderStore:
     kind = "folder"
     checked = False
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: StrPath) -> None:
+        self.path = path = Path(path)
         try:
             self._list()
         except OSError as error:

@@ -11,6 +11,7 @@ from srsgd_ray.image_lmdb.frames import frame_of, spliced
 from srsgd_ray.image_lmdb.jpeg import decode
 from srsgd_ray.image_lmdb.opening import open_store
 from srsgd_ray.image_lmdb.own import ImageLmdb
+from srsgd_ray.image_lmdb.store import StrPath
 
 __all__ = ["info"]
 
@@ -23,12 +24,13 @@ KINDS = {
 }
 
 
-def info(path: Path) -> dict[str, str]:
+def info(path: StrPath) -> dict[str, str]:
     """What there is to say of a database or folder tree, by name; reads 200 images at most.
 
     Raises:
         DataError: if it cannot be opened.
     """
+    path = Path(path)
     store = open_store(path)
     each = np.bincount(store.labels, minlength=len(store.classes))
     found = {

@@ -15,7 +15,7 @@ from srsgd_ray.image_lmdb.journal import may_replace
 from srsgd_ray.image_lmdb.opening import PAIRS, check_classes, open_pair, open_store
 from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.prepare import Options
-from srsgd_ray.image_lmdb.store import Store
+from srsgd_ray.image_lmdb.store import Store, StrPath
 from srsgd_ray.image_lmdb.tars import TarStore
 
 __all__ = ["build", "convert"]
@@ -25,8 +25,8 @@ Progress = Callable[[str, int, int, int], None]
 
 
 def build(
-    source: Path,
-    destination: Path,
+    source: StrPath,
+    destination: StrPath,
     options: Options | None = None,
     *,
     workers: int = 0,
@@ -49,6 +49,7 @@ def build(
         DataError: see :func:`srsgd_ray.image_lmdb.build.build_store`.
     """
     (options := options or Options()).check()
+    source, destination = Path(source), Path(destination)
     if source.is_file():
         return _make({destination: TarStore(source)}, options, workers, force, progress)
     if not source.is_dir():
@@ -67,8 +68,8 @@ def build(
 
 
 def convert(
-    source: Path,
-    destination: Path,
+    source: StrPath,
+    destination: StrPath,
     options: Options | None = None,
     *,
     workers: int = 0,
@@ -80,6 +81,7 @@ def convert(
     Other arguments and errors are those of :func:`build`.
     """
     (options := options or Options()).check()
+    source, destination = Path(source), Path(destination)
     pair = any(all((source / name).exists() for name in names) for names in PAIRS)
     if pair and not (source / "data.mdb").exists():
         jobs = _pair(destination, *open_pair(source))

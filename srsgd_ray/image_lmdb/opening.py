@@ -13,7 +13,7 @@ from srsgd_ray.image_lmdb.layout import HEADER, key_of
 from srsgd_ray.image_lmdb.original import OriginalStore
 from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.pages import Pages, Place
-from srsgd_ray.image_lmdb.store import Store
+from srsgd_ray.image_lmdb.store import Store, StrPath
 
 __all__ = ["PAIRS", "check_classes", "open_pair", "open_store"]
 
@@ -30,7 +30,7 @@ LOOKED_AT = 16  # values by which a database is recognised: the first may be dam
 IMAGES = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"\0\0\0")
 
 
-def open_store(path: Path, classes: Sequence[str] | None = None) -> Store:
+def open_store(path: StrPath, classes: Sequence[str] | None = None) -> Store:
     """Images in a folder tree or a database of any layout, found out by its contents.
 
     Args:
@@ -40,6 +40,7 @@ def open_store(path: Path, classes: Sequence[str] | None = None) -> Store:
     Raises:
         DataError: if it is none of these, or is damaged.
     """
+    path = Path(path)
     try:
         is_tree = path.is_dir() and not (path / "data.mdb").exists()
         is_there = path.exists()
@@ -87,12 +88,13 @@ def _is_datum(pages: Pages, place: Place) -> bool:
     return datum.length > 0 or datum.floats
 
 
-def open_pair(data_dir: Path) -> tuple[Store, Store]:
+def open_pair(data_dir: StrPath) -> tuple[Store, Store]:
     """Training and validation images in a folder, of any layout.
 
     Raises:
         DataError: if they are not there, or the two have other classes.
     """
+    data_dir = Path(data_dir)
     try:
         found = [pair for pair in PAIRS if all((data_dir / name).exists() for name in pair)]
         if not found:

@@ -9,6 +9,7 @@ import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.pages import Pages, Place
+from srsgd_ray.image_lmdb.store import StrPath
 
 __all__ = ["OriginalStore", "Places"]
 
@@ -69,8 +70,8 @@ class OriginalStore:
     kind = "original"
     checked = False
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: StrPath) -> None:
+        self.path = path = Path(path)
         pages = Pages(path)
         if not pages.entries:
             raise DataError(f"{path} must hold images, but is empty. Build or copy it anew.")

@@ -24,7 +24,7 @@ from srsgd_ray.image_lmdb.layout import (
     key_of,
 )  # fmt: skip
 from srsgd_ray.image_lmdb.pages import Pages, Place
-from srsgd_ray.image_lmdb.store import Pixels
+from srsgd_ray.image_lmdb.store import Pixels, StrPath
 
 __all__ = ["Entry", "ImageLmdb"]
 
@@ -62,8 +62,8 @@ class ImageLmdb:
     kind = "srsgd_ray"
     checked = True
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: StrPath) -> None:
+        self.path = path = Path(path)
         self.pages = Pages(path)
         self.header = self._header()
         count = self.header.count

@@ -67,7 +67,8 @@ class Pages:
         DataError: if it is no LMDB file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        path = Path(path)
         self.file = path / "data.mdb" if path.is_dir() else path
         if path.is_dir() and not self.file.is_file():
             raise DataError(f"{path} must hold data.mdb, but does not. Build or copy it anew.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -9,9 +10,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Pixels", "Store"]
+__all__ = ["Pixels", "Store", "StrPath"]
 
 Pixels = npt.NDArray[np.uint8]
+StrPath = str | os.PathLike[str]
 
 
 class Store(Protocol):

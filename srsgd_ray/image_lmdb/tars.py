@@ -13,6 +13,7 @@ import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import SUFFIXES
+from srsgd_ray.image_lmdb.store import StrPath
 
 __all__ = ["TarStore"]
 
@@ -30,8 +31,8 @@ class TarStore:
     kind = "tar"
     checked = False
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: StrPath) -> None:
+        self.path = path = Path(path)
         loose: list[str] = []
         try:
             with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as outer:

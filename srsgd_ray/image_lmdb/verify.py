@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from srsgd_ray.image_lmdb.jpeg import by_pillow, complaint, decode, decode_box
 from srsgd_ray.image_lmdb.layout import checksum
 from srsgd_ray.image_lmdb.opening import open_store
 from srsgd_ray.image_lmdb.own import ImageLmdb
-from srsgd_ray.image_lmdb.store import Pixels, Store
+from srsgd_ray.image_lmdb.store import Pixels, Store, StrPath
 from srsgd_ray.image_lmdb.verify_names import (
     Problem,
     called,
@@ -72,9 +71,9 @@ class Verdict:
 
 
 def verify(
-    path: Path,
+    path: StrPath,
     *,
-    against: Path | None = None,
+    against: StrPath | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verdict:
