@@ -160,7 +160,7 @@ def loaded(items: Dataset[Any], workers: int, turn: int) -> int:
 
 def streamed(store: Store, threads: int, finish: bool, turn: int) -> int:
     """Pass our loader once: to uint8 batches, or to normalised ones on the CPU."""
-    chosen = Chosen(store, torch.arange(len(store)), SIZE, threads)
+    chosen = Chosen(store, size=SIZE, threads=threads)
     batches = StreamedTrain(chosen, Look(torch.device("cpu")))
     if finish:
         return sum(len(labels) for _, labels, _ in batches.epoch(0, turn, BATCH))

@@ -56,7 +56,7 @@ class ImageNet:
         """The images of ``validation`` or ``test``."""
         source, indices = {
             "validation": (self._train, self._held),
-            "test": (self._test, torch.arange(len(self._test))),
+            "test": (self._test, torch.arange(len(self._test), dtype=torch.int32)),
         }[part]
         return None if indices is None else StreamedEval(self._some(source, indices), look)
 

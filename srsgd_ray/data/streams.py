@@ -70,7 +70,7 @@ class Chosen:
 
     Attributes:
         source: the store.
-        indices: which of its images, integers (N,).
+        indices: which of its images, integers (N,); None: all.
         size: pixels a side of what is made of them.
         threads: that decode; 0: this process's share of the CPUs.
         skipped: where unreadable images are noted, which are then left out of their batch; None:
@@ -79,8 +79,8 @@ class Chosen:
     """
 
     source: Store
-    indices: Tensor
-    size: int
+    indices: Tensor | None = None
+    size: int = 224
     threads: int = 0
     skipped: Skipped | None = None
     holding: object = field(default=None, repr=False)
@@ -129,7 +129,9 @@ class Streamed:
     def __init__(self, chosen: Chosen, look: Look) -> None:
         self._source, self._size, self._threads = chosen.source, chosen.size, chosen.threads
         self._skipped, self._holding = chosen.skipped, chosen.holding
-        self._indices = narrow(chosen.indices)
+        self._indices = narrow(
+            torch.arange(len(chosen.source)) if chosen.indices is None else chosen.indices
+        )
         self._look, self._device = look, look.device
         self._finish = Normaliser(3, MEAN, STD, look.device, torch.float32, look.channels_last)
         self._cutter = Cutter(chosen.size, checked=chosen.source.checked)
