@@ -33,7 +33,8 @@ from srsgd_ray.data.items import CropItems
 from srsgd_ray.data.pictures import Cutter, random_crop
 from srsgd_ray.data.sampler import EpochSampler
 from srsgd_ray.data.streams import _threads
-from srsgd_ray.image_lmdb import Pixels, Store, open_pair, open_store
+from srsgd_ray.image_lmdb import ImageLmdb, Pixels, Store, build, open_pair, open_store
+from srsgd_ray.image_lmdb.layout import ENTRY, INDEX
 from srsgd_ray.training import train
 
 LOOK = Look(torch.device("cpu"))
@@ -474,6 +475,22 @@ def test_unreadable_images_of_all_parts_are_counted(tree: Path, tmp_path: Path) 
     rows: list[dict[str, Any]] = []
     train(chosen, lambda row, save: rows.append(row))
     assert rows[0]["skipped_images"] == 1 and rows[0]["test_error"] is not None
+
+
+def test_a_damaged_index_entry_is_an_unreadable_image_too(tree: Path, tmp_path: Path) -> None:
+    build(tree, tmp_path, workers=1)
+    store = ImageLmdb(tmp_path / "train.lmdb")
+    place = store.pages.find(INDEX)
+    assert place is not None
+    with store.path.open("r+b") as file:
+        file.seek(place.offset + 5 * ENTRY.itemsize)
+        file.write(b"\xff" * 8)  # far beyond the end
+    chosen = config(tmp_path, bad_images="skip")
+    data = load(chosen)
+    assert sum(len(labels) for _, labels, _ in epoch(data, chosen)) == 11
+    assert data.skipped() == 1
+    with pytest.raises(DataError, match="sample 5 is said to lie beyond its end"):
+        epoch(load(config(tmp_path)), config(tmp_path))
 
 
 def test_evaluation_batches_are_even(tree: Path) -> None:

@@ -215,5 +215,8 @@ class ImageLmdb:
         return name.decode(errors="replace")
 
     def name(self, index: int) -> str:
-        """The database and the image's name."""
-        return f"{self.path}: {self.key(index)}"
+        """The database and the image's name, or its number where a damaged index hides that."""
+        try:
+            return f"{self.path}: {self.key(index)}"
+        except DataError:
+            return f"{self.path}: sample {index}"

@@ -63,4 +63,4 @@ class Store(Protocol):
         """Its name within the store, such as ``n01440764/n01440764_10026.JPEG``."""
 
     def name(self, index: int) -> str:
-        """Where it lies, for messages."""
+        """Where it lies, for messages; never raises."""

@@ -18,7 +18,6 @@ from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.store import Pixels, Store, StrPath
 from srsgd_ray.image_lmdb.verify_names import (
     Problem,
-    called,
     keys_of,
     pairs_of,
     wrong_keys,
@@ -114,7 +113,7 @@ def verify(
             earlier = first.setdefault((image.checksum, image.length), index)
             if earlier != index:
                 found.doubled.append(
-                    (keys[index] or called(store, index), keys[earlier] or called(store, earlier))
+                    (keys[index] or store.name(index), keys[earlier] or store.name(earlier))
                 )
         tell(part.stop, len(store))
     return found
@@ -126,7 +125,7 @@ def _look(context: tuple[Store, Store | None, dict[int, int]], numbers: range) -
 
 
 def _one(store: Store, other: Store | None, number: int | None, index: int) -> _Seen:
-    name = called(store, index)
+    name = store.name(index)
     try:
         data = store.as_found(index) if isinstance(store, ImageLmdb) else store.read(index)
     except DataError as error:

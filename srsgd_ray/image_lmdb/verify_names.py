@@ -13,7 +13,7 @@ from srsgd_ray.image_lmdb.own import Entry, ImageLmdb
 from srsgd_ray.image_lmdb.store import Store
 
 __all__ = [
-    "Problem", "called", "keys_of", "pairs_of", "wrong_keys", "wrong_labels", "wrong_names",
+    "Problem", "keys_of", "pairs_of", "wrong_keys", "wrong_labels", "wrong_names",
     "wrong_numbers",
 ]  # fmt: skip
 
@@ -33,14 +33,6 @@ class Problem(NamedTuple):
 
     kind: str
     text: str
-
-
-def called(store: Store, index: int) -> str:
-    """Where an image lies, for messages; its number, where a damaged index hides its name."""
-    try:
-        return store.name(index)
-    except DataError:
-        return f"{store.path}: sample {index}"
 
 
 def keys_of(store: Store) -> tuple[list[str | None], list[Problem]]:
@@ -83,7 +75,7 @@ def wrong_keys(store: ImageLmdb) -> list[Problem]:
         entry = _entry(store, number)
         if entry is not None and place.offset != entry.offset:
             problems.append(
-                Problem("key", f"{called(store, number)} lies elsewhere than its index says")
+                Problem("key", f"{store.name(number)} lies elsewhere than its index says")
             )
     problems += [Problem("key", f"sample {n} is missing") for n in range(expected, len(store))]
     for key in (INDEX, LABELS, NAMES, CLASSES):
@@ -93,7 +85,7 @@ def wrong_keys(store: ImageLmdb) -> list[Problem]:
         entry = _entry(store, index)
         if entry is not None and entry.label != label:
             problems.append(
-                Problem("label", f"{called(store, index)}: index and labels name other classes")
+                Problem("label", f"{store.name(index)}: index and labels name other classes")
             )
     return problems
 
@@ -132,7 +124,7 @@ def wrong_labels(store: Store, keys: list[str | None]) -> list[Problem]:
     return [
         Problem(
             "label",
-            f"{called(store, index)} has label {label} ({store.classes[label]}), but lies in "
+            f"{store.name(index)} has label {label} ({store.classes[label]}), but lies in "
             f"{name}, which is {right[name]} ({store.classes[right[name]]})",
         )
         for index, (name, label) in enumerate(zip(names, store.labels.tolist(), strict=True))
