@@ -19,6 +19,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,7 @@ class OpenCvItems(OriginalItems):
     """The same file, decoded by simplejpeg, cropped, and scaled by OpenCV."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        import cv2
-
+        cv2: Any = import_module("cv2")  # no dependency
         image = simplejpeg.decode_jpeg(self.read(index))
         shape = torch.empty((3, *image.shape[:2]), device="meta")
         scale, ratio = (0.08, 1.0), (3 / 4, 4 / 3)
