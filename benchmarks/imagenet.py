@@ -262,20 +262,22 @@ def warm_reads(folder: Path, ours: dict[str, Store]) -> Ways:
     return ways | {f"ours, {n}": partial(read_all, s.read, len(s)) for n, s in ours.items()}
 
 
-def cold(
-    path: Path, way: Callable[[int], int], asked: int, amplification: list[float]
-) -> Callable[[int], int]:
-    """The way after the cache was emptied; what was read beyond what was asked for is noted.
+def empty(path: Path) -> None:
+    """Have the system forget what it holds of a file or folder.
 
-    Emptying is within the time, but takes a few milliseconds. Pages that a process has mapped stay
-    in memory: the original's database is closed before, and opened again.
+    Pages that a process has mapped stay in memory: the original's database is closed before, and
+    opened again within the time.
     """
+    if path.name == "original.lmdb":
+        opened(path).close()
+        opened.cache_clear()
+    drop_cache(path)
+
+
+def cold(way: Callable[[int], int], asked: int, amplification: list[float]) -> Callable[[int], int]:
+    """The way, where what was read beyond what was asked for is noted."""
 
     def timed(turn: int) -> int:
-        if path.name == "original.lmdb":
-            opened(path).close()
-            opened.cache_clear()
-        drop_cache(path)
         before = bytes_read()
         count = way(turn)
         after = bytes_read()
@@ -286,21 +288,26 @@ def cold(
     return timed
 
 
-def cold_reads(folder: Path, ours: dict[str, Store], read: dict[str, list[float]]) -> Ways:
+def cold_reads(
+    folder: Path, ours: dict[str, Store], read: dict[str, list[float]]
+) -> tuple[Ways, dict[str, Callable[[], None]]]:
+    """The ways, and what empties the cache before each."""
     original = OriginalItems(folder / "original.lmdb", floats())
     tree = open_store(folder / "tree")
     asked = sum(len(tree.read(n)) for n in range(len(tree)))
     ways: Ways = {}
+    before: dict[str, Callable[[], None]] = {}
 
     def add(name: str, path: Path, way: Callable[[int], int], size: int = asked) -> None:
-        ways[name] = cold(path, way, size, read.setdefault(name, []))
+        ways[name] = cold(way, size, read.setdefault(name, []))
+        before[name] = partial(empty, path)
 
     add("original's reader", original.path, partial(read_all, original.read, len(original)))
     add("loose files", folder / "tree", partial(read_all, tree.read, len(tree)))
     for name, store in ours.items():
         size = sum(np.frombuffer(store.read(n), np.uint8).size for n in range(len(store)))
         add(f"ours, {name}", store.path, partial(read_in_turn, store), size)
-    return ways
+    return ways, before
 
 
 def show(title: str, found: dict[str, Rate]) -> None:
@@ -333,7 +340,8 @@ def measure(folder: Path, ours: dict[str, Store], rounds: int) -> None:
     show("All cores", rates(all_cores(folder, ours, cores), rounds))
     show("Reads alone, cached", rates(warm_reads(folder, ours), rounds))
     read: dict[str, list[float]] = {}
-    show("Reads alone, cold", rates(cold_reads(folder, ours, read), rounds))
+    ways, before = cold_reads(folder, ours, read)
+    show("Reads alone, cold", rates(ways, rounds, before=before))
     for name, values in read.items():
         if values:
             print(f"{name}: {np.median(values):.3f} bytes read from the disk a byte asked for")

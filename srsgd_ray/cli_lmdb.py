@@ -108,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
             "--repack", action="store_true", help="restart markers in JPEG files, without loss"
         )
         make.add_argument(
-            "--on-corrupt", default="stop", help="stop, or skip and list unreadable images [stop]"
+            "--on-corrupt",
+            default="stop",
+            help="unreadable images: stop, skip (and list), or keep where they decode [stop]",
         )
         make.add_argument(
             "--force", action="store_true", help="replace a database, begin a half-built one anew"

@@ -105,6 +105,26 @@ def test_damage_is_noticed_although_a_file_is_left_off() -> None:
     assert jpeg.decode_box(bytes(marker), frame, box) is None
 
 
+def damaged(data: bytes, how: str) -> bytes:
+    """The file as a broken disk may leave it, yet such that Pillow makes an image of it."""
+    half = len(data) // 2
+    return {
+        "cut, with an end": data[:half] + b"\xff\xd9",
+        "a hole of zeros": data[:half] + bytes(2000) + data[half + 2000 :],
+        "zeros to the end": data[:half] + bytes(len(data) - half - 2) + b"\xff\xd9",
+    }[how]
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"mode": "L"}])
+@pytest.mark.parametrize("how", ["cut, with an end", "a hole of zeros", "zeros to the end"])
+def test_what_pillow_fills_with_grey_is_refused(how: str, options: dict[str, Any]) -> None:
+    data = damaged(photo(300, 320, **options), how)
+    assert by_pillow(data).shape == (320, 300, 3)
+    with pytest.raises(DataError, match=r"the one cannot be decoded: (Corrupt JPEG data|Prem)"):
+        jpeg.decode(data, "the one")
+    assert np.array_equal(jpeg.decode(data, "the one", lenient=True), by_pillow(data))
+
+
 def test_libjpegs_complaints_are_told() -> None:
     data = photo(300, 320)
     frame = frames.frame_of(data)

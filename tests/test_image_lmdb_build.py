@@ -19,10 +19,13 @@ from typing import Any
 import lmdb
 import numpy as np
 import pytest
+import torch
 from lmdb_images import CLASSES, encoded, files, make_caffe, make_original, make_tar, make_tree
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from srsgd_ray.cli import main
+from srsgd_ray.data.pictures import Cutter
 from srsgd_ray.image_lmdb import (
     DataError,
     FolderStore,
@@ -34,6 +37,8 @@ from srsgd_ray.image_lmdb import (
     open_pair,
     open_store,
 )
+from srsgd_ray.image_lmdb.build_checks import room_of
+from srsgd_ray.image_lmdb.journal import Journal
 from srsgd_ray.image_lmdb.layout import FORMAT, VERSION, key_of
 from srsgd_ray.image_lmdb.verify import verify
 
@@ -289,6 +294,105 @@ def test_a_class_without_a_readable_image_is_an_error(tree: Path, tmp_path: Path
         build(tar, tmp_path / "x.lmdb", workers=1)
 
 
+def test_a_damaged_image_stops_is_skipped_or_kept(tree: Path, tmp_path: Path) -> None:
+    """One that Pillow makes something of; what was kept is trained on as it is."""
+    shutil.copytree(tree / "train", tmp_path / "train")
+    file = files(tmp_path / "train")[8]
+    file.write_bytes(file.read_bytes()[:-400] + b"\xff\xd9")
+    path = tmp_path / "x.lmdb"
+    with pytest.raises(DataError, match=rf"{file.name} cannot be decoded: .*skip leaves .* keep"):
+        build(tmp_path / "train", path, workers=1)
+    (made,) = build(tmp_path / "train", path, Options(on_corrupt="skip"), workers=1)
+    assert made.samples == 11 and made.skipped == (f"{file.parent.name}/{file.name}",)
+    (made,) = build(tmp_path / "train", path, Options(on_corrupt="keep"), workers=1, force=True)
+    assert made.samples == 12 and made.skipped == ()
+    assert ImageLmdb(path).read(8) == file.read_bytes()
+    out = torch.empty((8, 8, 3), dtype=torch.uint8)
+    Cutter(8, checked=True).central(file.read_bytes(), lambda: "x", out)
+    with pytest.raises(DataError, match="x cannot be decoded"):
+        Cutter(8, checked=False).central(file.read_bytes(), lambda: "x", out)
+    file.write_bytes(b"no image")
+    with pytest.raises(DataError, match=rf"{file.name} cannot be decoded: it is of no known fo"):
+        build(tmp_path / "train", path, Options(on_corrupt="keep"), workers=1, force=True)
+
+
+@pytest.mark.usefixtures("small_transactions")
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+def test_a_half_built_database_that_was_cut_is_refused(
+    tree: Path, tmp_path: Path, share: float
+) -> None:
+    """LMDB maps the file: it would be a signal that ends the process."""
+    path, partial = tmp_path / "x.lmdb", tmp_path / "x.lmdb.partial"
+    with pytest.raises(Stop):
+        build(tree / "train", path, workers=1, progress=stop_after(10))
+    os.truncate(partial, int(share * partial.stat().st_size))
+    with pytest.raises(DataError, match=r"it was cut short since it was written.*--force"):
+        build(tree / "train", path, workers=1)
+    build(tree / "train", path, workers=1, force=True)
+    assert len(ImageLmdb(path)) == 12
+
+
+def test_a_crash_after_the_renaming_leaves_nothing_behind(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.lmdb"
+    for force in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "remove", lambda self: (_ for _ in ()).throw(Stop))
+            with pytest.raises(Stop):
+                build(tree / "train", path, workers=1, force=force)
+        before = digest(path)
+        assert (tmp_path / "x.lmdb.partial.journal").exists()
+        with pytest.raises(ValueError, match="is there already"):
+            build(tree / "train", path, workers=1)
+        assert [p.name for p in tmp_path.iterdir()] == ["x.lmdb"] and digest(path) == before
+
+
+def test_the_room_for_both_parts_is_asked_for_first(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    room = int(1.1 * room_of(FolderStore(tree / "train"), Options()))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, room))
+    with pytest.raises(DataError, match="must have about"):
+        build(tree, tmp_path / "out", workers=1)
+    assert not (tmp_path / "out").exists()
+    build(tree / "train", tmp_path / "x.lmdb", workers=1)
+
+
+def test_a_tree_is_read_as_torchvision_reads_it(tree: Path, tmp_path: Path) -> None:
+    """Subfolders of a class, and all kinds of files."""
+    shutil.copytree(tree / "train", tmp_path / "train")
+    image = Image.open(files(tmp_path / "train")[0]).convert("RGB")
+    for name in ("b/deep/er/1.png", "a/2.bmp", "z.tiff", "1.webp", "b/3.ppm"):
+        file = tmp_path / "train" / CLASSES[1] / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image.save(file)
+    theirs = ImageFolder(str(tmp_path / "train"))
+    ours = FolderStore(tmp_path / "train")
+    assert [(ours.name(n), ours.label(n)) for n in range(len(ours))] == theirs.samples
+    build(tmp_path / "train", tmp_path / "x.lmdb", workers=1)
+    assert verify(tmp_path / "x.lmdb", against=tmp_path / "train").problems == []
+
+
+def test_links_in_a_tar_are_followed_or_refused(tree: Path, tmp_path: Path) -> None:
+    first = files(tree / "train")[0]
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(first, "a/1.JPEG")
+        link = tarfile.TarInfo("b/2.JPEG")
+        link.type, link.linkname = tarfile.LNKTYPE, "a/1.JPEG"
+        tar.addfile(link)
+    build(tmp_path / "x.tar", tmp_path / "x.lmdb", workers=1)
+    store = ImageLmdb(tmp_path / "x.lmdb")
+    assert store.classes == ("a", "b") and store.read(0) == store.read(1) == first.read_bytes()
+    assert verify(tmp_path / "x.lmdb", against=tmp_path / "x.tar").problems == []
+    with tarfile.open(tmp_path / "x.tar", "a") as tar:
+        link.type, link.linkname, link.name = tarfile.SYMTYPE, "../a/1.JPEG", "b/3.JPEG"
+        tar.addfile(link)
+    with pytest.raises(DataError, match=r"but b/3.JPEG in it is a link to ../a/1.JPEG. Make it"):
+        build(tmp_path / "x.tar", tmp_path / "y.lmdb", workers=1)
+
+
 @pytest.mark.parametrize("nested", [True, False])
 def test_a_tar_gives_what_its_tree_gives(tree: Path, tmp_path: Path, nested: bool) -> None:
     build(tree / "train", tmp_path / "tree.lmdb", workers=1)
@@ -376,7 +480,7 @@ def bad_places(tree: Path, folder: Path) -> list[tuple[list[str], str]]:
         ([train, new, "--store", "decoded"], "a decoded store needs its largest side stated"),
         ([train, new, "--store", "decoded", "--largest-side", "9", "--quality", "9"],
          "a decoded store holds no JPEG files, but got quality"),
-        ([train, new, "--on-corrupt", "x"], "on_corrupt must be one of stop, skip, but got 'x'"),
+        ([train, new, "--on-corrupt", "x"], "on_corrupt must be one of stop, skip, keep"),
         ([train, new, "--workers", "-1"], "0 <= workers must hold, but got workers=-1"),
         ([train, str(folder / "there.lmdb")], "is there already"),
         ([train, str(folder)], "must be a file to be made, but is a folder"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import lmdb
@@ -15,6 +16,7 @@ from srsgd_ray.cli import main
 from srsgd_ray.image_lmdb import DataError, FolderStore, ImageLmdb, Options, build, jpeg
 from srsgd_ray.image_lmdb.info import info
 from srsgd_ray.image_lmdb.layout import ENTRY, key_of
+from srsgd_ray.image_lmdb.pages import Pages, Place
 from srsgd_ray.image_lmdb.verify import verify
 
 
@@ -95,6 +97,45 @@ def test_damage_that_pillow_passes_over_is_named(tree: Path, tmp_path: Path) -> 
     (problem,) = verify(tmp_path / "tree").problems
     assert problem.kind == "damaged" and file.name in problem.text
     assert ": Corrupt JPEG data: " in problem.text
+
+
+@pytest.mark.parametrize("how", ["swapped", "zeros behind", "years"])
+def test_no_false_alarm_and_none_missed(tree: Path, tmp_path: Path, how: str) -> None:
+    shutil.copytree(tree, tmp_path / "tree")
+    found = files(tmp_path / "tree")
+    if how == "zeros behind":  # some writers round up
+        found[6].write_bytes(found[6].read_bytes() + bytes(100))
+    if how == "years":  # folders that begin with a number, as Caffe's keys do, and like names
+        for n, name in enumerate(CLASSES):
+            (tmp_path / "tree" / name).rename(tmp_path / "tree" / f"{2019 + n}_cats")
+            for k, file in enumerate(files(tmp_path / "tree")[4 * n : 4 * n + 4]):
+                file.rename(file.with_name(f"{k}.JPEG"))
+    for n, options in enumerate((Options(), Options(quality=75), Options("decoded", 50))):
+        build(tmp_path / "tree", tmp_path / f"{n}.lmdb", options, workers=1)
+        assert verify(tmp_path / f"{n}.lmdb", against=tmp_path / "tree").problems == []
+    if how == "swapped":  # one photograph's piece for the other's
+        found[6].write_bytes(encoded(7))
+        for n in range(3):
+            (problem,) = verify(tmp_path / f"{n}.lmdb", against=tmp_path / "tree").problems
+            assert problem.kind == "differs" and found[6].name in problem.text
+
+
+def test_keys_that_are_doubled_or_misplaced_are_named(
+    tree: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = Pages.walk
+    monkeypatch.setattr(Pages, "walk", lambda self: iter([*walk(self)][:5] + [*walk(self)][4:]))
+    (problem,) = [p for p in verify(database).problems if "comes twice" in p.text]
+    assert problem.kind == "key" and repr(key_of(4)) in problem.text
+
+    def moved(self: Pages) -> Iterator[Place]:
+        for n, place in enumerate(walk(self)):
+            yield place._replace(offset=place.offset + 4096) if n == 7 else place
+
+    monkeypatch.setattr(Pages, "walk", moved)
+    (problem,) = verify(database).problems
+    assert problem.text.endswith("lies elsewhere than its index says")
+    assert ImageLmdb(database).key(7) in problem.text
 
 
 def test_index_and_labels_that_contradict(database: Path) -> None:

@@ -8,8 +8,10 @@ import os
 import pickle
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ from srsgd_ray.data.sampler import EpochSampler
 from srsgd_ray.data.streams import _threads
 from srsgd_ray.image_lmdb import ImageLmdb, Pixels, Store, build, open_pair, open_store
 from srsgd_ray.image_lmdb.layout import ENTRY, INDEX
-from srsgd_ray.training import train
+from srsgd_ray.training import RankError, train
 
 LOOK = Look(torch.device("cpu"))
 LOOK_OF = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -250,8 +252,12 @@ def test_files_without_a_checksum_are_decoded_whole(checked: bool) -> None:
     data = jpeg(4)[:-2] + b"more" * 9 + jpeg(4)[-2:]
     cutter, out = Cutter(8, checked=checked), torch.empty((8, 8, 3), dtype=torch.uint8)
     tries, place = np.full((10, 2), 0.1, np.float32), np.zeros(2, np.float32)
+    if not checked:
+        with pytest.raises(DataError, match=r"x cannot be decoded: Corrupt .*extraneous"):
+            cutter.random(data, lambda: "x", tries, place, out)
+        return
     cutter.random(data, lambda: "x", tries, place, out)
-    assert cutter.by_pillow == (0 if checked else 1)
+    assert cutter.by_pillow == 0
     again = out.clone()
     Cutter(8, checked=True).random(jpeg(4), lambda: "x", tries, place, out)
     assert torch.equal(out, again)
@@ -327,6 +333,7 @@ def test_crops_are_distributed_as_torchvisions(height: int, width: int) -> None:
         # 0.54 of 200 x 100 in shape 1: 103.9 high does not fit; 0.08 in shape 1: 40 x 40.
         ([(0.5, 0.5), (0.0, 0.5)], (0.5, 0.999), (30, 160, 40, 40)),
         ([(0.0, 0.5), (0.5, 0.5)], (0.0, 0.0), (0, 0, 40, 40)),
+        ([(0.0, 0.5)], (0.999, 0.999), (60, 160, 40, 40)),  # the last row and column are reached
         ([(0.999, 0.5)] * 10, (0.0, 0.0), (0, 33, 100, 133)),  # none fits: the central one
     ],
 )
@@ -350,6 +357,53 @@ def test_draws_cover_their_ranges_and_follow_seed_epoch_and_position() -> None:
     assert np.array_equal(one.tries, again.tries) and not np.array_equal(one.tries, other.tries)
     with pytest.raises(ValueError, match="0 <= seed and 0 <= epoch must hold"):
         item_draws(0, -1, 0)
+
+
+def test_memory_that_is_used_again_does_not_mix_batches(tree: Path) -> None:
+    """Twelve batches, of which four are made at a time, of one image each, and one of twelve."""
+    chosen = config(tree)
+    batches = load(chosen).train_batches(chosen, LOOK)
+    for number in range(4):
+        ((whole, labels, _),) = batches.epoch(1, number, 12)
+        singles = [(x, y) for x, y, _ in batches.epoch(1, number, 1)]
+        assert torch.equal(torch.cat([x for x, _ in singles]), whole)
+        assert torch.equal(torch.cat([y for _, y in singles]), labels)
+        taken = []
+        for made in batches.pixels(1, number, 1):  # as a slow step would
+            time.sleep(0.005)
+            taken.append(made.pixels.clone())
+        pixels = next(iter(batches.pixels(1, number, 12))).pixels
+        assert torch.equal(torch.cat(taken), pixels)
+
+
+def collect(rows: list[dict[str, Any]], row: dict[str, Any], save: Any) -> None:
+    rows.append(row)
+
+
+def test_skipped_images_are_counted_once_where_an_epoch_is_broken_off(
+    tree: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tree, tmp_path / "tree")
+    (tmp_path / "tree" / "train" / CLASSES[1] / f"{CLASSES[1]}_2.JPEG").write_bytes(b"no image")
+    chosen = config(
+        tmp_path / "tree", bad_images="skip", batch_size=3, epochs=1, checkpoint_steps=1
+    )
+    kept: list[Path] = []
+
+    def keep(save: Any) -> None:
+        folder = tmp_path / str(len(kept))
+        folder.mkdir()
+        kept.append(save(folder))
+
+    whole: list[dict[str, Any]] = []
+    train(chosen, lambda row, save: whole.append(row), keep=keep)
+    assert len(kept) == 3 and whole[0]["skipped_images"] == 1
+    for number in range(3):
+        again: list[dict[str, Any]] = []
+        listen = partial(collect, again)
+        train(chosen, listen, resume_from=tmp_path / str(number))
+        for name in ("skipped_images", "train_loss", "train_error"):
+            assert again[0][name] == whole[0][name]
 
 
 def test_an_epoch_goes_on_at_any_step(tree: Path) -> None:
@@ -493,12 +547,20 @@ def test_a_damaged_index_entry_is_an_unreadable_image_too(tree: Path, tmp_path: 
         epoch(load(config(tmp_path)), config(tmp_path))
 
 
-def test_evaluation_batches_are_even(tree: Path) -> None:
-    chosen = config(tree)
+def test_an_evaluation_batch_without_a_readable_image_is_left_out(
+    tree: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tree, tmp_path / "tree")
+    found = sorted((tmp_path / "tree" / "val").rglob("*.JPEG"))
+    found[-1].write_bytes(b"no image")
+    chosen = config(tmp_path / "tree", bad_images="skip", evaluate_test=True, epochs=1)
     source = load(chosen).eval_batches("test", LOOK)
-    sizes = [len(labels) for _, labels in source.batches(batch_size=5)]
-    assert max(sizes) <= 5 and max(sizes) - min(sizes) <= 1
-    assert [list(source.batches(rank, 100))[1:] for rank in (0, 99)] == [[], []]
+    assert [len(labels) for _, labels in source.batches(batch_size=5)] == [5]
+    assert list(source.batches(rank=5, world_size=6)) == []
+    for file in found:
+        file.write_bytes(b"no image")
+    with pytest.raises(RankError, match="all were unreadable and left out"):
+        train(chosen.replace(batch_size=4), lambda row, save: None)
 
 
 def test_a_batch_without_a_readable_image_is_an_error(tree: Path, tmp_path: Path) -> None:

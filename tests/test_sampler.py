@@ -83,6 +83,24 @@ def test_an_epoch_goes_on_at_the_very_next_sample(uneven: str, after: int) -> No
     assert len(list(later[0])) >= 26 // after
 
 
+def test_a_usual_loop_goes_on_where_it_was_restored() -> None:
+    """It calls set_epoch before each epoch, of the one that was broken off too."""
+    before = EpochSampler(10, seed=3)
+    before.set_epoch(2)
+    whole = list(before)
+    sampler = EpochSampler(10, seed=3)
+    sampler.restore(before.state(4))
+    seen = []
+    for epoch in (2, 3, 3):
+        sampler.set_epoch(epoch)
+        seen.append(list(sampler))
+    assert seen[0] == whole[4:]
+    assert len(seen[1]) == 10 and seen[2] == seen[1]
+    sampler.restore(before.state(4))
+    sampler.set_epoch(3)
+    assert list(sampler) == seen[1]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_data_loader_of_any_workers_gives_the_same_order(workers: int) -> None:
     sampler = EpochSampler(20, rank=1, world_size=2, seed=5)

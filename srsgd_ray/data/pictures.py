@@ -145,7 +145,8 @@ class Cutter:
     def _pillow(self, image: bytes, name: Callable[[], str]) -> Pixels:
         with self._lock:
             self.by_pillow += 1
-        return by_pillow(image, name())
+        # What was checked when it was built was taken there, as it is.
+        return by_pillow(image, name(), lenient=self._checked)
 
     def _room(self, size: int) -> npt.NDArray[np.uint8] | None:
         """This thread's memory to decode into, for images that are not unusually large."""

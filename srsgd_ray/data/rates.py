@@ -43,7 +43,11 @@ class Rate:
 
 
 def rates(
-    ways: Mapping[str, Callable[[int], int]], rounds: int, *, warm_up: bool = True
+    ways: Mapping[str, Callable[[int], int]],
+    rounds: int,
+    *,
+    warm_up: bool = True,
+    before: Mapping[str, Callable[[], None]] | None = None,
 ) -> dict[str, Rate]:
     """Take each way once a round, in turn, so that a busy machine slows all of them.
 
@@ -51,10 +55,13 @@ def rates(
         ways: each called with the number of the round; returns how many images it handled.
         rounds: that are counted.
         warm_up: whether one more comes before.
+        before: what is done before a way is taken, outside of its time.
     """
     found: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(-1 if warm_up else 0, rounds):
         for name, way in ways.items():
+            if before is not None and name in before:
+                before[name]()
             began = time.perf_counter()
             count = way(max(turn, 0))
             if turn >= 0:

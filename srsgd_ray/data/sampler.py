@@ -45,7 +45,8 @@ class EpochSampler(Sampler[int]):
     All ranks draw the same order; each takes every ``world_size``-th of it. Without shuffling the
     order is 0 to ``count - 1``. What has been seen is a position in the common order, so that an
     epoch that was broken off goes on at the very next sample, also with another world size:
-    :meth:`state` after so many samples of this rank, :meth:`restore` before going on.
+    :meth:`state` after so many samples of this rank, :meth:`restore` before going on with that
+    epoch.
 
     Args:
         count: number of samples.
@@ -87,11 +88,17 @@ class EpochSampler(Sampler[int]):
         self.seed, self.shuffle, self.uneven = seed, shuffle, uneven
         self.epoch = 0
         self._begin = 0  # position in the common order at which this pass begins
+        self._restored = False  # and no pass begun since
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next pass is of, from its beginning."""
+        """The epoch that the next pass is of.
+
+        It begins at its first sample, or where :meth:`restore` was told to, if it is that epoch.
+        """
         epoch_generator(self.seed, epoch)  # refuses a negative epoch
-        self.epoch, self._begin = epoch, 0
+        if self._restored and epoch == self.epoch:
+            return
+        self.epoch, self._begin, self._restored = epoch, 0, False
 
     def _end(self) -> int:
         """Positions of the common order, with what is padded or dropped."""
@@ -108,6 +115,7 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Sample numbers, 0 to ``count - 1``."""
+        self._restored = False
         positions = share_of_batch(self._begin, self._end(), self.rank, self.world_size)
         if not self.shuffle:
             yield from (position % self.count for position in positions)
@@ -142,5 +150,6 @@ class EpochSampler(Sampler[int]):
                     f"a sampler goes on only with the same samples and order, but {name} was "
                     f"{state[name]} and is {getattr(self, name)}. Start a new epoch instead."
                 )
+        self._restored = False
         self.set_epoch(state["epoch"])
-        self._begin = state["position"]
+        self._begin, self._restored = state["position"], True

@@ -131,8 +131,8 @@ class StreamedEval(Streamed):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """(images, labels) of this rank's part: images rank, rank + world_size, ... of the set.
 
-        Every image is seen by one rank, once. A rank may see none, if ranks outnumber images.
-        Batches have at most ``batch_size`` images, and differ by one at most.
+        Every image is seen by one rank, once. A rank may see none, if ranks outnumber images. A
+        batch in which none is readable is left out, where such are skipped.
 
         Raises:
             ValueError: at the call, if an argument is out of range.
@@ -142,12 +142,11 @@ class StreamedEval(Streamed):
             raise ValueError(f"1 <= batch_size must hold, but got batch_size={batch_size}.")
         check_share(world_size, rank, world_size)
         mine = np.arange(rank, len(self._indices), world_size)
-        # Even parts: a last one of a single image, if that is unreadable, would be an empty batch.
-        count = -(-len(mine) // batch_size)
-        return self._batches(np.array_split(mine, count) if count else [])
+        return self._batches([mine[n : n + batch_size] for n in range(0, len(mine), batch_size)])
 
     def _batches(self, parts: Sequence[npt.NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
         def make(place: int, index: int, out: Tensor) -> None:
             self._cutter.central(self._source.read(index), partial(self._source.name, index), out)
 
-        return (self._finished(made) for made in self._stream(Wanted(p, make) for p in parts))
+        made = self._stream((Wanted(part, make) for part in parts), may_be_empty=True)
+        return (self._finished(batch) for batch in made)

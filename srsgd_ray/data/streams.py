@@ -141,8 +141,14 @@ class Streamed:
         """Images that Pillow decoded so far, because they are no usual JPEG (it is slower)."""
         return self._cutter.by_pillow
 
-    def _stream(self, batches: Iterator[Wanted]) -> Generator[Made, None, None]:
+    def _stream(
+        self, batches: Iterator[Wanted], *, may_be_empty: bool = False
+    ) -> Generator[Made, None, None]:
         """The batches in turn, a few of them made ahead.
+
+        Args:
+            batches: what is wanted.
+            may_be_empty: whether a batch without a readable image is passed over; else an error.
 
         Raises:
             DataError: for an unreadable image, unless such are skipped.
@@ -167,7 +173,8 @@ class Streamed:
                 missing = [place for job in jobs for place in job.result()]
                 if self._skipped is not None:
                     self._skipped.count += len(missing)
-                yield _without(made, missing)
+                if not may_be_empty or len(missing) < len(indices):
+                    yield _without(made, missing)
                 rooms.give(pixels)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -82,6 +82,7 @@ def build_store(
     workers: int = 1,
     force: bool = False,
     progress: Progress | None = None,
+    beside: float = 0.0,
 ) -> Built:
     """Write the images of a store into a database of our layout.
 
@@ -96,6 +97,7 @@ def build_store(
         workers: processes that prepare images.
         force: whether to replace a finished database, and to forget a half-built one.
         progress: called with (images done, of how many, bytes written).
+        beside: bytes that must be left on the disk, for databases that are made after it.
 
     Raises:
         ValueError: for options or a place that cannot be, before anything is written.
@@ -109,7 +111,7 @@ def build_store(
     typical, largest = looked_at(store, options)
     if done is not None:
         old = partial.stat().st_size if done == 0 and partial.exists() else 0
-        check_room(partial.parent, typical, len(store) - done, old)
+        check_room(partial.parent, typical, len(store) - done, old, beside)
     with Journal(journal_of(path)) as journal:
         # Once more: another process may have ended since.
         check_place(store, path, force or may_replace(journal.path, plan))
@@ -134,6 +136,11 @@ def _stored(partial: Path) -> int | None:
     if not partial.exists() or partial.stat().st_size < 2 * mmap.PAGESIZE:
         return 0
     pages = Pages(partial)
+    if pages.size < pages.used:  # LMDB maps the file, and would be ended by a signal
+        raise DataError(
+            f"{partial} must hold {pages.used} bytes, but holds {pages.size}: it was cut short "
+            f"since it was written. Begin anew with --force."
+        )
     return None if pages.find(HEADER) is not None else pages.entries
 
 

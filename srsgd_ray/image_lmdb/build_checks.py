@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
-from srsgd_ray.image_lmdb.journal import Journal
+from srsgd_ray.image_lmdb.journal import Journal, of_plan
+from srsgd_ray.image_lmdb.layout import ENTRY
 from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.prepare import Options, prepare
 from srsgd_ray.image_lmdb.store import Store
 
 __all__ = [
     "check_outside", "check_place", "check_room", "give_leave", "journal_of", "looked_at",
-    "map_size", "partial_of", "plan_of", "stated",
+    "map_size", "partial_of", "plan_of", "room_of", "stated", "tidy",
 ]  # fmt: skip
 
 LOOKED_AT = 48  # images from which the room is estimated
@@ -113,7 +114,22 @@ def looked_at(store: Store, options: Options) -> tuple[float, int]:
     return float(np.mean(sizes[1:] or sizes)), max(sizes)
 
 
-def check_room(folder: Path, typical: float, left: int, freed: int) -> None:
+def tidy(store: Store, path: Path, options: Options) -> None:
+    """Remove the journal of a build that was broken off after its database was given its name."""
+    journal = journal_of(path)
+    if not (path.is_file() and journal.exists()) or partial_of(path).exists():
+        return
+    first, _, entries = journal.read_bytes().partition(b"\n")
+    if len(entries) == ENTRY.itemsize * len(store) and of_plan(first, plan_of(store, options)):
+        journal.unlink()
+
+
+def room_of(store: Store, options: Options) -> float:
+    """Bytes that a database is going to take, about."""
+    return looked_at(store, options)[0] * len(store)
+
+
+def check_room(folder: Path, typical: float, left: int, freed: int, beside: float = 0.0) -> None:
     """Raise DataError unless what is left probably fits on the disk.
 
     Args:
@@ -121,8 +137,9 @@ def check_room(folder: Path, typical: float, left: int, freed: int) -> None:
         typical: bytes of an image, see :func:`looked_at`.
         left: images to be stored.
         freed: bytes of an older half-built one, which goes first.
+        beside: bytes that databases made after it are going to take.
     """
-    needed, free = 1.02 * typical * left, shutil.disk_usage(folder).free + freed
+    needed, free = 1.02 * (typical * left + beside), shutil.disk_usage(folder).free + freed
     if needed > free:
         raise DataError(
             f"{folder} must have about {needed / 1e9:.1f} GB free (an estimate from "

@@ -13,20 +13,37 @@ from srsgd_ray.image_lmdb.store import StrPath
 
 __all__ = ["SUFFIXES", "FolderStore", "image_files"]
 
-SUFFIXES = (".jpeg", ".jpg", ".png")
+# Torchvision's; images of other kinds are left out there too.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def image_files(folder: Path) -> list[str]:
-    """Names of the image files of a folder, sorted; hidden files and other kinds are left out."""
-    return sorted(
-        file
-        for file in os.listdir(folder)  # noqa: PTH208
-        if file.lower().endswith(SUFFIXES) and file[0] != "."
-    )
+    """Names of the image files of a folder and its subfolders, in torchvision's order.
+
+    Hidden files and folders, and files of other kinds, are left out.
+
+    Raises:
+        OSError: if a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found = []
+    for where, _, files in sorted(os.walk(folder, onerror=refuse, followlinks=True)):
+        inside = os.path.relpath(where, folder)
+        if any(part[0] == "." for part in inside.split("/")) and inside != ".":
+            continue
+        found += [
+            file if inside == "." else f"{inside}/{file}"
+            for file in sorted(files)
+            if file.lower().endswith(SUFFIXES) and file[0] != "."
+        ]
+    return found
 
 
 class FolderStore:
-    """Files in one folder a class, as in ``train/n01440764/n01440764_10026.JPEG``.
+    """Files in one folder a class, as in ``train/n01440764/n01440764_10026.JPEG``, or below it.
 
     Hidden files and folders, and files of other kinds, are left out.
 

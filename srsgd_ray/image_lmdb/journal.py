@@ -18,7 +18,7 @@ import numpy.typing as npt
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.layout import ENTRY
 
-__all__ = ["Journal", "may_replace", "not_written"]
+__all__ = ["Journal", "may_replace", "not_written", "of_plan"]
 
 Entries = npt.NDArray[np.void]
 REPLACES = "replaces"  # in the plan's line, but no part of the plan
@@ -48,6 +48,15 @@ def may_replace(path: Path, plan: Mapping[str, Any]) -> bool:
             return bool(json.loads(file.readline()) == {**plan, REPLACES: True})
     except (OSError, ValueError):
         return False
+
+
+def of_plan(line: bytes, plan: Mapping[str, Any]) -> bool:
+    """Whether a journal's first line is of this plan, with leave to replace or not."""
+    try:
+        theirs = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(theirs, dict) and {**theirs, REPLACES: None} == {**plan, REPLACES: None}
 
 
 class Journal:

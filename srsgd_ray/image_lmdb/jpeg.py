@@ -21,21 +21,26 @@ LEFT_OFF = "extraneous bytes before marker 0xd9"  # libjpeg of a file with more 
 RUN = 64  # pixels between markers, as nearly as a row can be divided
 
 
-def decode(data: bytes, name: str) -> Pixels:
+def decode(data: bytes, name: str, *, lenient: bool = False) -> Pixels:
     """The pixels (height, width, 3) of an image file of any format and colours, in RGB.
 
     Usual JPEG files are decoded by libjpeg-turbo through simplejpeg, others by Pillow: ImageNet has
     CMYK, grey and progressive files, and a PNG. Both give the same pixels for the same JPEG.
 
+    Args:
+        data: the file.
+        name: what a message calls it.
+        lenient: whether to take what Pillow makes of a JPEG whose coded data are damaged.
+
     Raises:
-        DataError: if it cannot be decoded whole; ``name`` says which.
+        DataError: if it cannot be decoded whole.
     """
     frame = frame_of(data)
     if frame is not None and frame.plain:
         pixels = decode_box(data, frame, (0, 0, frame.height, frame.width))
         if pixels is not None:
             return pixels
-    return by_pillow(data, name)
+    return by_pillow(data, name, lenient=lenient)
 
 
 def complaint(data: bytes) -> str | None:
@@ -45,6 +50,9 @@ def complaint(data: bytes) -> str | None:
     """
     import simplejpeg
 
+    frame = frame_of(data)
+    if frame is None or frame.height * frame.width > MOST_PIXELS:
+        return None
     try:
         simplejpeg.decode_jpeg(data)
     except ValueError as error:
@@ -54,12 +62,18 @@ def complaint(data: bytes) -> str | None:
     return None
 
 
-def by_pillow(data: bytes, name: str) -> Pixels:
+def by_pillow(data: bytes, name: str, *, lenient: bool = False) -> Pixels:
     """What :func:`decode` does, by Pillow alone."""
     import PIL.Image  # here: most need not load Pillow
 
     try:
-        image = PIL.Image.open(io.BytesIO(data))
+        said = None if lenient else complaint(data)
+        if said is not None:
+            raise ValueError(said)
+        try:
+            image = PIL.Image.open(io.BytesIO(data))
+        except PIL.UnidentifiedImageError as error:  # its text is an address
+            raise ValueError("it is of no known format") from error
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it claims {image.width} x {image.height} pixels")
         image.load()

@@ -8,7 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from srsgd_ray.image_lmdb.build import Built, build_store
-from srsgd_ray.image_lmdb.build_checks import check_outside, give_leave, journal_of, plan_of, stated
+from srsgd_ray.image_lmdb.build_checks import (
+    check_outside,
+    give_leave,
+    journal_of,
+    plan_of,
+    room_of,
+    stated,
+    tidy,
+)
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import FolderStore
 from srsgd_ray.image_lmdb.journal import may_replace
@@ -109,6 +117,8 @@ def _make(
     if workers < 0:
         raise ValueError(f"0 <= workers must hold, but got workers={workers}.")
     workers = workers or len(os.sched_getaffinity(0))
+    for path, store in jobs.items():
+        tidy(store, path, options)
     # Of a pair one may be finished, and stays: the other goes on.
     kept = {
         path: _kept(path, store, options)
@@ -127,7 +137,9 @@ def _make(
         if len(jobs) > 1 and force and path.is_file():
             give_leave(store, path, options)
     made = []
+    later = {path: room_of(store, options) for path, store in jobs.items() if path not in kept}
     for path, store in jobs.items():
+        later.pop(path, None)
 
         def tell(done: int, count: int, size: int, name: str = path.name) -> None:
             if progress is not None:
@@ -138,7 +150,15 @@ def _make(
             continue
         try:
             made.append(
-                build_store(store, path, options, workers=workers, force=force, progress=tell)
+                build_store(
+                    store,
+                    path,
+                    options,
+                    workers=workers,
+                    force=force,
+                    progress=tell,
+                    beside=sum(later.values()),
+                )
             )
         except ValueError:
             if new:

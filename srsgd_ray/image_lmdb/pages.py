@@ -36,7 +36,7 @@ _PAGE = struct.Struct("<QHHHH")  # number, pad, flags, lower, upper
 _OVERFLOW = struct.Struct("<QHHI")  # number, pad, flags, pages
 _META = struct.Struct("<IIQQ")  # magic, version, address, map size
 _DATABASE = struct.Struct("<IHHQQQQQ")  # page size or pad, flags, depth, pages x 3, entries, root
-_TRANSACTION = struct.Struct("<Q")
+_TRANSACTION = struct.Struct("<QQ")  # last page, number
 _NODE = struct.Struct("<HHHH")  # low, high, flags, key size
 
 
@@ -62,6 +62,7 @@ class Pages:
         entries: number of keys.
         size: bytes of the file.
         map_size: bytes that the database may grow to.
+        used: bytes that a whole file holds at least.
 
     Raises:
         DataError: if it is no LMDB file.
@@ -99,7 +100,8 @@ class Pages:
             raise self._damaged(f"a page size of {self._page_size}")
         second = self._meta(self._page_size)
         newest = second if second is not None and second[4] > first[4] else first
-        _, self._depth, self.entries, self._root, _, self.map_size = newest
+        _, self._depth, self.entries, self._root, _, self.map_size, last = newest
+        self.used = (last + 1) * self._page_size
         if self._root == NO_PAGE:
             self.entries = 0
         if self.entries > self.size // _NODE.size:  # or a tree in a circle would never end
@@ -107,8 +109,8 @@ class Pages:
         if self._depth > DEEPEST:
             raise self._damaged(f"a tree {self._depth} levels deep")
 
-    def _meta(self, offset: int) -> tuple[int, int, int, int, int, int] | None:
-        """(page size, depth, entries, root, transaction, map size) of a meta page."""
+    def _meta(self, offset: int) -> tuple[int, int, int, int, int, int, int] | None:
+        """(page size, depth, entries, root, transaction, map size, last page) of a meta page."""
         data = os.pread(self._descriptor, 16 + 24 + 96 + 16, offset)
         if len(data) < 152:
             return None
@@ -117,8 +119,8 @@ class Pages:
             return None
         page_size = _DATABASE.unpack_from(data, 40)[0]
         _, _, depth, _, _, _, entries, root = _DATABASE.unpack_from(data, 88)
-        (transaction,) = _TRANSACTION.unpack_from(data, 144)
-        return page_size, depth, entries, root, transaction, map_size
+        last, transaction = _TRANSACTION.unpack_from(data, 136)
+        return page_size, depth, entries, root, transaction, map_size, last
 
     def __getstate__(self) -> dict[str, object]:
         """Without the open file, which belongs to its process."""

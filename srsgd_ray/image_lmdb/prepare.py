@@ -10,9 +10,10 @@ from srsgd_ray.image_lmdb.jpeg import decode, repack, repack_problem
 from srsgd_ray.image_lmdb.layout import STORES
 from srsgd_ray.image_lmdb.store import Pixels
 
-__all__ = ["Options", "Sample", "prepare"]
+__all__ = ["Options", "Sample", "prepare", "resembles"]
 
 QUALITY = 90  # of images that are scaled down and encoded again, unless stated
+FAR = 25.0  # levels in the mean by which an image and another encoding of it hardly differ
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Options:
         quality: JPEG quality, 1 to 100, with which every image is encoded anew; None: those that
             need no scaling keep their bytes, others get 90.
         repack: put restart markers into JPEG files, without loss; see :mod:`frames`.
-        on_corrupt: ``stop`` at an image that cannot be decoded, or ``skip`` and count it.
+        on_corrupt: ``stop`` at an image that cannot be decoded, or whose coded data libjpeg says
+            are damaged; ``skip`` and count it; or ``keep`` a damaged one that Pillow makes
+            something of, and stop at others.
     """
 
     store: str = "encoded"
@@ -42,7 +45,7 @@ class Options:
         """
         for name, value, valid in (
             ("store", self.store, STORES),
-            ("on_corrupt", self.on_corrupt, ("stop", "skip")),
+            ("on_corrupt", self.on_corrupt, ("stop", "skip", "keep")),
         ):
             if value not in valid:
                 raise ValueError(f"{name} must be one of {', '.join(valid)}, but got {value!r}.")
@@ -90,15 +93,16 @@ def prepare(data: bytes | Pixels, options: Options, name: str) -> Sample:
     """The image as it is stored. It is decoded whole in any case, so that damage is found.
 
     Raises:
-        DataError: if it cannot be decoded; ``name`` says which.
+        DataError: if it cannot be decoded, or is damaged and not to be kept; ``name`` says which.
         ValueError: for pixels that are to be stored encoded without a quality.
     """
     encoded = isinstance(data, bytes)
-    pixels = decode(data, name) if isinstance(data, bytes) else data
+    lenient = options.on_corrupt == "keep"
+    pixels = decode(data, name, lenient=lenient) if isinstance(data, bytes) else data
     side, (height, width) = options.largest_side, pixels.shape[:2]
     scale = side is not None and max(height, width) > side
     if scale and side is not None:
-        pixels = _scaled(pixels, side)
+        pixels = _scaled(pixels, _size(pixels, side))
         height, width = pixels.shape[:2]
     if options.store == "decoded":
         return Sample(pixels.tobytes(), height, width)
@@ -115,13 +119,39 @@ def prepare(data: bytes | Pixels, options: Options, name: str) -> Sample:
     return Sample(value, height, width)
 
 
-def _scaled(pixels: Pixels, side: int) -> Pixels:
+def resembles(pixels: Pixels, source: Pixels, side: int | None) -> bool:
+    """Whether an image can be a scaled or newly encoded ``source``: of its size, and like it.
+
+    Args:
+        pixels: of the image.
+        source: pixels of what it is compared with.
+        side: that no side exceeds, or None.
+    """
+    import numpy as np
+
+    height, width = pixels.shape[:2]
+    wanted = source.shape[:2]
+    if side is not None and max(wanted) > side:
+        wanted = _size(source, side)
+    # One that was scaled several times may be rounded otherwise.
+    if abs(height - wanted[0]) > 1 or abs(width - wanted[1]) > 1:
+        return False
+    if (height, width) != source.shape[:2]:
+        source = _scaled(source, (height, width))
+    return float(np.abs(pixels.astype(np.int16) - source).mean()) < FAR
+
+
+def _size(pixels: Pixels, side: int) -> tuple[int, int]:
+    height, width = pixels.shape[:2]
+    longest = max(height, width)
+    return max(1, round(height * side / longest)), max(1, round(width * side / longest))
+
+
+def _scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     import numpy as np
     from PIL import Image
 
-    longest = max(pixels.shape[:2])
-    height, width = (max(1, round(n * side / longest)) for n in pixels.shape[:2])
-    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+    image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS)
     return np.asarray(image)
 
 

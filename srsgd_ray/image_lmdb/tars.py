@@ -74,8 +74,9 @@ class TarStore:
         """The bytes of a file."""
         length = int(self._lengths[index])
         try:
-            with self.path.open("rb", buffering=0) as file:
-                data = os.pread(file.fileno(), length, int(self._offsets[index]))
+            with self.path.open("rb") as file:
+                file.seek(int(self._offsets[index]))
+                data = file.read(length)
         except OSError as error:
             raise DataError(f"{self.path} must be readable, but: {error.strerror}.") from error
         if len(data) < length:
@@ -125,25 +126,41 @@ def _members(
     outer: tarfile.TarFile, file: Any, loose: list[str]
 ) -> Iterator[tuple[str, str, int, int]]:
     """(class, file, offset in the outer file, length) of each image; ``loose`` gets the others."""
-    for member in outer:
-        if not member.isfile():
-            continue
-        path = Path(member.name)
+    for path, offset, size in _files(outer):
         if path.suffix.lower() == ".tar":
-            part = _Slice(file, member.offset_data, member.size)
+            part = _Slice(file, offset, size)
             with tarfile.open(fileobj=part, mode="r:") as inner:
-                images = [image for image in inner if _is_image(image)]
+                images = [image for image in _files(inner) if _is_image(image[0])]
             if not images:
                 raise DataError(f"every class needs images, but {path} has none. Get it anew.")
-            for image in images:
-                offset = member.offset_data + image.offset_data
-                yield path.stem, Path(image.name).name, offset, image.size
-        elif _is_image(member) and path.parent.name:
-            yield path.parent.name, path.name, member.offset_data, member.size
-        elif _is_image(member):
-            loose.append(member.name)
+            for image, inside, length in images:
+                yield path.stem, image.name, offset + inside, length
+        elif _is_image(path) and path.parent.name:
+            yield path.parent.name, path.name, offset, size
+        elif _is_image(path):
+            loose.append(str(path))
 
 
-def _is_image(member: tarfile.TarInfo) -> bool:
-    name = Path(member.name).name
-    return member.isfile() and name[0] != "." and name.lower().endswith(SUFFIXES)
+def _files(tar: tarfile.TarFile) -> Iterator[tuple[Path, int, int]]:
+    """(name, offset, length) of each file; of a hard link, those of the file it is linked to.
+
+    Raises:
+        DataError: for an image that is a symbolic link, or linked to what is not there.
+    """
+    known: dict[str, tuple[int, int]] = {}
+    for member in tar:
+        path = Path(member.name)
+        if member.isfile():
+            known[member.name] = member.offset_data, member.size
+            yield path, *known[member.name]
+        elif member.islnk() and member.linkname in known:
+            yield path, *known[member.linkname]
+        elif (member.issym() or member.islnk()) and _is_image(path):
+            raise DataError(
+                f"a tar must hold its images, but {path} in it is a link to {member.linkname}. "
+                f"Make it with `tar --dereference`."
+            )
+
+
+def _is_image(path: Path) -> bool:
+    return path.name[:1] != "." and path.name.lower().endswith(SUFFIXES)

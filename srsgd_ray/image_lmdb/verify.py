@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,9 @@ from srsgd_ray.image_lmdb.jpeg import by_pillow, complaint, decode, decode_box
 from srsgd_ray.image_lmdb.layout import checksum
 from srsgd_ray.image_lmdb.opening import open_store
 from srsgd_ray.image_lmdb.own import ImageLmdb
+from srsgd_ray.image_lmdb.prepare import resembles
 from srsgd_ray.image_lmdb.store import Pixels, Store, StrPath
+from srsgd_ray.image_lmdb.tars import TarStore
 from srsgd_ray.image_lmdb.verify_names import (
     Problem,
     keys_of,
@@ -46,10 +50,9 @@ PART = 20  # images that a process is given at a time
 
 
 class _Seen(NamedTuple):
-    """One image as a process saw it: its bytes' checksum and length, and what is wrong."""
+    """One image as a process saw it: its bytes' digest, and what is wrong."""
 
-    checksum: int
-    length: int
+    digest: bytes
     problems: list[Problem]
 
 
@@ -79,7 +82,7 @@ def verify(
     """Read and decode all images of a store, and compare what is said of them.
 
     Args:
-        path: a database of any layout, or a folder tree.
+        path: a database of any layout, a folder tree, or a tar (``.tar``).
         against: images that must be the same ones, for instance the folder tree it was built from.
         workers: processes that decode.
         progress: called with (images done, of how many).
@@ -87,8 +90,8 @@ def verify(
     Raises:
         DataError: if ``path`` or ``against`` cannot be opened at all.
     """
-    store = open_store(path)
-    other = None if against is None else open_store(against)
+    store = _opened(path)
+    other = None if against is None else _opened(against)
     found = Verdict(len(store))
     keys, found.problems = keys_of(store)
     if isinstance(store, ImageLmdb):
@@ -102,7 +105,7 @@ def verify(
         found.problems += unpaired
     said = {problem.text for problem in found.problems}
     parts = [range(n, min(n + PART, len(store))) for n in range(0, len(store), PART)]
-    first: dict[tuple[int, int], int] = {}
+    first: dict[bytes, int] = {}
     tell = progress or (lambda done, count: None)
     tell(0, len(store))
     for part, seen in zip(
@@ -110,7 +113,7 @@ def verify(
     ):
         for index, image in zip(part, seen, strict=True):
             found.problems += [problem for problem in image.problems if problem.text not in said]
-            earlier = first.setdefault((image.checksum, image.length), index)
+            earlier = first.setdefault(image.digest, index)
             if earlier != index:
                 found.doubled.append(
                     (keys[index] or store.name(index), keys[earlier] or store.name(earlier))
@@ -129,14 +132,12 @@ def _one(store: Store, other: Store | None, number: int | None, index: int) -> _
     try:
         data = store.as_found(index) if isinstance(store, ImageLmdb) else store.read(index)
     except DataError as error:
-        return _Seen(index, -1, [Problem("unreadable", str(error))])
+        return _Seen(b"%d" % index, [Problem("unreadable", str(error))])
     raw = data if isinstance(data, bytes) else data.tobytes()
     try:
         pixels, problems = _decoded(data, name) if isinstance(data, bytes) else (data, [])
     except DataError as error:
-        return _Seen(
-            checksum(raw), len(raw), [*_ends(raw, name), Problem("unreadable", str(error))]
-        )
+        return _Seen(_digest(raw), [*_ends(raw, name), Problem("unreadable", str(error))])
     if isinstance(store, ImageLmdb):
         entry = store.entry(index)
         if checksum(raw) != entry.checksum:
@@ -147,11 +148,20 @@ def _one(store: Store, other: Store | None, number: int | None, index: int) -> _
             )
     if other is not None and number is not None:
         problems += _compared(store, other, number, index, data, pixels)
-    return _Seen(checksum(raw), len(raw), problems)
+    return _Seen(_digest(raw), problems)
+
+
+def _opened(path: StrPath) -> Store:
+    path = Path(path)
+    return TarStore(path) if path.suffix == ".tar" and path.is_file() else open_store(path)
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _ends(data: bytes, name: str) -> list[Problem]:
-    if frame_of(data) is None or b"\xff\xd9" in data[-64:]:
+    if frame_of(data) is None or b"\xff\xd9" in data.rstrip(b"\0")[-64:]:
         return []
     return [Problem("truncated", f"{name} has no end marker")]
 
@@ -167,7 +177,7 @@ def _decoded(data: bytes, name: str) -> tuple[Pixels, list[Problem]]:
         pixels = decode_box(data, frame, (0, 0, frame.height, frame.width))
         if pixels is not None:
             return pixels, problems
-    pixels = by_pillow(data, name)
+    pixels = by_pillow(data, name, lenient=True)
     said = complaint(data) if frame is not None and not problems else None
     if said is not None:
         problems.append(Problem("damaged", f"{name}: {said}"))
@@ -177,15 +187,17 @@ def _decoded(data: bytes, name: str) -> tuple[Pixels, list[Problem]]:
 def _compared(
     store: Store, other: Store, number: int, index: int, data: bytes | Pixels, pixels: Pixels
 ) -> list[Problem]:
-    """Whether an image is that of the source, unless it was scaled or encoded anew.
+    """Whether an image is that of the source.
 
-    Files that our databases keep as they are must have the same bytes, others the same pixels.
+    Files that our databases keep as they are must have the same bytes, others the same pixels;
+    those that were scaled or encoded anew must resemble it.
     """
-    exact = False
+    exact = lossy = False
+    side = None
     if isinstance(store, ImageLmdb):
-        if store.header.largest_side or store.header.quality:
-            return []
-        exact = not store.header.repacked
+        side, lossy = store.header.largest_side, store.header.quality is not None
+        lossy = lossy or side is not None
+        exact = not store.header.repacked and not lossy
     try:
         wanted = other.read(number)
         if isinstance(data, bytes) and isinstance(wanted, bytes):
@@ -194,9 +206,11 @@ def _compared(
             if exact:
                 text = f"{store.name(index)} has other bytes than {other.name(number)}"
                 return [Problem("differs", text)]
-        theirs = decode(wanted, other.name(number)) if isinstance(wanted, bytes) else wanted
+        if isinstance(wanted, bytes):
+            wanted = decode(wanted, other.name(number), lenient=True)
     except DataError as error:
         return [Problem("differs", f"{store.name(index)} cannot be compared: {error}")]
-    if np.array_equal(pixels, theirs):
+    alike = resembles(pixels, wanted, side) if lossy else np.array_equal(pixels, wanted)
+    if alike:
         return []
     return [Problem("differs", f"{store.name(index)} has other pixels than {other.name(number)}")]

@@ -109,7 +109,8 @@ def wrong_numbers(keys: list[str | None]) -> list[Problem]:
 def wrong_labels(store: Store, keys: list[str | None]) -> list[Problem]:
     """Images whose folder belongs to another label than theirs, by the majority of its images."""
     folders: dict[str, Counter[int]] = {}
-    names = [None if key is None else key.rpartition("/")[0].rpartition("/")[2] for key in keys]
+    classes = set(store.classes)
+    names = [None if key is None else _folder(key, classes) for key in keys]
     if isinstance(store, CaffeStore):
         names = [None if name is None else NUMBER.sub("", name, count=1) for name in names]
     for name, label in zip(names, store.labels.tolist(), strict=True):
@@ -134,11 +135,12 @@ def wrong_labels(store: Store, keys: list[str | None]) -> list[Problem]:
 
 def wrong_names(store: Store, keys: list[str | None]) -> list[Problem]:
     """Images of one name under several keys, and names of another class than the folder's."""
-    count = Counter(_tail(key) for key in keys if key is not None)
+    tails = _tails(store, keys)
+    count = Counter(tail for tail in tails if tail is not None)
     problems = [
-        Problem("key", f"{store.name(index)}: {_tail(key)} comes {count[_tail(key)]} times")
-        for index, key in enumerate(keys)
-        if key is not None and count[_tail(key)] > 1
+        Problem("key", f"{store.name(index)}: {tail} comes {count[tail]} times")
+        for index, tail in enumerate(tails)
+        if tail is not None and count[tail] > 1
     ]
     for index, key in enumerate(keys):
         match = OF_CLASS.search(key) if key is not None else None
@@ -153,20 +155,21 @@ def pairs_of(
 ) -> tuple[dict[int, int], list[Problem]]:
     """The number in the source of each image, by name; and what has no partner there or here."""
     problems = []
-    theirs = {_tail(other.key(number)): number for number in range(len(other))}
+    there = _tails(other, [other.key(number) for number in range(len(other))])
+    theirs = {tail: number for number, tail in enumerate(there)}
     pairs = {}
     ours, wanted = store.labels, other.labels
-    for index, key in enumerate(keys):
-        if key is None:
+    for index, tail in enumerate(_tails(store, keys)):
+        if tail is None:
             continue
-        number = theirs.pop(_tail(key), None)
+        number = theirs.pop(tail, None)
         if number is None:
             problems.append(Problem("extra", f"{store.name(index)} is not in {other.path}"))
             continue
         pairs[index] = number
-        own, there = store.classes[ours[index]], other.classes[wanted[number]]
-        if own != there:
-            what = f"{store.name(index)} has class {own}, but {there} in {other.path}"
+        own, named = store.classes[ours[index]], other.classes[wanted[number]]
+        if own != named:
+            what = f"{store.name(index)} has class {own}, but {named} in {other.path}"
             problems.append(Problem("label", what))
     problems += [
         Problem("missing", f"{other.name(number)} is not in {store.path}")
@@ -175,8 +178,25 @@ def pairs_of(
     return pairs, problems
 
 
-def _tail(key: str) -> str:
-    """Class folder and file: what names of different layouts have in common."""
+def _folder(key: str, classes: set[str]) -> str:
+    """The class folder that a name lies in, or the last folder where none is called as a class."""
+    folders = key.split("/")[:-1]
+    return next((name for name in reversed(folders) if name in classes), (folders or [""])[-1])
+
+
+def _tails(store: Store, keys: list[str] | list[str | None]) -> list[str | None]:
+    """Class folder and file of each: what names of different layouts have in common."""
+    classes = set(store.classes)
+    found = [NUMBER.match(key) for key in keys if key is not None]
+    numbers = {match[1] for match in found if match}
+    # Caffe numbers its records; a folder that begins with a number holds several images.
+    numbered = len(numbers) == len(found) > 1
+    return [None if key is None else _tail(key, numbered, classes) for key in keys]
+
+
+def _tail(key: str, numbered: bool, classes: set[str]) -> str:
     # Databases give names that are no UTF-8 with replacements, folders with surrogates.
     key = key.encode(errors="surrogateescape").decode(errors="replace")
-    return "/".join(NUMBER.sub("", key, count=1).split("/")[-2:])
+    parts = (NUMBER.sub("", key, count=1) if numbered else key).split("/")
+    begin = max((n for n, part in enumerate(parts[:-1]) if part in classes), default=-2)
+    return "/".join(parts[begin:])

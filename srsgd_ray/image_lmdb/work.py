@@ -163,8 +163,10 @@ def _prepare(context: tuple[Store, Options], numbers: range) -> list[Sample | No
         try:
             made.append(prepare(store.read(index), options, store.name(index)))
         except DataError as error:
-            if options.on_corrupt == "stop":
-                hint = "Or go on without such images: --on-corrupt skip."
+            if options.on_corrupt != "skip":
+                hint = "Or go on: --on-corrupt skip leaves such images out."
+                if options.on_corrupt == "stop":
+                    hint += " With keep, what can be decoded of damaged ones is taken."
                 raise DataError(f"{error} {hint}") from error
             made.append(None)
     return made

@@ -23,7 +23,7 @@ import torch.distributed as dist
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import Record, RecordError, provenance, write_tables
-from srsgd_ray.training.checkpoint import FILE_NAME
+from srsgd_ray.training.checkpoint import FILE_NAME, MAY_CHANGE
 from srsgd_ray.training.distributed import rank_and_size
 from srsgd_ray.training.loop import train
 from srsgd_ray.training.outcome import Save
@@ -140,7 +140,7 @@ def _open(config: TrainConfig, out: Path, resume: bool) -> Record:
         return record
     record = Record.reopen(out)
     mine, theirs = config.to_dict(), record.trials[TRIAL].config
-    differ = [key for key in mine if mine[key] != theirs.get(key)]
+    differ = [key for key in mine if key not in MAY_CHANGE and mine[key] != theirs.get(key)]
     if differ:
         record.close()
         raise RecordError(

@@ -19,7 +19,7 @@ __all__ = ["FILE_NAME", "CheckpointError", "load_checkpoint", "rng_state", "save
 FILE_NAME = "checkpoint.pt"
 FORMAT = 1
 # What may differ between the run that wrote a checkpoint and the one that goes on with it.
-MAY_CHANGE = ("data_dir", "device", "threads", "decode_threads", "checkpoint_steps")
+MAY_CHANGE = ("data_dir", "device", "threads", "decode_threads", "checkpoint_steps", "bad_images")
 
 
 class CheckpointError(ValueError):

@@ -58,13 +58,19 @@ def train(
 
     Raises:
         ValueError: for a config, data set or checkpoint that breaks a rule.
-        RankError: a ValueError, for an image that this rank cannot read while others train on.
+        RankError: a ValueError, for data that this rank cannot read, or a batch that it cannot
+            train on, while the others know nothing of it.
     """
-    run = _Run(config.check(), load)
+    try:
+        run = _Run(config.check(), load)
+    except DataError as error:
+        raise RankError(str(error)) from error
     try:
         with kernels(config):
             return run(report, resume_from, progress or (lambda step: None), keep)
-    except DataError as error:
+    except checkpoint.CheckpointError:
+        raise
+    except ValueError as error:
         raise RankError(str(error)) from error
     finally:
         run.close()
@@ -290,4 +296,9 @@ def _row(loss: torch.Tensor, wrong: torch.Tensor, images: int) -> torch.Tensor:
 def _means(sums: torch.Tensor) -> tuple[float, float, float]:
     """Mean loss, error in percent, and count from (sum of losses, errors, count, ...)."""
     loss, wrong, count = sums[:3].tolist()
+    if count == 0:
+        raise DataError(
+            "a mean needs an image, but all were unreadable and left out. Find them with "
+            "`srsgd-ray lmdb verify`, or look whether the disk is there."
+        )
     return loss / count, 100.0 * wrong / count, count
