@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from srsgd_ray.config import OPTIMIZERS, TrainConfig
 from srsgd_ray.results import read_epochs, read_record
@@ -285,6 +287,35 @@ def test_two_processes_train_the_same_images_and_agree(tmp_path: Path) -> None:
     end = read_record(tmp_path / "two").trials["single-run-000"].end
     assert end is not None
     assert (end["workers"], end["state"]) == (2, "complete")
+
+
+def as_rank(rank: int, config: TrainConfig, folder: Path) -> None:
+    """What a process does: a whole run, one that breaks off in an epoch, and the rest of it."""
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    rendezvous = f"file://{folder}/rendezvous"
+    dist.init_process_group("gloo", rendezvous, rank=rank, world_size=2)
+    whole, _ = run(config.replace(checkpoint_steps=0))
+
+    def progress(step: int) -> None:
+        if step == 15:
+            raise Killed
+
+    try:
+        run(config, progress=progress, keep=lambda save: save(folder))
+    except Killed:
+        dist.barrier()
+    resumed, _ = run(config, resume_from=folder)
+    if rank == 0:
+        (folder / "rows.json").write_text(json.dumps([numbers(whole), numbers(resumed)]))
+    dist.destroy_process_group()
+
+
+def test_two_processes_go_on_within_an_epoch(config: TrainConfig, tmp_path: Path) -> None:
+    """Each image counts once in the epoch's row, though either has a sum of its own."""
+    config = config.replace(checkpoint_steps=2, threads=1)  # epochs of 9 steps
+    torch.multiprocessing.spawn(as_rank, (config, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    whole, resumed = json.loads((tmp_path / "rows.json").read_text())
+    assert len(whole) == config.epochs and resumed == whole
 
 
 def test_progress_counts_steps(config: TrainConfig) -> None:
