@@ -22,12 +22,12 @@ from srsgd_ray.image_lmdb.build_checks import journal_of, partial_of
 from srsgd_ray.image_lmdb.journal import Journal
 from srsgd_ray.image_lmdb.layout import key_of
 
-build_module = sys.modules["srsgd_ray.image_lmdb.build"]
+build_module = sys.modules["srsgd_ray.image_lmdb.building"]
 RUN = (
     "import resource, sys\n"
     "import srsgd_ray.cli_lmdb\n"
     "from srsgd_ray.cli import main\n"
-    "sys.modules['srsgd_ray.image_lmdb.build'].TOGETHER = 20\n"
+    "sys.modules['srsgd_ray.image_lmdb.building'].TOGETHER = 20\n"
     "if int(sys.argv[1]): resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\n"
     "if __name__ == '__main__': sys.exit(main(['lmdb', *sys.argv[2:]]))"
 )

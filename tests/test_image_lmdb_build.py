@@ -42,7 +42,7 @@ from srsgd_ray.image_lmdb.journal import Journal
 from srsgd_ray.image_lmdb.layout import FORMAT, VERSION, key_of
 from srsgd_ray.image_lmdb.verify import verify
 
-build_module = sys.modules["srsgd_ray.image_lmdb.build"]
+build_module = sys.modules["srsgd_ray.image_lmdb.building"]
 NEEDS_JPEGTRAN = pytest.mark.skipif(
     jpeg.repack_problem() is not None, reason="needs jpegtran (libjpeg-turbo-progs)"
 )
@@ -206,7 +206,7 @@ def test_kill_9_at_any_moment_leaves_the_same_bytes_in_the_end(many: Path, tmp_p
     """A process that writes a transaction every 5 images is killed again and again."""
     code = (
         "import sys; from srsgd_ray.cli_lmdb import lmdb_command\n"
-        "sys.modules['srsgd_ray.image_lmdb.build'].TOGETHER = 5\n"
+        "sys.modules['srsgd_ray.image_lmdb.building'].TOGETHER = 5\n"
         "if __name__ == '__main__': sys.exit(lmdb_command(sys.argv[1:]))"
     )
     script, draw = tmp_path / "run.py", random.Random(1)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from srsgd_ray.image_lmdb.build import Built, build_store
 from srsgd_ray.image_lmdb.build_checks import (
     check_outside,
     give_leave,
@@ -17,6 +16,7 @@ from srsgd_ray.image_lmdb.build_checks import (
     stated,
     tidy,
 )
+from srsgd_ray.image_lmdb.building import Built, build_store
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import FolderStore
 from srsgd_ray.image_lmdb.journal import may_replace
@@ -41,7 +41,7 @@ def build(
     force: bool = False,
     progress: Progress | None = None,
 ) -> list[Built]:
-    """Databases of image files; see :func:`srsgd_ray.image_lmdb.build.build_store`.
+    """Databases of image files; see :func:`srsgd_ray.image_lmdb.building.build_store`.
 
     Args:
         source: a folder with a folder a class; a folder with two such, ``train`` and ``val``; or a
@@ -54,7 +54,7 @@ def build(
 
     Raises:
         ValueError: for a source, place or options that cannot be, before anything is written.
-        DataError: see :func:`srsgd_ray.image_lmdb.build.build_store`.
+        DataError: see :func:`srsgd_ray.image_lmdb.building.build_store`.
     """
     (options := options or Options()).check()
     source, destination = Path(source), Path(destination)

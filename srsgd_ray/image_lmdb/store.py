@@ -24,7 +24,7 @@ class Store(Protocol):
     the number of samples.
 
     Attributes:
-        kind: ``folder``, ``original``, ``caffe`` or ``srsgd_ray``.
+        kind: ``folder``, ``tar``, ``original``, ``caffe`` or ``srsgd_ray``.
         path: where it lies.
         classes: names of the classes; a label is an index into them.
         checked: whether what is read was decoded whole when it was stored, and is known by its
