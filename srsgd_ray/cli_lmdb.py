@@ -40,17 +40,22 @@ def lmdb_command(argv: Sequence[str]) -> int:
         143 if it was interrupted.
     """
     if argv and argv[0] == "bench":
-        from srsgd_ray.data.speed import speed_command
-
         try:
+            from srsgd_ray.data.speed import speed_command
+
             return speed_command(argv[1:])
         except ValueError as error:
             print(f"{PROG} bench: {error}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            print(f"\n{PROG} bench: interrupted.", file=sys.stderr)
+            return 130
     given = _parser().parse_args(argv)
     try:
         with _ending():
             return int({"verify": _verify, "info": _info}.get(given.what, _make)(given))
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         print(f"{PROG} {given.what}: {error}", file=sys.stderr)
         return 2

@@ -106,7 +106,7 @@ def test_a_folder_made_for_nothing_goes_again(
 ) -> None:
     usage = type("Usage", (), {"free": 20_000})()
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(DataError, match="GB free"):
+    with pytest.raises(DataError, match="MB free"):
         build(tree, tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists()
 

@@ -419,6 +419,16 @@ def test_bytes_that_changed_are_found_by_their_checksum(tree: Path, tmp_path: Pa
             store.read(n)
 
 
+@pytest.mark.parametrize(("labels", "told"), [((0, 1, 900_000), 2), ((0, 1, 5, 3), 2)])
+def test_labels_without_images_are_told(tmp_path: Path, labels: tuple[int, ...], told: int) -> None:
+    records = {
+        f"{n:08d}_a.JPEG".encode(): datum(encoded(n), label) for n, label in enumerate(labels)
+    }
+    path = database(tmp_path / "c", records)
+    with pytest.raises(DataError, match=rf"00000002_a.JPEG has label .*, such as {told}\. Build"):
+        open_store(path)
+
+
 def test_a_database_that_was_replaced_is_noticed_where_it_is_opened_again(tmp_path: Path) -> None:
     """Also if the new one has as many samples of the same sizes."""
     path = tmp_path / "replaced.lmdb"

@@ -137,6 +137,11 @@ def test_a_state_is_for_the_same_samples_only() -> None:
     ):
         with pytest.raises(ValueError, match=name):
             other.restore(state)
+    for position in (-4, 99):
+        with pytest.raises(ValueError, match=rf"0 <= position <= 9 must hold, .*={position}"):
+            sampler.restore({**state, "position": position})
+    with pytest.raises(ValueError, match="has no count, epoch, position, seed, shuffle"):
+        sampler.restore({})
     with pytest.raises(ValueError, match="0 <= seen <= 9 must hold, but got seen=10"):
         sampler.state(10)
     with pytest.raises(ValueError, match="0 <= seed and 0 <= epoch"):

@@ -55,8 +55,11 @@ class CropItems(Dataset[tuple[Tensor, int]]):
         """The crop and the label.
 
         Raises:
+            IndexError: unless 0 <= index < len(self).
             DataError: if the image cannot be read.
         """
+        if not 0 <= index < len(self._store):
+            raise IndexError(f"0 <= index < {len(self._store)} must hold, but got {index}.")
         if self._cutter is None:
             self._cutter = Cutter(self._size, checked=self._store.checked)
         store = self._store

@@ -144,12 +144,23 @@ class EpochSampler(Sampler[int]):
         Raises:
             ValueError: if it is of other samples, another seed or order.
         """
+        missing = {"epoch", "position", "count", "seed", "shuffle"} - set(state)
+        if missing:
+            raise ValueError(
+                f"a state must be what state() gave, but has no {', '.join(sorted(missing))}. Take "
+                f"another one, or start a new epoch."
+            )
         for name in ("count", "seed", "shuffle"):
             if state[name] != getattr(self, name):
                 raise ValueError(
                     f"a sampler goes on only with the same samples and order, but {name} was "
                     f"{state[name]} and is {getattr(self, name)}. Start a new epoch instead."
                 )
+        if not 0 <= state["position"] <= self.count:
+            raise ValueError(
+                f"0 <= position <= {self.count} must hold, but got position={state['position']}. "
+                f"Take another state, or start a new epoch."
+            )
         self._restored = False
         self.set_epoch(state["epoch"])
         self._begin, self._restored = state["position"], True

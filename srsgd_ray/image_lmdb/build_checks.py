@@ -14,6 +14,7 @@ from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.journal import Journal, of_plan
 from srsgd_ray.image_lmdb.layout import ENTRY
 from srsgd_ray.image_lmdb.own import ImageLmdb
+from srsgd_ray.image_lmdb.pages import Pages
 from srsgd_ray.image_lmdb.prepare import Options, prepare
 from srsgd_ray.image_lmdb.store import Store
 
@@ -85,6 +86,8 @@ def check_place(store: Store, path: Path, force: bool) -> None:
     """
     if path.is_dir():
         raise ValueError(f"{path} must be a file to be made, but is a folder. Name a file in it.")
+    if path.exists() and not _is_database(path):
+        raise ValueError(f"{path} is there already, and is no database. Choose another name.")
     if path.exists() and not force:
         raise ValueError(
             f"{path} is there already. Choose another name, or replace it with --force."
@@ -92,6 +95,14 @@ def check_place(store: Store, path: Path, force: bool) -> None:
     check_outside(store.path, path)
     if not path.parent.is_dir():
         raise ValueError(f"{path.parent} must be a folder, but is none. Make it first.")
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        Pages(path)
+    except DataError:
+        return False
+    return True
 
 
 def check_outside(source: Path, path: Path) -> None:
@@ -129,6 +140,11 @@ def room_of(store: Store, options: Options) -> float:
     return looked_at(store, options)[0] * len(store)
 
 
+def size(count: float) -> str:
+    """A number of bytes, for messages."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.3g} MB"
+
+
 def check_room(folder: Path, typical: float, left: int, freed: int, beside: float = 0.0) -> None:
     """Raise DataError unless what is left probably fits on the disk.
 
@@ -142,8 +158,8 @@ def check_room(folder: Path, typical: float, left: int, freed: int, beside: floa
     needed, free = 1.02 * (typical * left + beside), shutil.disk_usage(folder).free + freed
     if needed > free:
         raise DataError(
-            f"{folder} must have about {needed / 1e9:.1f} GB free (an estimate from "
-            f"{LOOKED_AT} images), but has {free / 1e9:.1f} GB. Make room, or choose another disk."
+            f"{folder} must have about {size(needed)} free (an estimate from "
+            f"{LOOKED_AT} images), but has {size(free)}. Make room, or choose another disk."
         )
 
 

@@ -121,6 +121,7 @@ def build_store(
             journal.begin(plan, replaces=path.exists())
         else:
             journal.go_on(plan, done)
+            _check_skipped(journal, options)
         if done is not None:  # else it is whole, but was not renamed yet
             writer = _Writer(partial, map_size(len(store), largest), done)
             begin, part = len(journal.entries), max(1, int(MOST / 16 / typical))
@@ -130,12 +131,24 @@ def build_store(
         return _finish(store, partial, path, journal)
 
 
+def _check_skipped(journal: Journal, options: Options) -> None:
+    skipped = int((journal.entries["offset"] == 0).sum())
+    if skipped and options.on_corrupt != "skip":
+        raise DataError(
+            f"{journal.path.with_suffix('')} was begun with --on-corrupt skip and lacks {skipped} "
+            f"images. Go on with that, or begin anew with --force."
+        )
+
+
 def _stored(partial: Path) -> int | None:
     """Samples in a half-built database; None if it is whole."""
     # A disk that was full at once may hold less than the two pages that LMDB begins with.
     if not partial.exists() or partial.stat().st_size < 2 * mmap.PAGESIZE:
         return 0
-    pages = Pages(partial)
+    try:
+        pages = Pages(partial)
+    except DataError as error:
+        raise DataError(f"{error} Or begin anew with --force.") from error
     if pages.size < pages.used:  # LMDB maps the file, and would be ended by a signal
         raise DataError(
             f"{partial} must hold {pages.used} bytes, but holds {pages.size}: it was cut short "
@@ -233,7 +246,8 @@ def _records(store: Store, partial: Path, entries: Entries, options: Options) ->
         names_of = ", ".join(store.classes[label] for label in sorted(empty)[:5])
         raise DataError(
             f"every class needs an image that can be decoded, but {len(empty)} have none: "
-            f"{names_of}. Get their images anew, or leave the classes out of {store.path}."
+            f"{names_of}. Get their images anew, or leave the classes out of {store.path}, and "
+            f"begin anew with --force."
         )
     names = [store.key(n).encode(errors="surrogateescape") for n in kept.tolist()]
     ends = np.cumsum([len(name) for name in names])

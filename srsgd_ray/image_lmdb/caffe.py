@@ -157,12 +157,24 @@ class CaffeStore:
                 f"every label must be one of {len(classes)} classes, but {path} has {count - 1}. "
                 f"Take the training set that it belongs to."
             )
+        if classes is None:
+            self._check_gaps(count)
         self.folders = self._folders()
         self.classes = (
             tuple(classes)
             if classes is not None
             else tuple(self.folders.get(label, str(label)) for label in range(count))
         )
+
+    def _check_gaps(self, count: int) -> None:
+        missing = np.setdiff1d(np.arange(count), self.labels)
+        if len(missing):
+            index = int(self.labels.argmax())
+            raise DataError(
+                f"every label from 0 to the largest needs an image, but {self.name(index)} has "
+                f"label {count - 1}, and {len(missing)} below it have none, such as "
+                f"{int(missing[0])}. Build the database anew from a list with all classes."
+            )
 
     def _label(self, index: int) -> int:
         label = self._datum(index).label

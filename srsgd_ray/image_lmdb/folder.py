@@ -15,6 +15,7 @@ __all__ = ["SUFFIXES", "FolderStore", "image_files"]
 
 # Torchvision's; images of other kinds are left out there too.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+PARTS = ("train", "val", "validation", "test")
 
 
 def image_files(folder: Path) -> list[str]:
@@ -76,6 +77,11 @@ class FolderStore:
         names: list[bytes] = []
         for label, name in enumerate(self.classes):
             files = image_files(path / name)
+            if name in PARTS and all("/" in file for file in files):
+                raise DataError(
+                    f"{path} must hold one folder a class, but holds {name}, which is a part of a "
+                    f"data set. Name {path / name} instead."
+                )
             if not files:
                 raise DataError(
                     f"every class needs images ({', '.join(SUFFIXES)}), but {path / name} has "
@@ -86,8 +92,10 @@ class FolderStore:
                 ends.append(ends[-1] + len(names[-1]))
             labels += [label] * len(files)
         if not labels:
+            loose = f" and {len(image_files(path))} image files" if path.is_dir() else ""
             raise DataError(
-                f"{path} must hold one folder a class with its images, but holds no folder."
+                f"{path} must hold one folder a class with its images, but holds no folder{loose}. "
+                f"Sort the images into folders, or correct the path."
             )
         self.labels = np.array(labels, dtype=np.int64)
         # One object: a million strings would take a tenth of a gigabyte, copied by each fork.

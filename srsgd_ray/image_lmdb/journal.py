@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -21,11 +22,17 @@ from srsgd_ray.image_lmdb.layout import ENTRY
 __all__ = ["Journal", "may_replace", "not_written", "of_plan"]
 
 Entries = npt.NDArray[np.void]
+SUMS = ("names", "labels")  # in the plan, as checksums
 REPLACES = "replaces"  # in the plan's line, but no part of the plan
 
 
 def not_written(path: Path, error: Exception) -> DataError:
     """What to raise where a file cannot be written, mostly since the disk is full."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.ENOSPC, errno.EDQUOT):
+        return DataError(
+            f"{path} cannot be written: {error.strerror}. What was written stays: correct that, "
+            f"and run the same again."
+        )
     try:
         room = f" ({shutil.disk_usage(path.parent).free / 1e9:.3f} GB are free there)"
     except OSError:
@@ -137,7 +144,9 @@ class Journal:
         try:
             theirs = json.loads(first)
             differ = [
-                f"{k}={theirs.get(k)!r} (now {plan[k]!r})" for k in plan if theirs.get(k) != plan[k]
+                f"other {k} than now" if k in SUMS else f"{k}={theirs.get(k)!r} (now {plan[k]!r})"
+                for k in plan
+                if theirs.get(k) != plan[k]
             ]
             if differ:
                 raise self._other(f"was begun with {', '.join(differ)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from srsgd_ray.image_lmdb.build_checks import (
     check_outside,
+    check_place,
     give_leave,
     journal_of,
     plan_of,
@@ -115,7 +116,7 @@ def _make(
     progress: Progress | None,
 ) -> list[Built]:
     if workers < 0:
-        raise ValueError(f"0 <= workers must hold, but got workers={workers}.")
+        raise ValueError(f"0 <= workers must hold, but got workers={workers}. Correct it.")
     workers = workers or len(os.sched_getaffinity(0))
     for path, store in jobs.items():
         tidy(store, path, options)
@@ -132,10 +133,19 @@ def _make(
     folder = next(iter(jobs)).parent
     new = len(jobs) > 1 and not folder.exists()
     if new:
-        folder.mkdir(parents=True)
-    for path, store in jobs.items():
-        if len(jobs) > 1 and force and path.is_file():
-            give_leave(store, path, options)
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise DataError(
+                f"{folder} must be a folder that can be made, but: {error.strerror}. Choose "
+                f"another place."
+            ) from error
+    if len(jobs) > 1 and force:
+        for path, store in jobs.items():
+            check_place(store, path, force)
+        for path, store in jobs.items():
+            if path.is_file():
+                give_leave(store, path, options)
     made = []
     later = {path: room_of(store, options) for path, store in jobs.items() if path not in kept}
     for path, store in jobs.items():

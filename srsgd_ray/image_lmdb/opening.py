@@ -51,6 +51,12 @@ def open_store(path: StrPath, classes: Sequence[str] | None = None) -> Store:
     if is_tree:
         if path.suffix == ".lmdb" or path.name.endswith("_lmdb"):
             raise DataError(f"{path} must hold data.mdb, but does not. Build or copy it anew.")
+        for names in PAIRS:
+            if all((path / name).exists() for name in names):
+                raise DataError(
+                    f"{path} holds two sets of images, {' and '.join(names)}. Name one of them: "
+                    f"{path / names[0]}"
+                )
         return FolderStore(path)
     pages = Pages(path)
     if pages.find(HEADER) is not None:

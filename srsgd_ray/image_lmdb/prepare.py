@@ -48,13 +48,19 @@ class Options:
             ("on_corrupt", self.on_corrupt, ("stop", "skip", "keep")),
         ):
             if value not in valid:
-                raise ValueError(f"{name} must be one of {', '.join(valid)}, but got {value!r}.")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(valid)}, but got {value!r}. Correct it."
+                )
         if self.largest_side is not None and self.largest_side < 1:
             raise ValueError(
-                f"1 <= largest_side must hold, but got largest_side={self.largest_side}."
+                f"1 <= largest_side must hold, but got largest_side={self.largest_side}. "
+                f"Correct it, or leave it out."
             )
         if self.quality is not None and not 1 <= self.quality <= 100:
-            raise ValueError(f"1 <= quality <= 100 must hold, but got quality={self.quality}.")
+            raise ValueError(
+                f"1 <= quality <= 100 must hold, but got quality={self.quality}. Correct it, or "
+                f"leave it out."
+            )
         if self.store == "decoded" and self.largest_side is None:
             raise ValueError(
                 "a decoded store needs its largest side stated, since pixels take ten times the "

@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from srsgd_ray.image_lmdb.folder import SUFFIXES
 from srsgd_ray.image_lmdb.store import StrPath
 
 __all__ = ["TarStore"]
+
+COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 
 
 class TarStore:
@@ -33,34 +36,24 @@ class TarStore:
 
     def __init__(self, path: StrPath) -> None:
         self.path = path = Path(path)
-        loose: list[str] = []
         try:
             with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as outer:
-                members = sorted(_members(outer, file, loose))
+                found = _found(outer, file)
         except (tarfile.TarError, EOFError, OSError) as error:
             raise DataError(
                 f"{path} must be an uncompressed tar file of images, but: {error}. "
                 f"Get it anew, or unpack it into one folder a class."
             ) from error
-        if not members and loose:
-            raise DataError(
-                f"{path} must hold one tar or folder a class, but its {len(loose)} images, such as "
-                f"{loose[0]}, lie in none (as in ImageNet's own ILSVRC2012_img_val.tar). Unpack it "
-                f"and sort them into one folder a class."
-            )
-        if not members:
-            raise DataError(
-                f"{path} must hold one tar or folder a class with images ({', '.join(SUFFIXES)}), "
-                f"but holds none. Correct the path."
-            )
-        size = path.stat().st_size
+        _check_places(path, found)
+        members = sorted((a.name, name, at, size) for a, name, at, size in found.members)
+        end = path.stat().st_size
         self.classes = tuple(sorted({name for name, *_ in members}))
         place = {name: label for label, name in enumerate(self.classes)}
         self.labels = np.array([place[name] for name, *_ in members], dtype=np.int64)
         self._files = [file for _, file, _, _ in members]
         self._offsets = np.array([offset for *_, offset, _ in members], dtype=np.int64)
         self._lengths = np.array([length for *_, length in members], dtype=np.int64)
-        if (self._offsets + self._lengths).max() > size:
+        if (self._offsets + self._lengths).max() > end:
             raise DataError(f"{path} is cut short: an image lies beyond its end. Get it anew.")
 
     def __len__(self) -> int:
@@ -122,10 +115,23 @@ class _Slice(io.RawIOBase):
         return len(data)
 
 
-def _members(
-    outer: tarfile.TarFile, file: Any, loose: list[str]
-) -> Iterator[tuple[str, str, int, int]]:
-    """(class, file, offset in the outer file, length) of each image; ``loose`` gets the others."""
+@dataclass
+class _Found:
+    """What a tar holds.
+
+    Attributes:
+        members: (class folder or tar, file, offset in the outer file, length) of each image.
+        loose: images that lie in no folder.
+        folders: all folders.
+    """
+
+    members: list[tuple[Path, str, int, int]] = field(default_factory=list)
+    loose: list[Path] = field(default_factory=list)
+    folders: set[Path] = field(default_factory=set)
+
+
+def _found(outer: tarfile.TarFile, file: Any) -> _Found:
+    found = _Found()
     for path, offset, size in _files(outer):
         if path.suffix.lower() == ".tar":
             part = _Slice(file, offset, size)
@@ -134,11 +140,50 @@ def _members(
             if not images:
                 raise DataError(f"every class needs images, but {path} has none. Get it anew.")
             for image, inside, length in images:
-                yield path.stem, image.name, offset + inside, length
+                found.members.append((path.with_suffix(""), image.name, offset + inside, length))
+        elif path.name.lower().endswith(COMPRESSED):
+            raise DataError(
+                f"a tar must hold plain tars or images, but holds {path}. Unpack it into one "
+                f"folder a class."
+            )
         elif _is_image(path) and path.parent.name:
-            yield path.parent.name, path.name, offset, size
+            found.members.append((path.parent, path.name, offset, size))
         elif _is_image(path):
-            loose.append(str(path))
+            found.loose.append(path)
+    found.folders = {Path(member.name) for member in outer.getmembers() if member.isdir()}
+    return found
+
+
+def _check_places(path: Path, found: _Found) -> None:
+    """Raise DataError unless there are classes, side by side, with an image in each."""
+    if not found.members and found.loose:
+        raise DataError(
+            f"{path} must hold one tar or folder a class, but its {len(found.loose)} images, such "
+            f"as {found.loose[0]}, lie in none (as in ImageNet's own ILSVRC2012_img_val.tar). "
+            f"Unpack it and sort them into one folder a class."
+        )
+    if not found.members:
+        raise DataError(
+            f"{path} must hold one tar or folder a class with images ({', '.join(SUFFIXES)}), "
+            f"but holds none. Correct the path."
+        )
+    classes = {place for place, *_ in found.members}
+    parents = sorted({str(place.parent) for place in classes})
+    if len(parents) > 1:
+        raise DataError(
+            f"{path} must hold its classes side by side, but has some in {parents[0]} and some in "
+            f"{parents[1]}. Make one tar of each part of the data set, or unpack it."
+        )
+    empty = sorted(
+        folder
+        for folder in found.folders - classes
+        if str(folder.parent) == parents[0] and folder.name and folder.name[0] != "."
+    )
+    if empty:
+        raise DataError(
+            f"every class needs images ({', '.join(SUFFIXES)}), but {empty[0]} in {path} has none. "
+            f"Fill or remove it."
+        )
 
 
 def _files(tar: tarfile.TarFile) -> Iterator[tuple[Path, int, int]]:
