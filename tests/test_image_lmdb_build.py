@@ -419,7 +419,7 @@ def test_what_a_tar_would_lose_or_mix_is_refused(
     with pytest.raises(DataError, match=message):
         build(tmp_path / "x.tar", tmp_path / "x.lmdb", workers=1)
     with tarfile.open(tmp_path / "x.tar", "w") as tar:  # folders of their own are no classes
-        for name in ("./", "./data/", "./data/a/", "./data/a/1.JPEG", "./data/.b/"):
+        for name in ("./", "./data/", "./data/a/", "./data/a/1.JPEG", "./data/.b/", ".c/2.JPEG"):
             add(tar, name, None if name.endswith("/") else encoded(1))
     build(tmp_path / "x.tar", tmp_path / "x.lmdb", workers=1)
     assert ImageLmdb(tmp_path / "x.lmdb").classes == ("a",)

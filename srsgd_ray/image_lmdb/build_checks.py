@@ -87,7 +87,9 @@ def check_place(store: Store, path: Path, force: bool) -> None:
     if path.is_dir():
         raise ValueError(f"{path} must be a file to be made, but is a folder. Name a file in it.")
     if path.exists() and not _is_database(path):
-        raise ValueError(f"{path} is there already, and is no database. Choose another name.")
+        raise ValueError(
+            f"{path} is there already, and is no database. Choose another name, or remove it."
+        )
     if path.exists() and not force:
         raise ValueError(
             f"{path} is there already. Choose another name, or replace it with --force."

@@ -194,4 +194,4 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the file: the database is finished."""
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)

@@ -208,4 +208,5 @@ def _files(tar: tarfile.TarFile) -> Iterator[tuple[Path, int, int]]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.name[:1] != "." and path.name.lower().endswith(SUFFIXES)
+    hidden = any(part[0] == "." for part in path.parts)
+    return not hidden and path.name.lower().endswith(SUFFIXES)
