@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
 from srsgd_ray import restarts
+from srsgd_ray.knobs import knob, make, plain
 from srsgd_ray.names import (
     BLOCKS,
     DATASETS,
@@ -40,10 +41,6 @@ __all__ = [
 ]
 
 
-def _knob(default: Any, doc: str, unit: str = "") -> Any:
-    return field(default=default, metadata={"doc": doc, "unit": unit})
-
-
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run. Make it, then call :meth:`check` (the training loop does).
@@ -53,76 +50,124 @@ class TrainConfig:
         ValueError: from :meth:`check`, with the rule, the value and the cure.
     """
 
-    dataset: str = _knob("digits", "data set: " + ", ".join(DATASETS))
-    data_dir: str = _knob(
-        "", "folder of the data, or generated: small made-up data of the real layout"
+    dataset: str = knob("digits", "data set: " + ", ".join(DATASETS), affects="data cost outcome")
+    data_dir: str = knob(
+        "",
+        "folder of the data, or generated: small made-up data of the real layout",
+        affects="data",
+        flag="path",
     )
-    validation_fraction: float = _knob(0.2, "share of the training set held out for validation")
-    split_seed: int = _knob(0, "seed of the split into training and validation")
-    train_on: str = _knob("train", "train, or train+validation (then there is no validation)")
-    evaluate_test: bool = _knob(False, "evaluate the test set, once, after the last epoch")
-    test_every_epoch: bool = _knob(
+    validation_fraction: float = knob(
+        0.2, "share of the training set held out for validation", affects="data cost outcome"
+    )
+    split_seed: int = knob(
+        0, "seed of the split into training and validation", affects="data outcome"
+    )
+    train_on: str = knob(
+        "train",
+        "train, or train+validation (then there is no validation)",
+        affects="data cost outcome",
+    )
+    evaluate_test: bool = knob(False, "evaluate the test set, once, after the last epoch")
+    test_every_epoch: bool = knob(
         False, "with evaluate_test: after every epoch, as the original did"
     )
-    augment: bool = _knob(True, "the data set's usual random crop (and flip, but for digits)")
-    normalisation: str = _knob(
-        "dataset", "dataset (its own mean and deviation) or as_published (CIFAR only)"
+    augment: bool = knob(True, "the data set's usual random crop (and flip, but for digits)")
+    normalisation: str = knob(
+        "dataset",
+        "dataset (its own mean and deviation) or as_published (CIFAR only)",
+        affects="data outcome",
     )
-    image_size: int = _knob(224, "ImageNet: pixels a side of a crop", "pixels")
-    model: str = _knob("preresnet", "network: one of config.MODELS")
-    depth: int = _knob(8, "number of layers, of networks for small images")
-    block: str = _knob("basic", "residual or dense block: basic or bottleneck")
-    width: int = _knob(16, "channels of the first stage, of preresnet and resnet", "channels")
-    widen_factor: int = _knob(4, "width of wide_resnet and resnext, as a factor")
-    cardinality: int = _knob(8, "groups of resnext's convolutions", "groups")
-    growth_rate: int = _knob(12, "channels that a layer of densenet adds", "channels")
-    compression: float = _knob(2.0, "densenet: channels before over after a transition")
-    dropout: float = _knob(0.0, "share of activations dropped, of wide_resnet and densenet")
-    sync_batch_norm: bool = _knob(
-        False, "batch statistics over all workers (GPUs only) instead of each worker's own"
+    image_size: int = knob(
+        224, "ImageNet: pixels a side of a crop", "pixels", affects="data cost outcome"
     )
-    optimizer: str = _knob("srsgd", "optimizer: " + ", ".join(OPTIMIZERS))
-    lr: float = _knob(0.1, "learning rate of the first stage")
-    effective_lr: float = _knob(
+    model: str = knob("preresnet", "network: one of config.MODELS", affects="cost outcome")
+    depth: int = knob(8, "number of layers, of networks for small images", affects="cost outcome")
+    block: str = knob(
+        "basic", "residual or dense block: basic or bottleneck", affects="cost outcome"
+    )
+    width: int = knob(
+        16,
+        "channels of the first stage, of preresnet and resnet",
+        "channels",
+        affects="cost outcome",
+    )
+    widen_factor: int = knob(
+        4, "width of wide_resnet and resnext, as a factor", affects="cost outcome"
+    )
+    cardinality: int = knob(8, "groups of resnext's convolutions", "groups", affects="cost outcome")
+    growth_rate: int = knob(
+        12, "channels that a layer of densenet adds", "channels", affects="cost outcome"
+    )
+    compression: float = knob(
+        2.0, "densenet: channels before over after a transition", affects="cost outcome"
+    )
+    dropout: float = knob(0.0, "share of activations dropped, of wide_resnet and densenet")
+    sync_batch_norm: bool = knob(
+        False,
+        "batch statistics over all workers (GPUs only) instead of each worker's own",
+        flag="value",
+    )
+    optimizer: str = knob("srsgd", "optimizer: " + ", ".join(OPTIMIZERS))
+    lr: float = knob(0.1, "learning rate of the first stage")
+    effective_lr: float = knob(
         0.0, "if not 0, sets lr: mean step of the first stage on a constant gradient of 1"
     )
-    lr_milestones: tuple[int, ...] = _knob(
+    lr_milestones: tuple[int, ...] = knob(
         (), "epochs (0-based) before which the learning rate is multiplied by lr_gamma", "epochs"
     )
-    lr_gamma: float = _knob(0.1, "factor of the learning rate at each milestone")
-    weight_decay: float = _knob(5e-4, "L2 penalty added to the gradient (AdamW: decoupled)")
-    momentum: float = _knob(0.9, "momentum of sgd and sgd_nesterov")
-    beta1: float = _knob(0.9, "first moment decay of the Adam family")
-    beta2: float = _knob(0.999, "second moment decay of the Adam family")
-    restart_kind: str = _knob("linear", "restart schedule: " + ", ".join(RESTART_KINDS))
-    restart_f1: float = _knob(30.0, "restart frequency F1 of the first stage", "steps")
-    restart_growth: float = _knob(2.0, "growth r of the restart frequency from stage to stage")
-    restart_list: tuple[float, ...] = _knob(
+    lr_gamma: float = knob(0.1, "factor of the learning rate at each milestone")
+    weight_decay: float = knob(5e-4, "L2 penalty added to the gradient (AdamW: decoupled)")
+    momentum: float = knob(0.9, "momentum of sgd and sgd_nesterov")
+    beta1: float = knob(0.9, "first moment decay of the Adam family")
+    beta2: float = knob(0.999, "second moment decay of the Adam family")
+    restart_kind: str = knob("linear", "restart schedule: " + ", ".join(RESTART_KINDS))
+    restart_f1: float = knob(30.0, "restart frequency F1 of the first stage", "steps")
+    restart_growth: float = knob(2.0, "growth r of the restart frequency from stage to stage")
+    restart_list: tuple[float, ...] = knob(
         (), "restart frequency of each stage, for restart_kind=explicit", "steps"
     )
-    restart_decay: bool = _knob(False, "decay the last stage's frequency to 1 (ImageNet recipe)")
-    restart_convention: str = _knob(
+    restart_decay: bool = knob(False, "decay the last stage's frequency to 1 (ImageNet recipe)")
+    restart_convention: str = knob(
         "exact", "exact (F steps between restarts) or as_published (F - 1, buffer dropped, ...)"
     )
-    restart_buffer: str = _knob("keep", "momentum buffer at a milestone: keep or drop")
-    restart_count: str = _knob("reset", "step count at a milestone: reset or carry")
-    epochs: int = _knob(12, "passes over the training set", "epochs")
-    batch_size: int = _knob(128, "images a step, over all workers together", "images")
-    seed: int = _knob(0, "seed of initialisation, data order and augmentation")
-    device: str = _knob("auto", "auto, cpu, cuda or cuda:N")
-    precision: str = _knob("auto", "auto (bfloat16 on a GPU that has it), " + ", ".join(PRECISIONS))
-    channels_last: str = _knob("auto", "memory format: auto (on for a GPU), on or off")
-    deterministic: bool = _knob(False, "only deterministic kernels, on a GPU slower")
-    decode_threads: int = _knob(
-        0, "ImageNet: threads that decode images, a worker; 0: as many as it has CPUs", "threads"
+    restart_buffer: str = knob("keep", "momentum buffer at a milestone: keep or drop")
+    restart_count: str = knob("reset", "step count at a milestone: reset or carry")
+    epochs: int = knob(12, "passes over the training set", "epochs")
+    batch_size: int = knob(
+        128, "images a step, over all workers together", "images", affects="cost outcome"
     )
-    bad_images: str = _knob(
-        "stop", "ImageNet: at an unreadable image stop, or skip it and count it"
+    seed: int = knob(0, "seed of initialisation, data order and augmentation")
+    device: str = knob("auto", "auto, cpu, cuda or cuda:N", affects="cost")
+    precision: str = knob(
+        "auto",
+        "auto (bfloat16 on a GPU that has it), " + ", ".join(PRECISIONS),
+        affects="cost outcome",
     )
-    checkpoint_steps: int = _knob(
-        0, "steps between checkpoints within an epoch; 0: after each epoch only", "steps"
+    channels_last: str = knob("auto", "memory format: auto (on for a GPU), on or off")
+    deterministic: bool = knob(False, "only deterministic kernels, on a GPU slower")
+    decode_threads: int = knob(
+        0,
+        "ImageNet: threads that decode images, a worker; 0: as many as it has CPUs",
+        "threads",
+        affects="data",
     )
-    threads: int = _knob(0, "CPU threads of a worker; 0: as many as it was given", "threads")
+    bad_images: str = knob(
+        "stop",
+        "ImageNet: at an unreadable image stop, or skip it and count it",
+        affects="data",
+        flag="value",
+    )
+    checkpoint_steps: int = knob(
+        0,
+        "steps between checkpoints within an epoch; 0: after each epoch only",
+        "steps",
+        affects="",
+        flag="value",
+    )
+    threads: int = knob(
+        0, "CPU threads of a worker; 0: as many as it was given", "threads", affects=""
+    )
 
     def __post_init__(self) -> None:
         if self.effective_lr > 0:
@@ -150,19 +195,11 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         """Build a config from flat keys; lists become tuples, whole floats become ints."""
-        known = {f.name: f for f in fields(cls)}
-        for key in values:
-            if key not in known:
-                raise UnknownNameError(
-                    f"unknown configuration key {key!r}. Valid: {', '.join(known)}."
-                )
-        hints = get_type_hints(cls)
-        return cls(**{key: _convert(key, hints[key], value) for key, value in values.items()})
+        return make(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
         """Flat plain values (tuples become lists), for JSON, Tune and Parquet."""
-        plain = dataclasses.asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+        return plain(self)
 
     def replace(self, **changes: Any) -> TrainConfig:
         """A copy with some fields changed; unknown names raise as in :meth:`from_dict`."""
@@ -260,32 +297,3 @@ class TrainConfig:
                 f"{self.restart_list}."
             )
         self.restart_schedule(steps_per_epoch=1)
-
-
-def _convert(key: str, hint: Any, value: Any) -> Any:
-    """Turn a value read from JSON, Tune or Optuna into the field's type, or raise ValueError."""
-    try:
-        if hint == tuple[int, ...]:
-            return tuple(_whole(item) for item in value)
-        if hint == tuple[float, ...]:
-            return tuple(float(item) for item in value)
-        if hint is bool:
-            if value not in (True, False):
-                raise ValueError(value)
-            return bool(value)
-        if hint is int:
-            return _whole(value)
-        if hint is float:
-            return float(value)
-        if not isinstance(value, str):
-            raise TypeError(value)
-        return value
-    except (TypeError, ValueError) as error:
-        kind = getattr(hint, "__name__", str(hint)) if "[" not in str(hint) else str(hint)
-        raise ValueError(f"{key} must be of type {kind}, but got {key}={value!r}.") from error
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or int(value) != float(value):
-        raise ValueError(value)
-    return int(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from srsgd_ray.knobs import UnknownNameError, one_of
 
 __all__ = [
     "BLOCKS",
@@ -59,16 +59,6 @@ RESTART_KINDS = ("constant", "linear", "exponential", "explicit")
 RESTART_CONVENTIONS = ("exact", "as_published")
 BLOCKS = {"basic": 6, "bottleneck": 9}  # layers a block group adds: depth = 6n + 2 or 9n + 2
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-
-
-class UnknownNameError(ValueError):
-    """A name that is not among the valid ones; the message lists them."""
-
-
-def one_of(what: str, value: object, valid: Collection[str]) -> None:
-    """Raise :class:`UnknownNameError` unless ``value`` is one of ``valid``."""
-    if value not in valid:
-        raise UnknownNameError(f"unknown {what} {value!r}. Valid: {', '.join(valid)}.")
 
 
 def check_depth(depth: int, block: str) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from srsgd_ray.trainable import RankError, StopTraining
+
 __all__ = ["Keep", "Outcome", "Progress", "RankError", "Report", "Row", "Save", "StopTraining"]
 
 Row = dict[str, Any]
@@ -14,14 +16,6 @@ Save = Callable[[Path], Path]
 Report = Callable[[Row, Save | None], None]
 Keep = Callable[[Save], None]
 Progress = Callable[[int], None]
-
-
-class RankError(ValueError):
-    """What one process ran into in the middle of training, while the others know nothing of it."""
-
-
-class StopTraining(Exception):
-    """Raised by a report function to end the run after the epoch it was told of."""
 
 
 @dataclass(frozen=True)

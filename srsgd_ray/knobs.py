@@ -1,0 +1,251 @@
+"""Configurations as frozen dataclasses whose fields are knobs, and the errors for wrong names.
+
+A knob's name is also its Tune key, Optuna parameter and Parquet column. Knows no torch and no Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+__all__ = [
+    "UnknownNameError",
+    "affecting",
+    "did_you_mean",
+    "knob",
+    "knob_types",
+    "load",
+    "make",
+    "one_of",
+    "plain",
+]
+
+C = TypeVar("C")
+KINDS = (
+    str, int, float, bool, tuple[int, ...], tuple[float, ...], tuple[str, ...], dict[str, Any],
+)  # fmt: skip
+
+
+class UnknownNameError(ValueError):
+    """A name that is not among the valid ones; the message lists them."""
+
+
+def did_you_mean(name: object, valid: Collection[str]) -> str:
+    """``" Did you mean 'lr'?"`` if a valid name is close, else ""."""
+    close = difflib.get_close_matches(str(name), [str(v) for v in valid], n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def one_of(what: str, value: object, valid: Collection[str]) -> None:
+    """Raise :class:`UnknownNameError` unless ``value`` is one of ``valid``."""
+    if not isinstance(value, str) or value not in valid:
+        raise UnknownNameError(
+            f"unknown {what} {value!r}. Valid: {', '.join(valid)}.{did_you_mean(value, valid)}"
+        )
+
+
+def knob(
+    default: Any = dataclasses.MISSING,
+    doc: str = "",
+    unit: str = "",
+    *,
+    affects: str = "outcome",
+    flag: str = "",
+) -> Any:
+    """A field of a configuration.
+
+    Args:
+        default: its value where nobody says else; without one the field must be given.
+        doc: what it means, in a line.
+        unit: of its values; "" for none.
+        affects: words of ``data`` (which data are read), ``cost`` (seconds of an epoch) and
+            ``outcome`` (the numbers that come out); "" for a knob of the machine only, which may
+            differ between a run and its resume.
+        flag: if not "", study scripts take the knob as an option (``data_dir`` as ``--data-dir``);
+            ``path`` makes a relative path absolute, ``value`` takes it as it is.
+    """
+    metadata = {"doc": doc, "unit": unit, "affects": frozenset(affects.split()), "flag": flag}
+    if isinstance(default, dict):
+        made = dict(default)
+        return dataclasses.field(default_factory=lambda: dict(made), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@functools.cache
+def knob_types(config: type) -> dict[str, Any]:
+    """Type of each field of a configuration class, one of the keys of ``KINDS``.
+
+    Raises:
+        ValueError: if ``config`` is no frozen dataclass, or a field has another type.
+    """
+    params = getattr(config, "__dataclass_params__", None)
+    if not isinstance(config, type) or params is None or not params.frozen:
+        raise ValueError(
+            f"a configuration must be a frozen dataclass, but got {config!r}. "
+            f"Write @dataclass(frozen=True) above the class."
+        )
+    hints = get_type_hints(config)
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        hint = hints[field.name]
+        if hint not in KINDS:
+            raise ValueError(
+                f"field {field.name!r} of {config.__name__} must be of type str, int, float, bool, "
+                f"tuple[int, ...], tuple[float, ...], tuple[str, ...] or dict[str, Any], but is "
+                f"{hint!r}."
+            )
+        found[field.name] = hint
+    return found
+
+
+def affecting(config: type, what: str) -> tuple[str, ...]:
+    """Names of the fields whose metadata say that they affect ``what`` (data, cost, outcome)."""
+    return tuple(
+        field.name
+        for field in dataclasses.fields(config)
+        if what in field.metadata.get("affects", ("outcome",))
+    )
+
+
+def make(config: type[C], values: Mapping[str, Any]) -> C:
+    """A configuration from flat values as JSON, Tune or Optuna give them back.
+
+    Lists become tuples, whole floats become ints. A key ``options.name`` sets ``name`` in the dict
+    of the field ``options``.
+
+    Raises:
+        UnknownNameError: for a key that is not a field.
+        ValueError: for a value of another type, or a field without default that is not given.
+    """
+    types = knob_types(config)  # type: ignore[arg-type]
+    known: dict[str, Any] = {}
+    dotted: dict[str, Any] = {}
+    for key, value in values.items():
+        field, dot, option = key.partition(".")
+        if field not in types or (dot and types[field] != dict[str, Any]):
+            raise UnknownNameError(
+                f"unknown configuration key {key!r}. Valid: {', '.join(types)}."
+                f"{did_you_mean(key, types)}"
+            )
+        if dot:
+            dotted.setdefault(field, {})[option] = value
+        else:
+            known[key] = _convert(key, types[key], value)
+    for field, options in dotted.items():
+        known[field] = {**known.get(field, {}), **options}
+    missing = [
+        f.name
+        for f in dataclasses.fields(config)  # type: ignore[arg-type]
+        if f.name not in known
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ValueError(
+            f"{config.__name__} needs a value of {', '.join(missing)}: give it in base, in the arm "
+            f"or in its space, or give the field a default."
+        )
+    return config(**known)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Flat plain values of a configuration (tuples become lists), for JSON, Tune and Parquet."""
+    found = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+
+
+def _convert(key: str, kind: Any, value: Any) -> Any:
+    """Turn a value read from JSON, Tune or Optuna into the field's type, or raise ValueError."""
+    try:
+        if kind == tuple[int, ...]:
+            return tuple(_whole(item) for item in _items(value))
+        if kind == tuple[float, ...]:
+            return tuple(float(item) for item in _items(value))
+        if kind == tuple[str, ...]:
+            return tuple(str(item) for item in _items(value))
+        if kind == dict[str, Any]:
+            return {str(name): item for name, item in dict(value).items()}
+        if kind is bool:
+            if value not in (True, False):
+                raise ValueError(value)
+            return bool(value)
+        if kind is int:
+            return _whole(value)
+        if kind is float:
+            if isinstance(value, str):
+                raise ValueError(value)
+            return float(value)
+        if not isinstance(value, str):
+            raise TypeError(value)
+        return value
+    except (TypeError, ValueError) as error:
+        named = str(kind) if "[" in str(kind) else kind.__name__
+        raise ValueError(f"{key} must be of type {named}, but got {key}={value!r}.") from error
+
+
+def _items(value: Any) -> Any:
+    if isinstance(value, (str, Mapping)):
+        raise TypeError(value)
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, (bool, str)) or int(value) != float(value):
+        raise ValueError(value)
+    return int(value)
+
+
+def load(path: str, what: str = "name", folder: str = "") -> Any:
+    """What an import path ``package.module:name`` names.
+
+    Args:
+        path: the import path.
+        what: what it is for, as the messages call it.
+        folder: where the module lies if it cannot be imported as it is, such as a script's folder.
+
+    Raises:
+        ValueError: if there is no such module, or nothing of that name in it.
+    """
+    module_name, colon, name = path.partition(":")
+    if not colon or not module_name or not name:
+        raise ValueError(f"{what} must be an import path such as my_module:name, but got {path!r}.")
+    try:
+        found: Any = _module(module_name, folder)
+    except ImportError as error:
+        raise ValueError(
+            f"{what} {path!r} cannot be imported here: {error}. Its module must lie where Python "
+            f"looks: beside the study script, in the folder of the command, or installed (on a "
+            f"cluster: on every node, or under --working-dir of `ray job submit`)."
+        ) from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            names = [n for n in vars(found) if not n.startswith("_")]
+            raise ValueError(
+                f"{what} {path!r} does not exist: {module_name} has no {part!r}."
+                f"{did_you_mean(part, names)}"
+            )
+        found = getattr(found, part)
+    return found
+
+
+def _module(name: str, folder: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Beside the script first, then where the command was given: as Python itself looks.
+        for place in (folder, str(Path.cwd())):
+            if place and place not in sys.path and error.name == name.split(".")[0]:
+                sys.path.append(place)
+                importlib.invalidate_caches()
+                try:
+                    return importlib.import_module(name)
+                except ModuleNotFoundError as again:
+                    if again.name != error.name:
+                        raise
+        raise

@@ -1,0 +1,509 @@
+"""The seam between the engine and what it studies. Knows no torch, no Ray, no pandas.
+
+A *trainable* is what a trial runs. The engine searches, confirms, records and resumes any of them,
+and knows nothing of it but what stands here. An *epoch* is one unit of a trial's budget, whatever
+that is: one report, one row, one checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from srsgd_ray.knobs import UnknownNameError, did_you_mean, knob_types, load, make, one_of, plain
+
+__all__ = [
+    "BUILT_IN",
+    "Budget",
+    "Diverged",
+    "FunctionTrainable",
+    "Metric",
+    "RankError",
+    "Run",
+    "StopTraining",
+    "Trainable",
+    "find",
+    "path_of",
+    "trainable",
+]
+
+GROUP = "srsgd_ray.trainables"  # entry points of other packages add names
+BUILT_IN = {
+    "image": "srsgd_ray.trainables.image:IMAGE",
+    "quadratic": "srsgd_ray.trainables.quadratic:QUADRATIC",
+    "minefield": "srsgd_ray.trainables.minefield:MINEFIELD",
+}
+# Columns that every study has: no knob and no metric may take their names.
+SHARED = (
+    "study", "phase", "arm", "trial", "number", "epoch", "time", "state", "reason", "epochs_done",
+    "diverged_step", "parameters", "workers", "started", "ended", "baseline", "metric", "mode",
+    "confirm_metric", "tie_break", "pareto", "protocol", "trainable", "schema_version", "commit",
+    "host", "hardware", "python_version", "srsgd_ray_version", "torch_version", "ray_version",
+    "optuna_version",
+)  # fmt: skip
+
+
+class StopTraining(BaseException):
+    """Raised by a report to end the trial there. No error: let it through."""
+
+
+class Diverged(Exception):
+    """Raise it to end a trial as diverged: a result, which costs its budget and is never best.
+
+    Args:
+        why: in a few words.
+        step: 0-based optimizer step at which it broke down, if known.
+    """
+
+    def __init__(self, why: str, step: int | None = None) -> None:
+        super().__init__(why)
+        self.step = step
+
+
+class RankError(ValueError):
+    """What one worker ran into in the middle of its work, while the others know nothing of it."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that a trainable reports, and a column of the results.
+
+    Attributes:
+        name: of the column.
+        doc: what it means, in a line.
+        unit: of its values; "" for none.
+        better: ``lower`` or ``higher``; "" for a number that is neither, such as a count of steps.
+        split: ``train``, ``validation`` or ``test``: the data it was measured on. What is measured
+            on the test split may be reported by confirmation runs only.
+        kind: float, int or str. A value may always be None.
+        best_at: if not "", the trials table holds the best value over the epochs as ``best_NAME``,
+            and the first epoch that reached it in the column ``best_at``.
+    """
+
+    name: str
+    doc: str = ""
+    unit: str = ""
+    better: str = ""
+    split: str = ""
+    kind: type = float
+    best_at: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or self.name in SHARED:
+            raise ValueError(
+                f"a metric needs a name that Python could have and no study has already, but got "
+                f"{self.name!r}. Choose another, such as val_error."
+            )
+        one_of("better", self.better, ("", "lower", "higher"))
+        one_of("split", self.split, ("", "train", "validation", "test"))
+        if self.kind not in (float, int, str):
+            raise ValueError(f"kind must be float, int or str, but got {self.kind!r}.")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The knob that says how many epochs (reports) a trial makes, and what they are called."""
+
+    field: str = "epochs"
+    unit: str = "epochs"
+
+
+class Run(ABC):
+    """All that the work of a trial sees of its surroundings: the same alone, in Ray, in a test.
+
+    Attributes:
+        seed: of everything random in the trial. torch, numpy and random are seeded with it before
+            :meth:`Trainable.train` is called.
+        rank: of this process among the ``size`` workers of the trial. If there are several, they
+            are a ``torch.distributed`` process group.
+        size: workers of the trial.
+        threads: CPU threads that this worker may use.
+        device: torch's name of the device of this worker, such as ``cpu`` or ``cuda:0``.
+        final: whether this is a confirmation run, which alone may read the test split.
+    """
+
+    seed: int = 0
+    rank: int = 0
+    size: int = 1
+    threads: int = 1
+    device: str = "cpu"
+    final: bool = False
+
+    @abstractmethod
+    def resume(self, **parts: Any) -> int:
+        """Restore ``parts`` from the trial's checkpoint; how many epochs are done.
+
+        Args:
+            parts: objects with ``state_dict`` and ``load_state_dict``. What was given here is what
+                :meth:`report` saves, together with the states of the global random generators.
+        """
+
+    @abstractmethod
+    def report(self, **metrics: Any) -> None:
+        """An epoch is over: its row and a checkpoint are stored; every worker must call it.
+
+        Ends the trial (raises :class:`StopTraining`) where the study's scheduler says so. The row
+        of the first worker counts.
+
+        Raises:
+            ValueError: for a metric that is not declared, or a test metric in a search trial.
+            Diverged: if the metric that the study judges by is not finite.
+        """
+
+    @abstractmethod
+    def checkpoint(self) -> None:
+        """Store a checkpoint within an epoch."""
+
+    @abstractmethod
+    def artifact(self, name: str, **columns: Sequence[Any]) -> None:
+        """A table that belongs to the trial, such as a curve: ``NAME.parquet`` of the study.
+
+        It is stored with the next report. The columns must be of equal length.
+        """
+
+    @abstractmethod
+    def alive(self, step: int) -> None:
+        """A sign of life: ``step`` optimizer steps are done."""
+
+    @abstractmethod
+    def cached(self, load: Callable[..., Any], *key: Any) -> Any:
+        """``load(*key)``, kept in this process for the next trial that asks for the same."""
+
+    # For a loop that writes checkpoints of its own.
+
+    @abstractmethod
+    def stored(self) -> Any:
+        """A context with the local folder of the trial's checkpoint, or None."""
+
+    @abstractmethod
+    def save(self, write: Callable[[Path], Path]) -> None:
+        """Have ``write(folder)`` make a checkpoint within an epoch; the first worker calls it."""
+
+    @abstractmethod
+    def tell(self, row: dict[str, Any], write: Callable[[Path], Path] | None) -> None:
+        """:meth:`report` for a row that holds its ``epoch``, with a checkpoint of one's own."""
+
+
+class Trainable(ABC):
+    """What a study studies. Abstract; subclasses are final.
+
+    ``Config``, ``metrics``, ``search_metric`` and :meth:`train` must be written.
+
+    Attributes:
+        name: short name, in messages.
+        Config: frozen dataclass; its fields are the knobs (see :func:`srsgd_ray.knobs.knob`).
+        metrics: everything that is reported.
+        budget: the knob that says how many epochs there are; None: a trial reports once.
+        search_metric: what a search judges by, at the last epoch, unless the study says else.
+        confirm_metric: what confirmation runs are compared by; "": the same.
+        tie_break: metric that decides between equal values of the search metric; "": none.
+        place: ``workers`` (a group of Ray Train workers) or ``actor`` (one process, without).
+    """
+
+    name: str = ""
+    Config: type
+    metrics: tuple[Metric, ...] = ()
+    budget: Budget | None = None
+    search_metric: str = ""
+    confirm_metric: str = ""
+    tie_break: str = ""
+    place: str = "workers"
+    path: str = ""  # import path, where the trainable knows it better than its class does
+
+    @abstractmethod
+    def train(self, config: Any, run: Run) -> Mapping[str, Any] | None:
+        """Do the work of one trial, with a report an epoch.
+
+        Returns:
+            Facts of the run, if any: ``parameters``, the number of trainable parameters.
+
+        Raises:
+            ValueError: for what would go wrong again: it fails the trial at once. Any other
+                exception is taken to be the machine's fault, and the trial is tried again.
+            Diverged: to end the trial as diverged.
+        """
+
+    def configure(self, values: Mapping[str, Any]) -> Any:
+        """The configuration that flat values of a study mean; derived knobs are set here."""
+        return make(self.Config, values)
+
+    def check(self, config: Any) -> None:
+        """Raise ValueError (rule, value, cure) if a configuration breaks a rule."""
+        own = getattr(config, "check", None)
+        if callable(own):
+            own()
+
+    def check_data(self, config: Any) -> None:  # noqa: B027  most have no files to look for
+        """Raise ValueError if the data of a configuration are not there; before anything starts."""
+
+    def confirmed(self, config: Any, seed: int, on: str) -> Any:
+        """The configuration of a confirmation run.
+
+        Args:
+            config: the one that the search chose.
+            seed: of the run.
+            on: ``train`` or ``train+validation``: what it is to be trained on.
+        """
+        fields = knob_types(self.Config)
+        more: dict[str, Any] = {"seed": seed} if "seed" in fields else {}
+        if "train_on" in fields:
+            more["train_on"] = on
+        elif on != "train":
+            raise ValueError(
+                f"confirm_on={on!r} needs a knob train_on, which {self.name} has not. "
+                f"Use confirm_on='train'."
+            )
+        return dataclasses.replace(config, **more)
+
+    def epochs(self, config: Any) -> int:
+        """How many reports a trial of this configuration makes."""
+        return int(getattr(config, self.budget.field)) if self.budget is not None else 1
+
+    def lengthened(self, config: Any, epochs: int) -> dict[str, Any]:
+        """The knobs that must change for a trial of ``epochs`` reports."""
+        return {self.budget.field: epochs} if self.budget is not None else {}
+
+    def smoke(self, config: Any) -> dict[str, Any]:
+        """The knobs that must change for the smallest sound version of itself."""
+        return self.lengthened(config, 2)
+
+    def family(self, config: Any) -> str | None:
+        """Of arms of one family a smoke test runs the first only; None: it runs all arms."""
+        return None
+
+    def seconds(self, config: Any, workers: int) -> float | None:
+        """Measured seconds of one epoch on this machine; None: unknown until one was run."""
+        return None
+
+    def remarks(self, config: Any, workers: int, published: int) -> str:
+        """What the user should know about running on ``workers`` workers; "" for nothing."""
+        return ""
+
+    def metric(self, name: str) -> Metric:
+        """The declared metric of that name; raises with the valid names otherwise."""
+        one_of("metric", name, [metric.name for metric in self.metrics])
+        return next(metric for metric in self.metrics if metric.name == name)
+
+    def check_itself(self) -> Trainable:
+        """Return self if the declaration is sound, else raise ValueError."""
+        fields = knob_types(self.Config)
+        names = [metric.name for metric in self.metrics]
+        taken = [name for name in fields if name in SHARED]
+        if taken:
+            raise ValueError(
+                f"a knob must not have the name of a column that every study has, but "
+                f"{self.Config.__name__} has {', '.join(taken)}. Choose another name."
+            )
+        twice = [name for name in names if names.count(name) > 1 or name in fields]
+        if twice:
+            raise ValueError(
+                f"knobs and metrics need names of their own, but {self.name} has two {twice[0]!r}."
+            )
+        for what, name in (
+            ("search_metric", self.search_metric),
+            ("confirm_metric", self.confirm_metric or self.search_metric),
+        ):
+            one_of(what, name, names)
+        if self.budget is not None and fields.get(self.budget.field) is not int:
+            raise ValueError(
+                f"the budget of {self.name} must be a knob of type int, but its Config has no such "
+                f"{self.budget.field!r}. Add it, or declare budget=None (one report a trial)."
+            )
+        one_of("place", self.place, ("workers", "actor"))
+        return self
+
+
+class FunctionTrainable(Trainable):
+    """A trainable made of one function; see :func:`trainable`."""
+
+    def __init__(self, function: Callable[[Any, Run], Any], **declared: Any) -> None:
+        self.function = function
+        for name, value in declared.items():
+            setattr(self, name, value)
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+
+    def train(self, config: Any, run: Run) -> Mapping[str, Any] | None:
+        """Call the function."""
+        found: Mapping[str, Any] | None = self.function(config, run)
+        return found
+
+    def __call__(self, config: Any, run: Run) -> Any:
+        """The function itself, for a test of one's own."""
+        return self.function(config, run)
+
+
+def trainable(
+    *,
+    metrics: Sequence[Metric] | Metric,
+    search: str = "",
+    confirm: str = "",
+    budget: str | Budget | None = "",
+    place: str = "workers",
+    config: type | None = None,
+) -> Callable[[Callable[[Any, Run], Any]], FunctionTrainable]:
+    """Make a trainable of a function ``train(config, run)``.
+
+    Args:
+        metrics: what it reports.
+        search: name of the metric that a search judges by; the first with a direction by default.
+        confirm: name of the metric that confirmation runs are compared by; by default the first
+            of the test split, else as ``search``.
+        budget: the knob that says how many reports a trial makes; by default ``epochs``, if the
+            configuration has it, else one report.
+        place: see :class:`Trainable`.
+        config: the configuration's class; by default the annotation of the first parameter.
+
+    Raises:
+        ValueError: for a function that workers could not import, or a declaration that is unsound.
+    """
+    declared = (metrics,) if isinstance(metrics, Metric) else tuple(metrics)
+
+    def decorate(function: Callable[[Any, Run], Any]) -> FunctionTrainable:
+        made = config or _annotated(function)
+        judged = search or next((m.name for m in declared if m.better and m.split != "test"), "")
+        tested = next((m.name for m in declared if m.better and m.split == "test"), "")
+        counted = budget
+        if counted == "":
+            counted = "epochs" if "epochs" in knob_types(made) else None
+        if isinstance(counted, str):
+            counted = Budget(counted, counted)
+        if not judged:
+            raise ValueError(
+                f"{function.__name__} needs a metric with a direction that a search may judge by, "
+                f"but none has one. Write Metric(..., better='lower' or 'higher')."
+            )
+        found = FunctionTrainable(
+            function, name=function.__name__, Config=made, metrics=declared, budget=counted,
+            search_metric=judged, confirm_metric=confirm or tested or judged, place=place,
+        )  # fmt: skip
+        found.check_itself()
+        return found
+
+    return decorate
+
+
+def _annotated(function: Callable[..., Any]) -> type:
+    names = list(inspect.signature(function).parameters)
+    hint = get_type_hints(function).get(names[0]) if len(names) == 2 else None
+    if not isinstance(hint, type):
+        raise ValueError(
+            f"{function.__name__} must be a function of (config, run) whose first parameter is "
+            f"annotated with the configuration's class. Write def {function.__name__}(config: "
+            f"MyConfig, run)."
+        )
+    return hint
+
+
+def names() -> dict[str, str]:
+    """Import path of each trainable that has a short name, other packages' among them."""
+    return {**{point.name: point.value for point in entry_points(group=GROUP)}, **BUILT_IN}
+
+
+def find(what: object, folder: str = "") -> Trainable:
+    """The trainable that is meant: itself, its class, its short name or its import path.
+
+    Args:
+        what: a :class:`Trainable` or its class, a decorated function, or a text.
+        folder: where to look for its module besides where Python looks.
+
+    Raises:
+        ValueError: if there is none such, or it is unsound.
+    """
+    found = what
+    if isinstance(what, str):
+        known = names()
+        if ":" not in what and what not in known:
+            raise UnknownNameError(
+                f"unknown trainable {what!r}. Valid: {', '.join(known)}, or an import path such as "
+                f"my_module:my_function.{did_you_mean(what, known)}"
+            )
+        path = known.get(what, what)
+        found = load(path, "trainable", folder)
+        if isinstance(found, Trainable):
+            found.path = what
+        elif isinstance(found, type) and issubclass(found, Trainable):
+            found = found()
+            found.path = what
+    if isinstance(found, type) and issubclass(found, Trainable):
+        if inspect.isabstract(found):
+            raise ValueError(
+                f"a trainable needs its method train, but {found.__name__} has none. Write "
+                f"def train(self, config, run)."
+            )
+        found = found()
+    if not isinstance(found, Trainable):
+        raise ValueError(
+            f"a trainable must be a Trainable or a function decorated with @trainable, but got "
+            f"{what!r}. Decorate it: @trainable(metrics=[Metric(...)])."
+        )
+    if not found.name:
+        found.name = type(found).__name__
+    return found.check_itself()
+
+
+def path_of(what: Trainable) -> tuple[str, str]:
+    """Import path of a trainable, and the folder of its script if it was run as one.
+
+    Raises:
+        ValueError: for one that no other process could import: a lambda, a function within
+            another, or something typed at a prompt.
+    """
+    if what.path:
+        return what.path, _script_folder()
+    if isinstance(what, FunctionTrainable):
+        module, name = what.function.__module__, what.function.__qualname__
+    else:
+        module, name = type(what).__module__, type(what).__qualname__
+    if "<" in name:
+        raise ValueError(
+            f"a trainable must be importable by the workers, but {name!r} is a lambda or stands "
+            f"within another function. Define it at the top level of a file."
+        )
+    if module != "__main__":
+        return f"{module}:{name}", _script_folder()
+    main = sys.modules["__main__"]
+    file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    if spec is not None and spec.name != "__main__":
+        return f"{spec.name}:{name}", ""
+    if file is None or not Path(file).is_file():
+        return f"__main__:{name}", ""
+    return f"{Path(file).stem}:{name}", str(Path(file).resolve().parent)
+
+
+def _script_folder() -> str:
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return str(Path(file).resolve().parent) if file and Path(file).is_file() else ""
+
+
+@contextmanager
+def said_where(script: str) -> Iterator[None]:
+    """Turn any ValueError into one that begins with where in the user's file it comes from."""
+    try:
+        yield
+    except ValueError as error:
+        place = where(error, script)
+        if place and not str(error).startswith(place):
+            raise type(error)(f"{place}: {error}") from error
+        raise
+
+
+def where(error: BaseException, script: str) -> str:
+    """``FILE:LINE`` of the last frame of ``error`` that lies in ``script``, or ""."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename).name == Path(script).name:
+            found = f"{script}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+__all__ += ["names", "plain", "said_where", "where"]

@@ -1,0 +1,151 @@
+"""Image classification as a trainable: the knobs of TrainConfig, the loop of ``training``.
+
+Importing this needs no torch: results and plans of a study can be read where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from srsgd_ray.config import GENERATED, TrainConfig
+from srsgd_ray.knobs import affecting
+from srsgd_ray.trainable import Budget, Diverged, Metric, Run, StopTraining, Trainable
+
+__all__ = ["IMAGE", "ImageClassification"]
+
+LR_DROPS = (0.5, 0.75)  # where the learning rate falls unless a study says else
+SMOKE_BATCH = 25
+SMOKE_PIXELS = 32
+
+
+class ImageClassification(Trainable):
+    """Train a network of a config on one of the data sets; see :class:`TrainConfig`."""
+
+    name = "image"
+    path = "image"
+    Config = TrainConfig
+    budget = Budget("epochs", "epochs")
+    search_metric = "val_error"
+    confirm_metric = "test_error"
+    tie_break = "val_loss"
+    metrics = (
+        Metric("step", "optimizer steps finished", "steps", kind=int),
+        Metric("epoch_lr", "learning rate during the epoch"),
+        Metric("restart_period", "steps between restarts at the epoch's end", "steps"),
+        Metric("restarts", "momentum restarts so far", "restarts", kind=int),
+        Metric("train_loss", "mean cross entropy over the epoch's training batches", "nats",
+               "lower", "train"),
+        Metric("train_error", "training error while training, on augmented images", "%",
+               "lower", "train"),
+        Metric("val_loss", "mean cross entropy on the validation split", "nats",
+               "lower", "validation"),
+        Metric("val_error", "top-1 error on the validation split", "%",
+               "lower", "validation", best_at="best_epoch"),
+        Metric("test_loss", "mean cross entropy on the test set; where evaluated", "nats",
+               "lower", "test"),
+        Metric("test_error", "top-1 error on the test set; where evaluated", "%",
+               "lower", "test", best_at="best_test_epoch"),
+        Metric("train_seconds", "wall time of the epoch's training", "s"),
+        Metric("eval_seconds", "wall time of the epoch's evaluation", "s"),
+        Metric("images_per_second", "training images a second, all workers together", "1/s"),
+        Metric("skipped_images", "images left out as unreadable, of all parts", "images", kind=int),
+    )  # fmt: skip
+
+    def configure(self, values: Mapping[str, Any]) -> TrainConfig:
+        """Milestones follow from ``lr_drops``, fractions of the epochs, unless they are given."""
+        known = dict(values)
+        drops = known.pop("lr_drops", LR_DROPS)
+        if not isinstance(drops, (tuple, list)) or any(
+            isinstance(part, (str, bool)) or not 0 < part < 1 for part in drops
+        ):
+            raise ValueError(
+                f"lr_drops must lie between 0 and 1, but got {drops!r}. Give the fractions of the "
+                f"training at which the learning rate falls, such as (0.5, 0.75), or () for none."
+            )
+        if "lr_milestones" not in known:
+            epochs = TrainConfig.from_dict(
+                {"epochs": known.get("epochs", TrainConfig.epochs)}
+            ).epochs
+            known["lr_milestones"] = sorted({round(part * epochs) for part in drops} - {0, epochs})
+        return TrainConfig.from_dict(known)
+
+    def check_data(self, config: TrainConfig) -> None:
+        """Read the data set once."""
+        from srsgd_ray.data import load_dataset
+
+        if config.dataset != "digits":
+            load_dataset(config)
+
+    def confirmed(self, config: TrainConfig, seed: int, on: str) -> TrainConfig:
+        """With the test set evaluated at the end."""
+        return config.replace(seed=seed, train_on=on, evaluate_test=True)
+
+    def lengthened(self, config: TrainConfig, epochs: int) -> dict[str, Any]:
+        """Milestones scale with the epochs."""
+        drops = [round(m * epochs / config.epochs) for m in config.lr_milestones]
+        return {"epochs": epochs, "lr_milestones": drops}
+
+    def smoke(self, config: TrainConfig) -> dict[str, Any]:
+        """Stages of one epoch, on generated data."""
+        stages = len(config.lr_milestones)
+        epochs = max(2, stages + 1 + config.restart_decay)  # a decay needs two epochs
+        made: dict[str, Any] = {"epochs": epochs, "lr_milestones": list(range(1, stages + 1))}
+        if config.dataset != "digits":
+            made |= {"data_dir": GENERATED, "batch_size": SMOKE_BATCH, "image_size": SMOKE_PIXELS}
+        return made
+
+    def family(self, config: TrainConfig) -> str:
+        """One arm for each optimizer is enough of a smoke test."""
+        return config.optimizer
+
+    def seconds(self, config: TrainConfig, workers: int) -> float:
+        """A few steps and an evaluation on made-up images, and arithmetic."""
+        from srsgd_ray.training.timing import measure
+
+        found = measure(config, workers)
+        tests = 1.0 if config.test_every_epoch else 1 / config.epochs
+        return found.epoch + (tests * found.test if config.evaluate_test else 0.0)
+
+    def remarks(self, config: TrainConfig, workers: int, published: int) -> str:
+        """What another number of workers means for the batch statistics."""
+        if published == workers or config.sync_batch_norm:
+            return ""
+        ours, theirs = config.batch_size // workers, config.batch_size // published
+        return (
+            f"batch norm sees {ours} images a worker, {theirs} in the published run ({published} "
+            f"GPUs); the global batch of {config.batch_size}, the learning rate and the steps are "
+            f"the same."
+        )
+
+    def train(self, config: TrainConfig, run: Run) -> dict[str, Any]:
+        """The training loop, with its own rows and checkpoints."""
+        from srsgd_ray.data import load_dataset
+        from srsgd_ray.training import train
+
+        config = config.replace(threads=run.threads)
+        if config.device == "auto":
+            config = config.replace(device=run.device)
+        fields = affecting(TrainConfig, "data")
+        key = tuple((name, getattr(config, name)) for name in fields)
+
+        def load(*key: tuple[str, Any]) -> Any:
+            return load_dataset(TrainConfig.from_dict(dict(key)))
+
+        with run.stored() as folder:
+            outcome = train(
+                config,
+                run.tell,
+                resume_from=folder,
+                progress=run.alive,
+                load=lambda config: run.cached(load, *key),
+                keep=run.save,
+            )
+        if outcome.state == "stopped":
+            raise StopTraining(outcome.reason)
+        if outcome.state == "diverged":
+            raise Diverged(outcome.reason or "diverged", outcome.diverged_step)
+        return {"parameters": outcome.parameters}
+
+
+IMAGE = ImageClassification()
