@@ -1,4 +1,4 @@
-"""The console command ``srsgd-ray``: looks at results; studies are started by their scripts."""
+"""The console command ``srsgd-ray``: runs studies, and looks at results."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
+VERBS = {
+    "run": "run the study of a file or an import path",
+    "resume": "go on with the study in a folder",
+    "plan": "say what a study will cost",
+    "check": "put a trainable to the contract that the engine relies on",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit status (2 after a message for bad input)."""
     words = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="srsgd-ray", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    for verb, what in VERBS.items():
+        commands.add_parser(verb, help=what, add_help=False)
     commands.add_parser(
         "table", help="a study's table, or a published one beside our runs", add_help=False
     )
@@ -25,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("train", help="one training run, without Ray", add_help=False)
     given, rest = parser.parse_known_args(words)
     try:
+        if given.command in VERBS:
+            from srsgd_ray.study import commands as verbs
+
+            return int(getattr(verbs, f"{given.command}_command")(rest))
         if given.command == "figures":
             from srsgd_ray.figures.__main__ import main as figures
 

@@ -117,7 +117,7 @@ def make(config: type[C], values: Mapping[str, Any]) -> C:
     """A configuration from flat values as JSON, Tune or Optuna give them back.
 
     Lists become tuples, whole floats become ints. A key ``options.name`` sets ``name`` in the dict
-    of the field ``options``.
+    of the field ``options``, a key ``sizes.0`` the first item of the tuple ``sizes``.
 
     Raises:
         UnknownNameError: for a key that is not a field.
@@ -128,7 +128,7 @@ def make(config: type[C], values: Mapping[str, Any]) -> C:
     dotted: dict[str, Any] = {}
     for key, value in values.items():
         field, dot, option = key.partition(".")
-        if field not in types or (dot and types[field] != dict[str, Any]):
+        if field not in types or (dot and types[field] in (str, int, float, bool)):
             raise UnknownNameError(
                 f"unknown configuration key {key!r}. Valid: {', '.join(types)}."
                 f"{did_you_mean(key, types)}"
@@ -138,7 +138,10 @@ def make(config: type[C], values: Mapping[str, Any]) -> C:
         else:
             known[key] = _convert(key, types[key], value)
     for field, options in dotted.items():
-        known[field] = {**known.get(field, {}), **options}
+        if types[field] == dict[str, Any]:
+            known[field] = {**known.get(field, {}), **options}
+        else:
+            known[field] = _convert(field, types[field], _placed(field, known, options))
     missing = [
         f.name
         for f in dataclasses.fields(config)  # type: ignore[arg-type]
@@ -187,6 +190,18 @@ def _convert(key: str, kind: Any, value: Any) -> Any:
     except (TypeError, ValueError) as error:
         named = str(kind) if "[" in str(kind) else kind.__name__
         raise ValueError(f"{key} must be of type {named}, but got {key}={value!r}.") from error
+
+
+def _placed(field: str, known: Mapping[str, Any], options: Mapping[str, Any]) -> list[Any]:
+    """The items of a tuple with some of them set."""
+    items = dict(enumerate(known.get(field, ())))
+    items.update({int(place): value for place, value in options.items() if place.isdecimal()})
+    if sorted(items) != list(range(len(items))) or not all(map(str.isdecimal, options)):
+        raise ValueError(
+            f"the items of {field} must be numbered from 0 without a gap, but got "
+            f"{', '.join(f'{field}.{place}' for place in options)}."
+        )
+    return [items[place] for place in range(len(items))]
 
 
 def _items(value: Any) -> Any:

@@ -11,14 +11,13 @@ import dataclasses
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from srsgd_ray.knobs import UnknownNameError, did_you_mean, knob_types, load, make, one_of, plain
+from srsgd_ray.knobs import UnknownNameError, did_you_mean, knob_types, load, make, one_of
 
 __all__ = [
     "BUILT_IN",
@@ -30,9 +29,10 @@ __all__ = [
     "Run",
     "StopTraining",
     "Trainable",
+    "as_trainable",
     "find",
+    "names",
     "path_of",
-    "trainable",
 ]
 
 GROUP = "srsgd_ray.trainables"  # entry points of other packages add names
@@ -45,9 +45,9 @@ BUILT_IN = {
 SHARED = (
     "study", "phase", "arm", "trial", "number", "epoch", "time", "state", "reason", "epochs_done",
     "diverged_step", "parameters", "workers", "started", "ended", "baseline", "metric", "mode",
-    "confirm_metric", "tie_break", "pareto", "protocol", "trainable", "schema_version", "commit",
-    "host", "hardware", "python_version", "srsgd_ray_version", "torch_version", "ray_version",
-    "optuna_version",
+    "confirm_metric", "tie_break", "pareto", "pareto_metric", "protocol", "trainable",
+    "schema_version", "commit", "host", "hardware", "python_version", "srsgd_ray_version",
+    "torch_version", "ray_version", "optuna_version",
 )  # fmt: skip
 
 
@@ -235,6 +235,11 @@ class Trainable(ABC):
         """The configuration that flat values of a study mean; derived knobs are set here."""
         return make(self.Config, values)
 
+    def knobs_in(self, recorded: Mapping[str, Any]) -> dict[str, Any]:
+        """The knobs among the values of a record, which holds a seed in any case."""
+        types = knob_types(self.Config)
+        return {k: v for k, v in recorded.items() if k in types or k != "seed"}
+
     def check(self, config: Any) -> None:
         """Raise ValueError (rule, value, cure) if a configuration breaks a rule."""
         own = getattr(config, "check", None)
@@ -243,6 +248,9 @@ class Trainable(ABC):
 
     def check_data(self, config: Any) -> None:  # noqa: B027  most have no files to look for
         """Raise ValueError if the data of a configuration are not there; before anything starts."""
+
+    def check_metric(self, config: Any, metric: str) -> None:  # noqa: B027  most report all always
+        """Raise ValueError if a trial of this configuration cannot report the search metric."""
 
     def confirmed(self, config: Any, seed: int, on: str) -> Any:
         """The configuration of a confirmation run.
@@ -279,7 +287,7 @@ class Trainable(ABC):
         """Of arms of one family a smoke test runs the first only; None: it runs all arms."""
         return None
 
-    def seconds(self, config: Any, workers: int) -> float | None:
+    def seconds(self, config: Any, workers: int, threads: int) -> float | None:
         """Measured seconds of one epoch on this machine; None: unknown until one was run."""
         return None
 
@@ -322,7 +330,7 @@ class Trainable(ABC):
 
 
 class FunctionTrainable(Trainable):
-    """A trainable made of one function; see :func:`trainable`."""
+    """A trainable made of one function; see :func:`as_trainable`."""
 
     def __init__(self, function: Callable[[Any, Run], Any], **declared: Any) -> None:
         self.function = function
@@ -341,7 +349,7 @@ class FunctionTrainable(Trainable):
         return self.function(config, run)
 
 
-def trainable(
+def as_trainable(
     *,
     metrics: Sequence[Metric] | Metric,
     search: str = "",
@@ -442,8 +450,8 @@ def find(what: object, folder: str = "") -> Trainable:
         found = found()
     if not isinstance(found, Trainable):
         raise ValueError(
-            f"a trainable must be a Trainable or a function decorated with @trainable, but got "
-            f"{what!r}. Decorate it: @trainable(metrics=[Metric(...)])."
+            f"a trainable must be a Trainable or a function decorated with @as_trainable, but got "
+            f"{what!r}. Decorate it: @as_trainable(metrics=[Metric(...)])."
         )
     if not found.name:
         found.name = type(found).__name__
@@ -451,14 +459,14 @@ def find(what: object, folder: str = "") -> Trainable:
 
 
 def path_of(what: Trainable) -> tuple[str, str]:
-    """Import path of a trainable, and the folder of its script if it was run as one.
+    """Import path of a trainable, and the folder where its module lies; "" if it is installed.
 
     Raises:
         ValueError: for one that no other process could import: a lambda, a function within
             another, or something typed at a prompt.
     """
-    if what.path:
-        return what.path, _script_folder()
+    if what.path and ":" not in what.path:
+        return what.path, ""
     if isinstance(what, FunctionTrainable):
         module, name = what.function.__module__, what.function.__qualname__
     else:
@@ -468,42 +476,15 @@ def path_of(what: Trainable) -> tuple[str, str]:
             f"a trainable must be importable by the workers, but {name!r} is a lambda or stands "
             f"within another function. Define it at the top level of a file."
         )
-    if module != "__main__":
-        return f"{module}:{name}", _script_folder()
-    main = sys.modules["__main__"]
-    file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
-    if spec is not None and spec.name != "__main__":
-        return f"{spec.name}:{name}", ""
-    if file is None or not Path(file).is_file():
-        return f"__main__:{name}", ""
-    return f"{Path(file).stem}:{name}", str(Path(file).resolve().parent)
-
-
-def _script_folder() -> str:
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    return str(Path(file).resolve().parent) if file and Path(file).is_file() else ""
-
-
-@contextmanager
-def said_where(script: str) -> Iterator[None]:
-    """Turn any ValueError into one that begins with where in the user's file it comes from."""
-    try:
-        yield
-    except ValueError as error:
-        place = where(error, script)
-        if place and not str(error).startswith(place):
-            raise type(error)(f"{place}: {error}") from error
-        raise
-
-
-def where(error: BaseException, script: str) -> str:
-    """``FILE:LINE`` of the last frame of ``error`` that lies in ``script``, or ""."""
-    found, trace = "", error.__traceback__
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename).name == Path(script).name:
-            found = f"{script}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
-
-
-__all__ += ["names", "plain", "said_where", "where"]
+    held = sys.modules.get(module)
+    file = getattr(held, "__file__", None)
+    if module == "__main__":
+        spec = getattr(held, "__spec__", None)
+        if spec is not None and spec.name != "__main__":
+            module = str(spec.name)
+        elif file is not None and Path(file).is_file():
+            module = Path(file).stem
+    if file is None or "site-packages" in Path(file).parts:
+        return f"{module}:{name}", ""
+    depth = module.count(".") + (Path(file).name == "__init__.py")
+    return f"{module}:{name}", str(Path(file).resolve().parents[depth])

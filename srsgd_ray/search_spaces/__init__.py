@@ -3,7 +3,7 @@
 from srsgd_ray.search_spaces.effective_lr import EFFECTIVE_LR_AND_PERIOD
 from srsgd_ray.search_spaces.learning_rate import LEARNING_RATE
 from srsgd_ray.search_spaces.restart_and_lr import RESTART_AND_LR, RESTART_LR_AND_DECAY
-from srsgd_ray.search_spaces.space import FIXED, SearchSpace
+from srsgd_ray.search_spaces.space import FIXED, SearchSpace, When, as_space
 
 SPACES: dict[str, SearchSpace] = {
     space.name: space
@@ -18,4 +18,6 @@ __all__ = [
     "RESTART_LR_AND_DECAY",
     "SPACES",
     "SearchSpace",
+    "When",
+    "as_space",
 ]

@@ -7,31 +7,19 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from srsgd_ray.config import TrainConfig
+from srsgd_ray.backends import NotMeasured, Plan
+from srsgd_ray.knobs import affecting
 from srsgd_ray.results.record import Contents
 from srsgd_ray.study.progress import duration
 from srsgd_ray.study.spec import Study
-from srsgd_ray.trainables import Plan
 
-__all__ = ["Budget", "Cost", "NotMeasured", "cost", "measure_on", "spent_hours"]
+__all__ = ["Budget", "Cost", "cost", "spent_hours"]
 
-# What an epoch's time depends on; the optimizer's share of a step is small.
-KNOBS = (
-    "dataset", "train_on", "validation_fraction", "model", "depth", "block", "width",
-    "widen_factor", "cardinality", "growth_rate", "compression", "batch_size", "image_size",
-    "precision", "device",
-)  # fmt: skip
-MEASURE_LIMIT = 900.0  # seconds for all measurements, with the wait for a machine
-SHORTEST_WAIT = 1.0
 Key = tuple[Any, ...]
-
-
-class NotMeasured(RuntimeError):
-    """A configuration that could not be timed, or not in time."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +69,10 @@ class Cost:
 
 
 def cost(
-    study: Study, plan: Plan, contents: Contents | None, measure: Callable[[TrainConfig], Any]
+    study: Study,
+    plan: Plan,
+    contents: Contents | None,
+    measure: Callable[[dict[str, Any]], float | None],
 ) -> Cost:
     """Estimate what is left of ``study``.
 
@@ -89,40 +80,44 @@ def cost(
         study: the study.
         plan: its slots.
         contents: of its record, if it is resumed: its epochs tell their own time.
-        measure: times a config; returns an object with ``epoch`` and ``test`` seconds.
+        measure: seconds of an epoch of a configuration; None: not known.
+
+    Raises:
+        NotMeasured: if nothing is known of a configuration.
     """
-    known = _known(contents)
-    times: dict[Key, tuple[float, float]] = {}
+    fields = affecting(study.work.Config, "cost")
+    known = _known(contents, fields)
+    times: dict[Key, float] = {}
     seconds, trials, epochs, timed, recorded = 0.0, 0, 0, 0, 0
     done = contents.trials.values() if contents is not None else ()
     for arm in study.arms:
         length = _length(study, arm.name)
         points = study.confirm_points if study.pareto else 1
-        phases: tuple[tuple[str, int, dict[str, Any]], ...] = (
-            ("search", study.trials, {}),
-            (
-                "confirm",
-                study.confirm_seeds * points,
-                {"train_on": study.confirm_on, "evaluate_test": True},
-            ),
+        searched = study.plain(arm.name, _middle(study, arm.name))
+        phases = (
+            ("search", study.trials_of(arm.name), searched),
+            ("confirm", study.seeds_of(arm.name) * points, study.confirmed(searched, study.seed)),
         )
-        for phase, count, more in phases:
-            config = study.config(arm.name, {}, **more)
-            key = _key(config.to_dict())
+        for phase, count, config in phases:
             mine = [t for t in done if t.arm == arm.name and t.phase == phase]
             left = count * length - sum(len(t.rows) if t.end is None else length for t in mine)
             if left <= 0:
                 continue
+            # A confirmation run costs more than a search trial: it also reads the test data.
+            key = (*(_hashable(config[name]) for name in fields), phase)
             if key in known:
                 recorded += key not in times
-                times.setdefault(key, (known[key], 0.0))
+                times.setdefault(key, known[key])
             elif key not in times:
-                found = measure(config)
-                times[key] = (found.epoch, found.test)
+                found = measure(study.work.knobs_in(config))
+                if found is None:
+                    raise NotMeasured(
+                        f"{study.work.name} does not say what an epoch costs; the time left is "
+                        f"shown once one was run."
+                    )
+                times[key] = found
                 timed += 1
-            each, test = times[key]
-            tests = left if config.test_every_epoch else left / length
-            seconds += left * each + (tests * test if config.evaluate_test else 0.0)
+            seconds += left * times[key]
             trials += count - sum(t.end is not None for t in mine)
             epochs += left
     return Cost(
@@ -131,53 +126,34 @@ def cost(
     )  # fmt: skip
 
 
+def _middle(study: Study, arm: str) -> dict[str, Any]:
+    """Values for searched knobs that nothing else gives one, so that there is a configuration."""
+    from srsgd_ray.study.check import without_defaults
+
+    return without_defaults(study, study.arm(arm))
+
+
 def _length(study: Study, arm: str) -> int:
-    spread = study.arm(arm).space.ranges.get("epochs")
+    budget = study.work.budget
+    spread = study.arm(arm).searched.ranges.get(budget.field) if budget is not None else None
     if spread is None:
-        return study.config(arm, {}).epochs
-    return round((getattr(spread, "low", 1) + getattr(spread, "high", study.epochs)) / 2)
+        return study.epochs_of(arm)
+    return round((getattr(spread, "low", 1) + getattr(spread, "high", 1)) / 2)
 
 
-def _key(config: Mapping[str, Any]) -> Key:
-    return tuple(config[name] for name in KNOBS)
+def _hashable(value: Any) -> Any:
+    return str(value) if isinstance(value, (list, dict)) else value
 
 
-def _known(contents: Contents | None) -> dict[Key, float]:
+def _known(contents: Contents | None, fields: tuple[str, ...]) -> dict[Key, float]:
     """Median seconds of an epoch, by what they depend on, from the epochs done."""
     times: dict[Key, list[float]] = {}
     for trial in contents.trials.values() if contents is not None else ():
-        if all(name in trial.config for name in KNOBS):
-            found = times.setdefault(_key(trial.config), [])
-            found += [row["train_seconds"] + row["eval_seconds"] for row in trial.rows]
+        if all(name in trial.config for name in fields):
+            key = (*(_hashable(trial.config[name]) for name in fields), trial.phase)
+            found = times.setdefault(key, [])
+            found += [row["train_seconds"] + (row.get("eval_seconds") or 0) for row in trial.rows]
     return {key: statistics.median(found) for key, found in times.items() if found}
-
-
-def measure_on(plan: Plan) -> Callable[[TrainConfig], Any]:
-    """Times a config on a worker of the running Ray cluster, with a slot's share of a machine."""
-    import ray
-
-    @ray.remote(num_cpus=plan.cpus_per_worker, num_gpus=plan.gpus_per_worker, max_retries=1)
-    def timed(fields: dict[str, Any], workers: int, threads: int) -> Any:
-        from srsgd_ray.training.timing import measure
-
-        config = TrainConfig.from_dict(fields).replace(threads=threads)
-        return measure(config, workers)
-
-    deadline = time.monotonic() + MEASURE_LIMIT
-
-    def measure(config: TrainConfig) -> Any:
-        left = max(SHORTEST_WAIT, deadline - time.monotonic())
-        task = timed.remote(config.to_dict(), plan.workers, plan.threads)
-        try:
-            return ray.get(task, timeout=left)
-        except ray.exceptions.RayError as error:
-            ray.cancel(task, force=True)
-            why = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
-            raise NotMeasured(
-                f"{config.model} of depth {config.depth} could not be timed: {why}"
-            ) from error
-
-    return measure
 
 
 def spent_hours(contents: Contents) -> float:

@@ -15,28 +15,11 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from srsgd_ray.results import RecordError
-from srsgd_ray.study.conductor import Conductor, Counts
+from srsgd_ray.study.controller import Controller, Counts
 
-__all__ = ["Display", "all_output_to", "duration", "open_log"]
+__all__ = ["Display", "all_output_to", "duration"]
 
 PLAIN_EVERY = 15.0  # seconds between two lines where the output is no terminal
-
-
-def open_log(folder: Path) -> None:
-    """Make ``folder`` and the log in it.
-
-    Raises:
-        RecordError: if it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "log.txt").touch()
-    except OSError as error:
-        raise RecordError(
-            f"the results folder must be writable, but {folder} is not: {error}. "
-            f"Choose another with --results."
-        ) from error
 
 
 @contextmanager
@@ -72,11 +55,11 @@ def duration(seconds: float) -> str:
 class Display:
     """Trials done, best so far, time left; a bar on a terminal, a line now and then elsewhere.
 
-    It reads the conductor from a thread of its own, so that it lives while Ray starts, too.
+    It reads the controller from a thread of its own, so that it lives while Ray starts, too.
     """
 
-    def __init__(self, conductor: Conductor, screen: TextIO) -> None:
-        self._conductor = conductor
+    def __init__(self, controller: Controller, screen: TextIO) -> None:
+        self._controller = controller
         # A pipe has no width of its own; 80 columns would cut lines in a log.
         self._console = Console(file=screen, width=None if screen.isatty() else 120)
         self._live = self._console.is_terminal
@@ -113,7 +96,7 @@ class Display:
             ended = False
             while not ended:
                 ended = self._stop.wait(0.5)
-                counts = self._conductor.counts()
+                counts = self._controller.counts()
                 bar.update(
                     task,
                     description=self._line(),
@@ -122,12 +105,15 @@ class Display:
                 )
 
     def _line(self) -> str:
-        counts = self._conductor.counts()
+        counts = self._controller.counts()
         best = ", ".join(
-            f"{arm} {value:.4g}" for arm, value in self._conductor.best_so_far().items()
+            f"{arm} {value:.4g}" for arm, value in self._controller.best_so_far().items()
         )
-        study = self._conductor.study
-        found = f"best {study.metric}: {best}" if best else "no trial has ended yet"
+        study = self._controller.study
+        found = "no trial is complete yet"
+        if best:
+            word = "lowest" if study.mode == "min" else "highest"
+            found = f"{word} {study.metric}: {best}"
         parts = [
             f"{counts.trials_done}/{counts.trials} trials",
             found if study.trials else f"{counts.epochs_done}/{counts.epochs} epochs",

@@ -1,38 +1,36 @@
-"""Running a study: check everything, start or join Ray, tune, confirm, write, draw, say."""
+"""Running a study: check everything, start or join what trials run on, search, confirm."""
 
 from __future__ import annotations
 
 import datetime
 import logging
+import os
+import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from srsgd_ray.results import Record, RecordError, provenance, read_record
+from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, check_counts, make_backend
+from srsgd_ray.backends.capacity import plan_slots
+from srsgd_ray.backends.store import CheckpointStore, check_storage, join, trial_folder
+from srsgd_ray.knobs import affecting, one_of
+from srsgd_ray.results import Record, RecordError, columns_to_plain, provenance, read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.study.cluster import gentle_stop, ray_cluster, stop_now
-from srsgd_ray.study.conductor import Conductor
-from srsgd_ray.study.estimate import Budget, NotMeasured, cost, measure_on, spent_hours
-from srsgd_ray.study.progress import Display, all_output_to, open_log
+from srsgd_ray.study.controller import Controller
+from srsgd_ray.study.estimate import Budget, cost, spent_hours
+from srsgd_ray.study.extend import extended
+from srsgd_ray.study.progress import Display
+from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
 from srsgd_ray.study.search import Search, open_storage
 from srsgd_ray.study.spec import Study, check_name
-from srsgd_ray.trainables import (
-    ACTOR_SHARE,
-    Plan,
-    SlotOptions,
-    WarmTrainable,
-    check_counts,
-    plan_slots,
-)
+from srsgd_ray.trainable import find, path_of
 
-__all__ = ["INTERRUPTED", "OUT_OF_BUDGET", "Options", "run_study"]
-
-INTERRUPTED = 130
-OUT_OF_BUDGET = 3
+__all__ = ["Options", "draw_figures", "execute", "run"]
 
 
 @dataclass(frozen=True)
@@ -42,20 +40,22 @@ class Options:
     Attributes:
         results: folder that holds a folder for each study.
         storage: folder or URI for checkpoints that every node sees; None: in the study's folder.
+        backend: ``ray``, or ``local`` for this process.
         address: of a Ray cluster (``auto`` or a URL); ``local`` starts one on this machine.
-        slots: trials at a time; None: as many as fit.
+        slots: trials at a time; None: as many as fit (``local`` backend: one, this process).
         workers_per_trial: worker processes of a trial; None: as published, if all arms agree.
         cpus_per_worker: None: an equal share.
         gpus_per_worker: whole GPUs or a fraction; None: one, if the cluster has GPUs.
         autoscaling: the cluster adds nodes by itself; needs ``slots``.
         silence_limit: seconds that a trial may wait for its workers or for a sign of life of them.
-        figures: draw the figures at the end.
+        figures: draw the figures at the end (the command line does).
         plan: estimate the cost first; ``only`` ends after that, ``no`` does not estimate.
         budget_hours: worker-hours (GPU-hours) after which the study stops, in order; None: none.
     """
 
     results: Path = Path("results")
     storage: str | None = None
+    backend: str = "ray"
     address: str = "local"
     slots: int | None = None
     workers_per_trial: int | None = None
@@ -68,122 +68,341 @@ class Options:
     budget_hours: float | None = None
 
 
-def run_study(
-    study: Study, options: Options, *, name: str, resume: bool, say: Callable[[str], None] = print
-) -> int:
-    """Run or resume ``study`` in the folder ``options.results / name``.
+def run(
+    study: Study,
+    *,
+    results: Path | str = "results",
+    name: str | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> StudyResult:
+    """Run or resume a study; prints nothing and redirects nothing.
+
+    Args:
+        study: the study.
+        results: folder that holds a folder for each study.
+        name: of its folder; None: the study's.
+        resume: go on with the study that is there.
+        options: fields of :class:`Options`, such as ``backend="local"`` or ``slots=2``.
 
     Returns:
-        The exit status: 0 when the study is finished (or was only planned), 130 when it was
-        interrupted, 3 when its budget is spent.
+        The result; its ``status`` says whether the study is finished. Ctrl-C ends it in order.
+
+    Raises:
+        ValueError: for anything that cannot work, before anything is written.
+    """
+    chosen = Options(**{"plan": "no", **options, "results": Path(results)})
+    folder = chosen.results / (name or study.name)
+    status = execute(study, chosen, name=name or study.name, resume=resume, quiet=True)
+    return StudyResult(folder.resolve(), status)
+
+
+def execute(
+    study: Study,
+    options: Options,
+    *,
+    name: str,
+    resume: bool,
+    script: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+    say: Callable[[str], None] | None = None,
+    redirect: Callable[[Path], AbstractContextManager[TextIO | None]] | None = None,
+) -> str:
+    """Run or resume ``study`` in the folder ``options.results / name``.
+
+    Args:
+        study: the study.
+        options: where and on what.
+        name: of its folder.
+        resume: go on with the study that is there.
+        script: the study as its script has it, without options, for the record.
+        quiet: Ray says nothing.
+        say: takes the first lines; None: nobody.
+        redirect: sends all output to a log and gives what the user sees; None: nothing is sent
+            anywhere, and nothing is shown.
+
+    Returns:
+        How it ended, a constant of ``study.result``.
 
     Raises:
         ValueError: for anything that cannot work, before any work is done.
     """
+    tell = say or (lambda text: None)
+    if resume:
+        folder = (options.results / check_name(name)).resolve()
+        study, new = extended(study, read_record(folder), folder)
     study.check()
-    if options.budget_hours is not None and not options.budget_hours > 0:
-        raise ValueError(f"budget_hours > 0 must hold, but got {options.budget_hours}.")
+    _check_options(study, options)
     workers = _workers(study, options)
     check_counts(options.slots, workers)  # before Ray is started for it
-    if options.address == "local":
-        check_data(study)
+    backend = _backend(options, quiet)
+    job = _job(study, options)
+    if backend.here:
+        _check_data(study)
     folder = (options.results / check_name(name)).resolve()
-    _check_folder(study, folder, resume)
-    say(f"{name}: {study.question}")
-    say(f"Results in {folder}")
-    with all_output_to(folder / "log.txt") as screen, ray_cluster(options.address) as nodes:
-        plan = plan_slots(
-            nodes,
-            slots=options.slots,
-            workers=workers,
-            cpus_per_worker=options.cpus_per_worker,
-            gpus_per_worker=_gpus(options, nodes),
-            growing=options.autoscaling,
-        )
-        for line in _changes(study, plan):
-            print(line, file=screen)
-        if options.plan != "no":
-            known = read_record(folder) if resume else None
-            try:
-                found = cost(study, plan, known, measure_on(plan))
-                print(found.text(datetime.datetime.now()), file=screen)
-            except NotMeasured as reason:
-                if options.plan == "only":
-                    raise ValueError(f"no plan can be made: {reason}") from reason
-                print(f"No plan: {reason}", file=screen)
-            if options.plan == "only":
-                return 0
-        header = {"study": name, "id": uuid.uuid4().hex[:8], "spec": study.to_dict()}
-        record = Record.reopen(folder) if resume else Record.create(folder, header)
-        try:
-            before = spent_hours(record.contents)
-            record.session(**provenance(), held_workers=plan.slots * plan.workers)
-            return _conduct(study, options, plan, record, screen, before)
-        finally:
-            record.pause()
-            record.close()
-
-
-def _check_folder(study: Study, folder: Path, resume: bool) -> None:
-    """Refuse a folder that cannot take this study, before anything is started."""
-    if resume:
-        theirs = read_record(folder).header["spec"]
-        differ = [key for key, mine in study.to_dict().items() if theirs.get(key) != mine]
-        if differ:
-            raise RecordError(
-                f"{folder} holds another study: {', '.join(differ)} differ. Resume it with the "
-                f"script and options it was started with, or choose another --name."
-            )
-    elif (folder / RECORD).exists():
+    if not resume and (folder / RECORD).exists():
         raise RecordError(
             f"{folder} already holds a study. Go on with it by --resume, or choose another "
             f"name with --name."
         )
-    open_log(folder)
+    with _fresh(folder) as keep:
+        if options.storage is not None:
+            check_storage(_absolute(options.storage))
+        tell(f"{name}: {study.question}")
+        tell(f"Results in {folder}")
+        if resume:
+            for line in new:
+                tell(f"Taken in: {line}")
+        opened = redirect(folder / "log.txt") if redirect is not None else nullcontext(None)
+        with opened as screen, backend.open() as nodes:
+            plan = _plan(options, nodes, workers)
+            if not _show_plan(study, options, plan, job, backend, folder, resume, screen):
+                return PLANNED
+            with _open_record(study, folder, name, resume, script, options) as record:
+                keep()
+                before = spent_hours(record.contents)
+                record.session(**provenance(), held_workers=plan.slots * plan.workers)
+                try:
+                    return _conduct(study, options, backend, job, plan, record, screen, before)
+                finally:
+                    record.pause()
+
+
+def _check_options(study: Study, options: Options) -> None:
+    if options.budget_hours is not None and not options.budget_hours > 0:
+        raise ValueError(f"budget_hours > 0 must hold, but got {options.budget_hours}.")
+    one_of("plan", options.plan, ("yes", "no", "only"))
+    if options.backend == "local" and _workers(study, options) > 1:
+        raise ValueError(
+            f"workers_per_trial=1 must hold for backend='local', but got "
+            f"{_workers(study, options)}. Use backend='ray' for trials of several workers."
+        )
+
+
+def _backend(options: Options, quiet: bool) -> Backend:
+    if options.backend == "ray":
+        return make_backend("ray", address=options.address, quiet=quiet)
+    return make_backend(options.backend)
+
+
+def _job(study: Study, options: Options, root: str = "") -> Job:
+    """What the backend must know; other processes must be able to import the work."""
+    path, folder = path_of(study.work)
+    alone = options.backend == "local" and options.slots in (None, 1)
+    if path.startswith("__main__:") and not alone:
+        raise ValueError(
+            f"a trainable must be importable by the workers, but {path} was typed at a prompt or "
+            f"in a notebook. Put it into a file, or use backend='local' with one slot."
+        )
+    if not alone:
+        _check_module(path, folder)
+    return Job(study.work, path, folder, study.metric, root, options.silence_limit)
+
+
+def _check_module(path: str, folder: str) -> None:
+    """The name under which the workers import a script must be that script."""
+    find(path, folder)
+    module = sys.modules.get(path.partition(":")[0])
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    if module is None or main is None or Path(main).stem != module.__name__:
+        return
+    file = getattr(module, "__file__", None)
+    if file is None or Path(file).resolve() != Path(main).resolve():
+        raise ValueError(
+            f"workers import {Path(main).name} as the module {module.__name__!r}, but that name "
+            f"is taken by {file}. Rename the script."
+        )
+
+
+def _check_data(study: Study) -> None:
+    """Look for the data of each arm once, so that missing data stop it before it begins."""
+    seen = set()
+    fields = affecting(study.work.Config, "data")
+    for arm in study.arms:
+        from srsgd_ray.study.check import without_defaults
+
+        config = study.config(arm.name, without_defaults(study, arm))
+        key = tuple(str(getattr(config, name)) for name in fields)
+        if key not in seen:
+            seen.add(key)
+            study.work.check_data(config)
+
+
+@contextmanager
+def _fresh(folder: Path) -> Iterator[Callable[[], None]]:
+    """Make the folder; what was made is deleted again unless the function given is called.
+
+    Raises:
+        RecordError: if it cannot be written.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    log = folder / "log.txt"
+    new_log = not log.exists()
+    kept = False
+
+    def keep() -> None:
+        nonlocal kept
+        kept = True
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log.touch()
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"no right to write {folder}")
+    except OSError as error:
+        raise RecordError(
+            f"the results folder must be writable, but {folder} is not: {error}. "
+            f"Choose another with --results."
+        ) from error
+    try:
+        yield keep
+    finally:
+        if not kept:
+            if new_log:
+                log.unlink(missing_ok=True)
+            if made and made[0] == folder:
+                shutil.rmtree(folder, ignore_errors=True)
+            for path in made[1:]:
+                if path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
+
+
+def _plan(options: Options, nodes: Sequence[Mapping[str, float]], workers: int) -> Plan:
+    gpus = options.gpus_per_worker
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU", 0.0) >= 1 for node in nodes) else 0.0
+    slots = options.slots
+    if options.backend == "local" and slots is None:
+        slots = 1
+    return plan_slots(
+        nodes,
+        slots=slots,
+        workers=workers,
+        cpus_per_worker=options.cpus_per_worker,
+        gpus_per_worker=gpus,
+        growing=options.autoscaling,
+    )
+
+
+def _show_plan(
+    study: Study,
+    options: Options,
+    plan: Plan,
+    job: Job,
+    backend: Backend,
+    folder: Path,
+    resume: bool,
+    screen: TextIO | None,
+) -> bool:
+    """Say what it will cost; False if that was all that was asked for."""
+
+    def show(text: str) -> None:
+        if screen is not None:
+            print(text, file=screen)
+
+    for line in _remarks(study, plan):
+        show(line)
+    if options.plan == "no":
+        return True
+    known = read_record(folder) if resume else None
+    try:
+        show(cost(study, plan, known, backend.measure(job, plan)).text(datetime.datetime.now()))
+    except NotMeasured as reason:
+        if options.plan == "only":
+            raise ValueError(f"no plan can be made: {reason}") from reason
+        show(f"No plan: {reason}")
+    return options.plan != "only"
+
+
+def _remarks(study: Study, plan: Plan) -> Iterator[str]:
+    from srsgd_ray.study.check import without_defaults
+
+    for arm in study.arms:
+        config = study.config(arm.name, without_defaults(study, arm))
+        said = study.work.remarks(config, plan.workers, arm.workers)
+        if said:
+            yield f"{arm.name}: {said}"
+
+
+@contextmanager
+def _open_record(
+    study: Study,
+    folder: Path,
+    name: str,
+    resume: bool,
+    script: Mapping[str, Any] | None,
+    options: Options,
+) -> Iterator[Record]:
+    """The study's record, begun or gone on with; what is new in the study is noted."""
+    spec, columns = study.to_dict(), columns_to_plain(study.columns())
+    if resume:
+        record = Record.reopen(folder)
+        if record.contents.header["spec"] != spec:
+            record.extend(spec, columns, dict(script or spec))
+    else:
+        header = {"study": name, "id": uuid.uuid4().hex[:8], "spec": spec, "columns": columns}
+        kept = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
+        header |= {"script": dict(script or spec), "options": kept}
+        record = Record.create(folder, header)
+    try:
+        yield record
+    finally:
+        record.close()
 
 
 def _conduct(
-    study: Study, options: Options, plan: Plan, record: Record, screen: TextIO, before: float
-) -> int:
+    study: Study,
+    options: Options,
+    backend: Backend,
+    job: Job,
+    plan: Plan,
+    record: Record,
+    screen: TextIO | None,
+    before: float,
+) -> str:
     """Search and confirm; leaves the tables complete, whatever happens."""
     folder, identity = record.folder, record.contents.header["id"]
-    storage = options.storage or str(folder)
-    if "://" not in storage:
-        storage = str(Path(storage).resolve())
-    root = f"{storage}/checkpoints-{identity}"
-    database = open_storage(folder / "optuna.db")
-    searches = {
+    storage = _absolute(options.storage or str(folder))
+    root = join(storage, f"checkpoints-{identity}")
+    job = Job(job.work, job.path, job.folder, job.judged, root, job.silence_limit)
+    controller = Controller(study, record, _searches(study, record), _forgetter(root))
+    try:
+        if not controller.finished:
+            shown = nullcontext() if screen is None else Display(controller, screen)
+            if screen is not None:
+                print(_plan_line(study, plan), file=screen)
+            with Budget(options.budget_hours, before, plan, backend.stop) as budget, shown:
+                backend.run(controller, job, plan, screen)
+            if budget.spent and not controller.finished and screen is not None:
+                print(f"\nThe budget is spent: {budget.used:.3g} worker-hours.", file=screen)
+    finally:
+        controller.write_tables(force=True)
+    if not controller.finished:
+        return OUT_OF_BUDGET if budget.spent else INTERRUPTED
+    _forgetter(storage)(f"checkpoints-{identity}")
+    return FINISHED
+
+
+def _searches(study: Study, record: Record) -> dict[str, Search]:
+    searched = [arm for arm in study.arms if study.trials_of(arm.name)]
+    if not searched:
+        return {}
+    database = open_storage(record.folder / "optuna.db")
+    return {
         arm.name: Search(
             database,
             record.contents.header["study"],
             arm.name,
-            arm.space,
+            arm.searched,
+            goals=study.goals(),
             searcher=study.searcher,
-            mode=study.mode,
-            metric=study.metric,
-            trials=study.trials,
+            trials=study.trials_of(arm.name),
             seed=study.seed,
-            pareto=study.pareto,
+            fixed={**study.base, **study.protocols.get(study.protocol, {}), **arm.fixed},
+            enqueue=arm.enqueue,
         )
-        for arm in study.arms
+        for arm in searched
     }
-    conductor = Conductor(study, record, searches, _forgetter(root))
-    try:
-        if not conductor.finished:
-            print(_plan_line(study, plan), file=screen)
-            with (
-                Budget(options.budget_hours, before, plan, stop_now) as budget,
-                Display(conductor, screen),
-            ):
-                _tune(conductor, options, plan, root, screen)
-            if budget.spent and not conductor.finished:
-                print(f"\nThe budget is spent: {budget.used:.3g} worker-hours.", file=screen)
-    finally:
-        conductor.write_tables(force=True)
-    if not conductor.finished:
-        return OUT_OF_BUDGET if budget.spent else INTERRUPTED
-    _forgetter(storage)(f"checkpoints-{identity}")
-    return 0
 
 
 def _workers(study: Study, options: Options) -> int:
@@ -191,51 +410,22 @@ def _workers(study: Study, options: Options) -> int:
     if options.workers_per_trial is not None:
         return options.workers_per_trial
     published = {arm.workers for arm in study.arms}
-    return published.pop() if len(published) == 1 else 1
+    return published.pop() if len(published) == 1 and options.backend == "ray" else 1
 
 
-def _gpus(options: Options, nodes: list[dict[str, float]]) -> float:
-    if options.gpus_per_worker is not None:
-        return options.gpus_per_worker
-    return 1.0 if any(node.get("GPU", 0.0) >= 1 for node in nodes) else 0.0
-
-
-def _changes(study: Study, plan: Plan) -> Iterator[str]:
-    """What another number of workers than the published one means, arm by arm."""
-    for arm in study.arms:
-        config = study.config(arm.name, {})
-        if arm.workers != plan.workers and not config.sync_batch_norm:
-            ours, theirs = config.batch_size // plan.workers, config.batch_size // arm.workers
-            yield (
-                f"{arm.name}: batch norm sees {ours} images a worker, {theirs} in the published "
-                f"run ({arm.workers} GPUs); the global batch of {config.batch_size}, the learning "
-                f"rate and the steps are the same."
-            )
-
-
-def check_data(study: Study) -> None:
-    """Read each data set of the study once, so that missing data stop it before it begins.
-
-    Raises:
-        ValueError: naming the file that was expected.
-    """
-    from srsgd_ray.data import load_dataset
-
-    seen = set()
-    for arm in study.arms:
-        config = study.config(arm.name, {})
-        where = (config.dataset, config.data_dir)
-        if config.dataset != "digits" and where not in seen:
-            seen.add(where)
-            load_dataset(config)
+def _absolute(storage: str) -> str:
+    return storage if "://" in storage else str(Path(storage).resolve())
 
 
 def _plan_line(study: Study, plan: Plan) -> str:
     each = f"{plan.workers} worker{'s' * (plan.workers > 1)}"
     gpus = f", {plan.gpus_per_worker:g} GPU" if plan.gpus_per_worker else ""
-    names = ", ".join(arm.name for arm in study.arms)
-    runs = f"{study.trials} trials of each of {names}; then " if study.trials else ""
-    what = "the best" if study.trials else names
+    searched = [arm.name for arm in study.arms if study.trials_of(arm.name)]
+    names = ", ".join(searched or [arm.name for arm in study.arms])
+    runs = f"{study.trials} trials of each of {names}; then " if searched else ""
+    what = "the best" if searched else names
+    if len(searched) < len(study.arms) and searched:
+        what += " and the fixed ones"
     if study.pareto:
         what = f"up to {study.confirm_points} points of each front"
     return (
@@ -246,56 +436,14 @@ def _plan_line(study: Study, plan: Plan) -> str:
 
 def _forgetter(root: str) -> Callable[[str], None]:
     """Deletes the checkpoint of a trial that has ended: none is needed any more."""
-    from srsgd_ray.trainables.store import CheckpointStore
 
     def forget(trial: str) -> None:
         try:
-            CheckpointStore(f"{root}/{trial}").remove()
+            CheckpointStore(join(root, trial_folder(trial))).remove()
         except OSError:
             logging.getLogger(__name__).exception("could not delete the checkpoint of %s", trial)
 
     return forget
-
-
-def _tune(conductor: Conductor, options: Options, plan: Plan, root: str, screen: TextIO) -> None:
-    """One Tune run over all trials that are left; returns early on SIGINT or SIGTERM."""
-    from ray import tune
-
-    from srsgd_ray.study.tuning import Asker, PerArmScheduler, Teller
-
-    slot = SlotOptions(
-        workers=plan.workers,
-        cpus_per_worker=plan.cpus_per_worker,
-        gpus_per_worker=plan.gpus_per_worker,
-        threads=plan.threads,
-        storage=f"{root}/ray",
-        start_limit=options.silence_limit,
-        silence_limit=options.silence_limit,
-    )
-    tuner = tune.Tuner(
-        tune.with_resources(WarmTrainable, {"CPU": ACTOR_SHARE}),
-        param_space={"_slot": WarmTrainable.options_dict(slot)},
-        tune_config=tune.TuneConfig(
-            search_alg=Asker(conductor, root),
-            scheduler=PerArmScheduler(conductor),
-            num_samples=-1,
-            max_concurrent_trials=plan.slots,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=f"{root}/ray",
-            verbose=0,
-            callbacks=[Teller(conductor)],
-            failure_config=tune.FailureConfig(max_failures=2),
-            # The workers keep each trial's checkpoint themselves.
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-        ),
-    )
-    # Tune looks for log files of its own that are switched off above, and says so in many lines.
-    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-    with gentle_stop(screen):
-        tuner.fit()
 
 
 def draw_figures(folder: Path) -> list[str]:

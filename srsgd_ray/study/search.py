@@ -8,9 +8,11 @@ trials as complete, and fails to restore when the driver died at a bad moment.
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +21,34 @@ import optuna
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
     PartialFixedSampler,
+    QMCSampler,
     RandomSampler,
     TPESampler,
 )
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL
 
-from srsgd_ray.config import one_of
+from srsgd_ray.knobs import load, one_of
 from srsgd_ray.results.record import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
 
-__all__ = ["SEARCHERS", "Search", "open_storage"]
+__all__ = ["SEARCHERS", "Goal", "Search", "check_searcher", "open_storage"]
 
 SEARCHERS = {
     "tpe": "tree-structured Parzen estimator, multivariate (Optuna's default)",
     "random": "independent random draws",
     "grid": "every point of the space's grid, in random order",
     "cmaes": "covariance matrix adaptation",
+    "gp": "Gaussian process",
+    "qmc": "quasi-random points (Sobol), which fill the space evenly",
+    "nsgaii": "genetic algorithm, for two metrics",
 }
+ONE_GOAL = ("cmaes",)  # searchers that take one metric only
 STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -47,39 +57,116 @@ STATES = {
 }
 
 
-def open_storage(file: Path) -> BaseStorage:
-    """The SQLite storage in ``file``; made if missing.
+def open_storage(file: Path | None) -> BaseStorage:
+    """The SQLite storage in ``file``, made if missing; None: one in memory.
 
     Raises:
         ValueError: if the file cannot be opened.
     """
+    if file is None:
+        return InMemoryStorage()
     try:
+        # By its parts, for a path may hold what has a meaning in a URL, such as ? or %.
+        url = URL.create("sqlite", database=str(file)).render_as_string()
+        if "?" in str(file) or "%" in str(file):
+            url = f"sqlite:///file:{_escaped(file)}?uri=true"
         # A dashboard may read while the study writes: wait for its lock rather than fail.
-        return RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
     except Exception as error:
         raise ValueError(
             f"the Optuna storage must be writable, but {file} is not: {error}"
         ) from error
 
 
-def _sampler(name: str, seed: int, trials: int) -> BaseSampler:
+def _escaped(file: Path) -> str:
+    """The path as SQLite's own URIs want it."""
+    return str(file).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def check_searcher(name: str, goals: int = 1) -> None:
+    """Raise ValueError unless a sampler of that name or import path exists and takes the goals."""
+    if ":" in name:
+        found = load(name, "searcher")
+        if not (inspect.isclass(found) and issubclass(found, BaseSampler)):
+            raise ValueError(f"searcher {name!r} must be a class of Optuna samplers.")
+        return
     one_of("search", name, SEARCHERS)
-    if name == "tpe":
-        # A third of the trials are drawn at random first, but never more than Optuna's own 10.
-        return TPESampler(seed=seed, n_startup_trials=min(10, max(3, trials // 3)))
-    if name == "cmaes":
-        return CmaEsSampler(seed=seed, n_startup_trials=3, warn_independent_sampling=False)
+    if goals > 1 and name in ONE_GOAL:
+        others = ", ".join(other for other in SEARCHERS if other not in ONE_GOAL)
+        raise ValueError(f"pareto=True needs searcher {others}, but got {name!r}.")
+
+
+def _sampler(name: str, seed: int, study_seed: int, trials: int, grouped: bool) -> BaseSampler:
+    """The sampler for one trial; ``seed`` is that trial's, ``study_seed`` the search's."""
+    # A third of the trials are drawn at random first, but never more than Optuna's own 10.
+    startup = min(10, max(3, trials // 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if name == "tpe":
+            # group: knobs that are not always there are modelled apart from the others.
+            more: dict[str, Any] = {"multivariate": True, "group": True} if grouped else {}
+            return TPESampler(seed=seed, n_startup_trials=startup, **more)
+        if name == "cmaes":
+            return CmaEsSampler(seed=seed, n_startup_trials=3, warn_independent_sampling=False)
+        if name == "gp":
+            return GPSampler(seed=seed, n_startup_trials=startup)
+        if name == "qmc":
+            # One sequence for the whole search; how far it is stands in the storage.
+            return QMCSampler(
+                seed=study_seed,
+                scramble=True,
+                independent_sampler=RandomSampler(seed=seed),
+                warn_independent_sampling=False,
+                warn_asynchronous_seeding=False,
+            )
+        if name == "nsgaii":
+            return NSGAIISampler(seed=seed, population_size=max(4, min(50, trials // 4)))
+        if ":" in name:
+            made = load(name, "searcher")
+            takes_seed = "seed" in inspect.signature(made).parameters
+            sampler: BaseSampler = made(seed=seed) if takes_seed else made()
+            return sampler
     return RandomSampler(seed=seed)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A metric that a search judges by, and which end of it is better; "" names the budget."""
+
+    metric: str
+    mode: str = "min"
+
+    @property
+    def direction(self) -> StudyDirection:
+        """The same in Optuna's words."""
+        return StudyDirection.MINIMIZE if self.mode == "min" else StudyDirection.MAXIMIZE
+
+    def value(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
+        """The value that a trial with these rows has."""
+        if not self.metric:
+            return float(len(rows))
+        found: float | None = rows[-1].get(self.metric) if rows else None
+        return found
 
 
 class Search:
     """One arm's search in its own Optuna study, named ``study-arm``.
 
-    With ``pareto`` it has two objectives, the metric and the epochs of the trial.
-
     The sampler is made anew for each trial from (seed, number): what it proposes depends on the
     trials that have ended, not on the order in which it was asked, and a resumed study proposes
     what the uninterrupted one would have.
+
+    Args:
+        storage: see :func:`open_storage`.
+        study: name of the study.
+        arm: name of the arm.
+        space: what is searched.
+        goals: one, or two whose Pareto front is searched.
+        searcher: a key of ``SEARCHERS``, or the import path of an Optuna sampler.
+        trials: how many there will be.
+        seed: of the search.
+        fixed: values of knobs outside of the space, which conditions may name.
+        enqueue: known points, which the first trials take; knobs they leave out are sampled.
     """
 
     def __init__(
@@ -89,35 +176,44 @@ class Search:
         arm: str,
         space: SearchSpace,
         *,
+        goals: Sequence[Goal],
         searcher: str,
-        mode: str,
-        metric: str,
         trials: int,
         seed: int,
-        pareto: bool = False,
+        fixed: Mapping[str, Any] | None = None,
+        enqueue: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.space, self.searcher, self.trials, self.seed = space, searcher, trials, seed
-        self.metric, self.pareto = metric, pareto
-        self._storage = storage
-        direction = StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE
+        self.goals, self._fixed, self._enqueue = tuple(goals), dict(fixed or {}), tuple(enqueue)
         self._study = optuna.create_study(
             storage=storage,
             study_name=f"{study}-{arm}",
-            directions=[direction, StudyDirection.MINIMIZE] if pareto else [direction],
+            directions=[goal.direction for goal in self.goals],
             load_if_exists=True,
         )
         self._handles: dict[str, optuna.trial.Trial] = {}
 
     def ask(self, trial: str, number: int) -> dict[str, Any]:
-        """Values for the searched fields of the arm's trial ``number``, named ``trial``."""
+        """Values for the searched knobs of the arm's trial ``number``, named ``trial``."""
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         if self.searcher == "grid":
             return self._begin(trial, _fixed(self.space.points(self.seed)[number]))
-        return self._begin(trial, _sampler(self.searcher, seed, self.trials))
+        grouped = bool(self.space.conditions)
+        sampler = _sampler(self.searcher, seed, self.seed, self.trials, grouped)
+        if number < len(self._enqueue):
+            sampler = _fixed(dict(self._enqueue[number]), sampler)
+        return self._begin(trial, sampler)
 
     def _begin(self, trial: str, sampler: BaseSampler) -> dict[str, Any]:
         self._study.sampler = sampler
-        handle = self._study.ask(fixed_distributions=dict(self.space.ranges))
+        if not self.space.conditions:
+            handle = self._study.ask(fixed_distributions=dict(self.space.ranges))
+        else:
+            handle = self._study.ask()
+            values = dict(self._fixed)
+            for name in self.space.ordered():
+                if self.space.active(name, values):
+                    values[name] = _suggest(handle, name, self.space.ranges[name])
         handle.set_user_attr("trial", trial)
         self._handles[trial] = handle
         return dict(handle.params)
@@ -125,7 +221,7 @@ class Search:
     def report(self, trial: str, epoch: int, value: float | None) -> None:
         """A trial reached ``epoch`` with this value of the metric."""
         # Optuna takes no intermediate values where there are two objectives.
-        if value is not None and math.isfinite(value) and not self.pareto:
+        if value is not None and math.isfinite(value) and len(self.goals) == 1:
             self._handles[trial].report(value, epoch)
 
     def tell(self, record: TrialRecord) -> None:
@@ -137,7 +233,7 @@ class Search:
         state = STATES[record.end["state"]]
         values = None
         if state == TrialState.COMPLETE:
-            values = [record.rows[-1][self.metric], *([len(record.rows)] if self.pareto else [])]
+            values = [float(goal.value(record.rows) or 0.0) for goal in self.goals]
         self._study.tell(handle, values, state=state)
 
     def reconcile(self, records: Sequence[TrialRecord]) -> None:
@@ -154,8 +250,7 @@ class Search:
         for record in records:
             told: Mapping[int, float] = {}
             if record.trial not in there:
-                params = {name: record.config[name] for name in self.space.ranges}
-                self._begin(record.trial, _fixed(params))
+                self._begin(record.trial, _fixed(_searched(self.space, record.config)))
             elif there[record.trial].state.is_finished():
                 continue
             else:
@@ -164,16 +259,38 @@ class Search:
                 self._handles[record.trial] = optuna.trial.Trial(self._study, frozen._trial_id)
             for row in record.rows:
                 if row["epoch"] not in told:
-                    self.report(record.trial, row["epoch"], row[self.metric])
+                    self.report(record.trial, row["epoch"], row.get(self.goals[0].metric))
             if record.end is not None:
                 self.tell(record)
 
 
-def _fixed(params: dict[str, Any]) -> BaseSampler:
+def _suggest(handle: optuna.trial.Trial, name: str, spread: Any) -> Any:
+    """A value of one knob, by the public methods of Optuna."""
+    if isinstance(spread, optuna.distributions.FloatDistribution):
+        return handle.suggest_float(name, spread.low, spread.high, step=spread.step, log=spread.log)
+    if isinstance(spread, optuna.distributions.IntDistribution):
+        return handle.suggest_int(name, spread.low, spread.high, step=spread.step, log=spread.log)
+    return handle.suggest_categorical(name, spread.choices)
+
+
+def _searched(space: SearchSpace, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the searched knobs in a recorded configuration."""
+    found = {}
+    for name in space.ranges:
+        field, dot, part = name.partition(".")
+        value = config.get(field)
+        if dot and value is not None:
+            value = value[int(part)] if isinstance(value, list) else value.get(part)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _fixed(params: dict[str, Any], base: BaseSampler | None = None) -> BaseSampler:
     """A sampler that proposes these values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return PartialFixedSampler(params, RandomSampler(seed=0))
+        return PartialFixedSampler(params, base or RandomSampler(seed=0))
 
 
 def _attributes(record: TrialRecord) -> dict[str, Any]:

@@ -6,13 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srsgd_ray.config import GENERATED, one_of
+from srsgd_ray.knobs import one_of
 from srsgd_ray.study.spec import Arm, Study
 
 __all__ = ["select", "smoke", "with_epochs"]
-
-SMOKE_BATCH = 25
-SMOKE_PIXELS = 32
 
 
 def select(study: Study, wanted: Mapping[str, Sequence[str]]) -> Study:
@@ -24,6 +21,8 @@ def select(study: Study, wanted: Mapping[str, Sequence[str]]) -> Study:
         UnknownNameError: for a value that no arm has.
         ValueError: if no arm is left.
     """
+    if not wanted:
+        return study
     arms = study.arms
     for key, values in wanted.items():
         valid = dict.fromkeys(arm.labels[key] for arm in study.arms if key in arm.labels)
@@ -48,51 +47,53 @@ def _with_arms(study: Study, arms: Sequence[Arm]) -> Study:
 
 
 def with_epochs(study: Study, epochs: int) -> Study:
-    """The study with ``epochs`` as the length of its longest arm; others and milestones scale."""
-    longest = max(study.config(arm.name, {}).epochs for arm in study.arms)
+    """The study with ``epochs`` as the length of its longest arm; the others scale."""
+    if epochs < 1:
+        raise ValueError(f"epochs >= 1 must hold, but got epochs={epochs}.")
+    work = study.work
+    longest = max(study.epochs_of(arm.name) for arm in study.arms)
 
     def scaled(arm: Arm) -> Arm:
         config = study.config(arm.name, {})
-        if not {"epochs", "lr_milestones"} & set(arm.fixed):
+        changed = work.lengthened(config, max(1, round(work.epochs(config) * epochs / longest)))
+        if not set(changed) & set(arm.fixed):
             return arm
-        length = max(1, round(config.epochs * epochs / longest))
-        drops = tuple(round(m * length / config.epochs) for m in config.lr_milestones)
-        return dataclasses.replace(
-            arm, fixed={**arm.fixed, "epochs": length, "lr_milestones": drops}
-        )
+        return dataclasses.replace(arm, fixed={**arm.fixed, **changed})
 
     arms = tuple(scaled(arm) for arm in study.arms)
     return dataclasses.replace(study, arms=arms, epochs=epochs)
 
 
 def smoke(study: Study) -> Study:
-    """A few epochs of a few arms on generated data of the real layout.
+    """The smallest sound version of a study: a few epochs of a few arms.
 
-    One arm for each optimizer is kept, the first, and every stage is one epoch long.
+    Of arms of one family, as the trainable calls it, the first is kept.
     """
+    work = study.work
     first: dict[str, Arm] = {}
     for arm in study.arms:
-        first.setdefault(study.config(arm.name, {}).optimizer, arm)
-    arms = tuple(_short(study, arm) for arm in first.values())
+        family = work.family(study.config(arm.name, {}))
+        first.setdefault(arm.name if family is None else family, arm)
     base: dict[str, Any] = dict(study.base)
-    if any(study.config(arm.name, {}).dataset != "digits" for arm in arms):
-        base |= {"data_dir": GENERATED, "batch_size": SMOKE_BATCH, "image_size": SMOKE_PIXELS}
-    fixed = study.trials == 0
+    arms = []
+    epochs = None
+    for arm in first.values():
+        config = study.config(arm.name, {})
+        changed = work.smoke(config)
+        length = work.lengthened(config, 2)
+        fixed = dict(arm.fixed)
+        if set(length) & set(arm.fixed):
+            fixed |= {name: changed[name] for name in length if name in changed}
+        elif work.budget is not None:
+            epochs = 2
+        base |= {name: value for name, value in changed.items() if name not in length}
+        arms.append(dataclasses.replace(arm, fixed=fixed))
+    searched = any(study.trials_of(arm.name) for arm in arms)
     return dataclasses.replace(
         _with_arms(study, arms),
         base=base,
-        epochs=2,
+        epochs=epochs or study.epochs,
         trials=min(study.trials, 2),
-        confirm_seeds=1 if fixed else min(study.confirm_seeds, 2),
+        confirm_seeds=min(study.confirm_seeds, 2) if searched else 1,
         confirm_points=2,
     )
-
-
-def _short(study: Study, arm: Arm) -> Arm:
-    """The arm with stages of one epoch, where it says how long they are."""
-    if not {"epochs", "lr_milestones"} & set(arm.fixed):
-        return arm
-    stages = len(study.config(arm.name, {}).lr_milestones)
-    epochs = stages + 1 + bool(arm.fixed.get("restart_decay"))  # a decay needs two epochs
-    fixed = {**arm.fixed, "epochs": epochs, "lr_milestones": tuple(range(1, stages + 1))}
-    return dataclasses.replace(arm, fixed=fixed)

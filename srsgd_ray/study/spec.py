@@ -2,103 +2,149 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from srsgd_ray.config import TrainConfig, one_of
-from srsgd_ray.results import check_column
-from srsgd_ray.search_spaces import FIXED, SearchSpace
-from srsgd_ray.study.search import SEARCHERS
+from srsgd_ray.knobs import knob_types, make, one_of, plain
+from srsgd_ray.results import Column, columns_of
+from srsgd_ray.search_spaces import FIXED, SearchSpace, as_space
+from srsgd_ray.study.schedulers import ArmScheduler
+from srsgd_ray.study.search import Goal
+from srsgd_ray.trainable import Trainable, find, path_of
 
-__all__ = ["SCHEDULERS", "Arm", "Study", "check_name"]
+__all__ = ["Arm", "Study", "check_name"]
 
-SCHEDULERS = {"none": "every trial runs to its last epoch", "asha": "bad trials stop at a rung"}
-
-METRICS = ("val_error", "val_loss", "train_error", "train_loss")  # what a search may judge by
+PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 def check_name(name: str) -> str:
     """Return ``name`` if a study and its folder can be called so, else raise ValueError."""
-    if not name or not all(c.isalnum() or c in "-_." for c in name):
+    sound = isinstance(name, str) and name and all(c.isalnum() or c in "-_." for c in name)
+    if not sound or not name.strip("."):
         raise ValueError(
             f"a study's name must be of letters, digits, '-', '_' and '.', but got {name!r}."
         )
     return name
 
 
+def _called_from() -> str:
+    """``FILE:LINE`` of the user's code that makes a study or an arm; "" if there is none."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((PACKAGE, "<")) and "dataclasses" not in file:
+            return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
 @dataclass(frozen=True)
 class Arm:
-    """One side of a comparison: a space to search, and the config fields that are fixed in it.
+    """One side of a comparison: a space to search, and the knobs that are fixed in it.
 
     Attributes:
         name: name of the arm.
-        space: what is searched; nothing by default.
-        fixed: config fields of this arm; ``epochs`` among them if it differs from the study's.
+        space: what is searched: a SearchSpace, or a mapping of knobs to Optuna distributions
+            (or :class:`~srsgd_ray.search_spaces.When`); nothing by default.
+        fixed: knobs of this arm; the budget among them if it differs from the study's.
         against: name of the arm it is compared with; None: the study's baseline; "": none.
         labels: what the command line can select it by, such as ``{"depth": "110"}``.
-        workers: GPUs of a trial in the published run, for which batch statistics were taken.
+        workers: workers of a trial in the published run; 1 if there is none.
+        trials: search trials of this arm; None: the study's; 0: it is fixed, beside searched ones.
+        confirm_seeds: confirmation runs of this arm; None: the study's.
+        enqueue: known points, which the first trials of the search take.
+        place: ``FILE:LINE`` where it was made, for messages.
     """
 
     name: str
-    space: SearchSpace = FIXED
+    space: SearchSpace | Mapping[str, Any] = FIXED
     fixed: Mapping[str, Any] = field(default_factory=dict)
     against: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
+    trials: int | None = None
+    confirm_seeds: int | None = None
+    enqueue: tuple[Mapping[str, Any], ...] = ()
+    place: str = field(default="", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.place:
+            object.__setattr__(self, "place", _called_from())
+        if isinstance(self.space, Mapping) and all(_is_range(v) for v in self.space.values()):
+            object.__setattr__(self, "space", as_space(self.space, self.name))
+
+    @property
+    def searched(self) -> SearchSpace:
+        """The space, as a SearchSpace; raises ValueError if it is none."""
+        return as_space(self.space, self.name)
+
+
+def _is_range(value: object) -> bool:
+    return hasattr(value, "single") or hasattr(value, "spread")
 
 
 @dataclass(frozen=True)
 class Study:
     """What is compared, and how fairly: every arm gets the same trials, epochs and seeds.
 
-    A search tries ``trials`` configurations an arm, judged on the validation split. Then each
-    arm's best one is run again over ``confirm_seeds`` seeds, the same in all arms, and judged once
-    on the test set. Without trials, each arm's fixed configuration is run over the seeds at once.
+    A search tries ``trials`` configurations an arm, judged on held-out data. Then each arm's best
+    one is run again over ``confirm_seeds`` seeds, the same in all arms, and judged once on the test
+    data. An arm without trials is one configuration, run over the seeds at once.
 
     Attributes:
         name: name of the study, and by default of its results folder.
         question: what it asks, in one sentence.
         arms: the sides of the comparison.
         baseline: name of the arm that the others are compared with; "" for none.
-        base: config fields that all arms share.
-        epochs: epochs of each trial, where its arm does not say else.
-        lr_drops: where the learning rate falls, as fractions of the epochs.
+        base: knobs that all arms share.
+        epochs: units of budget (reports) of each trial, where its arm does not say else; None: the
+            default of the configuration.
+        lr_drops: a knob of image classification, for which it is passed on: where the learning
+            rate falls, as fractions of the epochs.
         trials: search trials of each arm; 0: no search.
-        searcher: one of ``study.search.SEARCHERS``.
-        scheduler: one of ``SCHEDULERS``; ASHA compares a trial with its own arm only.
+        searcher: one of ``study.search.SEARCHERS``, or the import path of an Optuna sampler.
+        scheduler: one of ``study.schedulers.SCHEDULERS``; it compares within an arm only.
         asha_grace: epochs that no trial is stopped before.
         asha_reduction: one trial in so many goes on past a rung.
-        metric: one of ``METRICS``, columns of the epochs table: what the search minimises or
-            maximises, at the last epoch.
-        mode: min or max.
+        metric: what the search judges by, at the last epoch; "": the trainable's own.
+        mode: min or max; "": as the metric is better.
         confirm_seeds: runs of each arm's best configuration; 0: no confirmation.
         confirm_on: ``train`` or ``train+validation``: what those runs are trained on.
         seed: seed of the search, and of its trials; the confirmation's seeds follow on it.
-        pareto: search for the front of metric and epochs, ``epochs`` being in every space, and
-            confirm ``confirm_points`` of its points instead of the best configuration.
+        pareto: search for the front of two metrics, and confirm ``confirm_points`` of its points
+            instead of the best configuration.
         confirm_points: points of an arm's front that are confirmed, at most.
-        protocols: named sets of config fields that ``--protocol`` chooses from.
+        protocols: named sets of knobs that ``--protocol`` chooses from.
         protocol: the one chosen; "" if there are none.
+        trainable: what a trial runs: a Trainable, its class, a decorated function, a short name or
+            an import path.
+        confirm_metric: what the confirmation compares; "": the trainable's own.
+        pareto_metric: the second metric of ``pareto``; "": the epochs, which are then searched.
+        confirm_seed: first seed of the confirmation; None: the one after ``seed``.
+        place: ``FILE:LINE`` where it was made, for messages.
     """
 
     name: str
     question: str
     arms: tuple[Arm, ...]
-    baseline: str
+    baseline: str = ""
     base: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 12
-    lr_drops: tuple[float, ...] = (0.5, 0.75)
+    epochs: int | None = None
+    lr_drops: tuple[float, ...] | None = None
     trials: int = 12
     searcher: str = "tpe"
     scheduler: str = "none"
     asha_grace: int = 1
     asha_reduction: float = 3.0
-    metric: str = "val_error"
-    mode: str = "min"
+    metric: str = ""
+    mode: str = ""
     confirm_seeds: int = 5
     confirm_on: str = "train"
     seed: int = 0
@@ -106,14 +152,48 @@ class Study:
     confirm_points: int = 4
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     protocol: str = ""
+    trainable: Any = "image"
+    confirm_metric: str = ""
+    pareto_metric: str = ""
+    confirm_seed: int | None = None
+    place: str = field(default="", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.place:
+            object.__setattr__(self, "place", _called_from())
+        given: Any = self.arms
+        if isinstance(given, list):
+            object.__setattr__(self, "arms", tuple(given))
+        # A path may name what stands below in the very file that is being imported.
+        if not isinstance(self.trainable, str) or ":" not in self.trainable:
+            with contextlib.suppress(ValueError):  # `check` tells what is wrong with it
+                _ = self.work
+
+    @functools.cached_property
+    def work(self) -> Trainable:
+        """The trainable; what it says of metrics becomes the study's where it says nothing."""
+        work = find(self.trainable, str(Path(self.place.rpartition(":")[0]).parent))
+        better = {metric.name: metric.better for metric in work.metrics}
+        metric = self.metric or work.search_metric
+        mode = {"lower": "min", "higher": "max"}.get(better.get(metric, ""), "")
+        for name, value in (
+            ("metric", metric),
+            ("mode", self.mode or mode),
+            ("confirm_metric", self.confirm_metric or work.confirm_metric or metric),
+        ):
+            object.__setattr__(self, name, value)
+        return work
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; raises with the valid names otherwise."""
         one_of("arm", name, [arm.name for arm in self.arms])
         return next(arm for arm in self.arms if arm.name == name)
 
-    def config(self, arm: str, params: Mapping[str, Any], **more: Any) -> TrainConfig:
-        """The full training config of a trial of ``arm`` with searched values ``params``."""
+    # Configurations.
+
+    def config(self, arm: str, params: Mapping[str, Any], **more: Any) -> Any:
+        """The full configuration of a trial of ``arm`` with searched values ``params``."""
+        work = self.work
         known = {
             **self.base,
             **self.protocols.get(self.protocol, {}),
@@ -121,9 +201,43 @@ class Study:
             **params,
             **more,
         }
-        epochs = int(known.setdefault("epochs", self.epochs))
-        drops = sorted({round(part * epochs) for part in self.lr_drops} - {0, epochs})
-        return TrainConfig.from_dict({"lr_milestones": drops, "seed": self.seed, **known})
+        if self.epochs is not None and work.budget is not None:
+            known.setdefault(work.budget.field, self.epochs)
+        if self.lr_drops is not None:
+            known.setdefault("lr_drops", self.lr_drops)
+        if "seed" in knob_types(work.Config):
+            known.setdefault("seed", self.seed)
+        return work.configure(known)
+
+    def plain(self, arm: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The same as plain values, with its seed, as a record holds it."""
+        return {"seed": self.seed, **plain(self.config(arm, params))}
+
+    def confirmed(self, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """The plain values of a confirmation run of a recorded configuration."""
+        chosen: Any = make(self.work.Config, self.work.knobs_in(config))
+        return {"seed": seed, **plain(self.work.confirmed(chosen, seed, self.confirm_on))}
+
+    # Numbers of each arm.
+
+    def epochs_of(self, arm: str) -> int:
+        """Epochs of a trial of the arm."""
+        return self.work.epochs(self.config(arm, {}))
+
+    def trials_of(self, arm: str) -> int:
+        """Search trials of the arm."""
+        own = self.arm(arm).trials
+        return self.trials if own is None else own
+
+    def seeds_of(self, arm: str) -> int:
+        """Confirmation runs of each chosen configuration of the arm."""
+        own = self.arm(arm).confirm_seeds
+        return self.confirm_seeds if own is None else own
+
+    @property
+    def first_confirm_seed(self) -> int:
+        """Seed of the first confirmation run of each arm."""
+        return self.seed + 1 if self.confirm_seed is None else self.confirm_seed
 
     def baseline_of(self, arm: str) -> str | None:
         """Name of the arm that ``arm`` is compared with, or None."""
@@ -131,109 +245,99 @@ class Study:
         said = self.baseline if against is None else against
         return said if said and said != arm else None
 
+    def goals(self) -> tuple[Goal, ...]:
+        """What the search judges by."""
+        first = Goal(self.metric, self.mode)
+        if not self.pareto:
+            return (first,)
+        better = self.work.metric(self.pareto_metric).better if self.pareto_metric else "lower"
+        return first, Goal(self.pareto_metric, "max" if better == "higher" else "min")
+
+    def scheduler_of(self, arm: str) -> ArmScheduler:
+        """A scheduler for the search trials of the arm."""
+        return ArmScheduler(
+            self.scheduler,
+            self.metric,
+            self.mode,
+            self.epochs_of(arm) if self.scheduler != "none" else 1,
+            self.asha_grace,
+            self.asha_reduction,
+        )
+
+    def columns(self) -> dict[str, tuple[Column, ...]]:
+        """Every column of the study's tables."""
+        found = {}
+        for name, value in self._dotted():
+            choices = getattr(value, "choices", None)
+            sample = choices[0] if choices else getattr(value, "high", value)
+            kind = type(sample) if isinstance(sample, (bool, int, float, str)) else str
+            found[name] = float if kind is int and _is_float(value) else kind
+        return dict(columns_of(self.work, found))
+
+    def _dotted(self) -> Iterator[tuple[str, Any]]:
+        """Knobs that are a part of another one, such as optimizer_options.momentum."""
+        for arm in self.arms:
+            for given in (self.base, arm.fixed, arm.searched.ranges):
+                yield from ((name, value) for name, value in given.items() if "." in name)
+
     def check(self) -> Study:
         """Return self if every rule holds; otherwise raise ValueError naming rule, value, cure."""
-        one_of("search", self.searcher, SEARCHERS)
-        one_of("scheduler", self.scheduler, SCHEDULERS)
-        one_of("mode", self.mode, ("min", "max"))
-        one_of("confirm_on", self.confirm_on, ("train", "train+validation"))
-        one_of("metric", check_column(self.metric, "epochs"), METRICS)
-        self._check_arms()
-        check_name(self.name)
-        for what, value, least in (
-            ("trials", self.trials, 0),
-            ("epochs", self.epochs, 1),
-            ("confirm_seeds", self.confirm_seeds, 0),
-            ("seed", self.seed, 0),
-            ("asha_grace", self.asha_grace, 1),
-            ("confirm_points", self.confirm_points, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{what} >= {least} must hold, but got {what}={value}.")
-        if not (1 < self.asha_reduction < math.inf):
-            raise ValueError(
-                f"asha_reduction > 1 must hold, but got asha_reduction={self.asha_reduction}."
-            )
-        if any(not 0 < part < 1 for part in self.lr_drops):
-            raise ValueError(f"lr_drops must lie between 0 and 1, but got {self.lr_drops}.")
-        for arm in self.arms:
-            config = self.config(arm.name, {}).check()
-            if not self.trials:
-                continue
-            held_out = config.train_on == "train" and config.validation_fraction > 0
-            if self.metric.startswith("val_") and not held_out:
-                raise ValueError(
-                    f"metric={self.metric!r} needs a validation split, but got "
-                    f"train_on={config.train_on!r} with "
-                    f"validation_fraction={config.validation_fraction}."
-                )
-            arm.space.check(functools.partial(self.config, arm.name))
-            if self.searcher == "grid":
-                points = len(arm.space.points(self.seed))
-                if points < self.trials:
-                    raise ValueError(
-                        f"trials <= {points}, the grid points of arm {arm.name!r}, must hold for "
-                        f"searcher='grid', but got trials={self.trials}."
-                    )
+        from srsgd_ray.study.check import check_study
+
+        check_study(self)
         return self
 
-    def _check_arms(self) -> None:
-        names = [arm.name for arm in self.arms]
-        if len(set(names)) != len(names) or not names:
-            raise ValueError(f"arms must have names of their own, but got {names}.")
-        for name in (self.baseline, *(arm.against for arm in self.arms)):
-            if name:
-                self.arm(name)
-        if self.protocol or self.protocols:
-            one_of("protocol", self.protocol, self.protocols)
-        if not self.trials and not self.confirm_seeds:
-            raise ValueError(
-                "a study needs something to run, but got trials=0 and confirm_seeds=0."
-            )
-        if not self.trials and any(arm.space.ranges for arm in self.arms):
-            raise ValueError(
-                "trials >= 1 must hold, but got trials=0 for arms that have something to search."
-            )
-        lengths = {self.config(arm.name, {}).epochs for arm in self.arms}
-        searched = any("epochs" in arm.space.ranges for arm in self.arms)
-        if self.scheduler == "asha" and (self.pareto or searched or lengths != {self.epochs}):
-            raise ValueError(
-                "scheduler='asha' needs arms of equal epochs, but theirs differ. Use none."
-            )
-        if self.pareto and not all("epochs" in arm.space.ranges for arm in self.arms):
-            raise ValueError("pareto=True needs epochs in the space of every arm.")
-        if self.pareto and self.searcher == "cmaes":
-            raise ValueError("pareto=True needs searcher tpe, random or grid, but got 'cmaes'.")
+    # The record.
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the record."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        arms = [
-            {
-                **{f.name: getattr(arm, f.name) for f in dataclasses.fields(arm)},
-                "space": arm.space.to_dict(),
+        found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del found["place"]
+        arms = []
+        for arm in self.arms:
+            own = {f.name: getattr(arm, f.name) for f in dataclasses.fields(arm)}
+            del own["place"]
+            own |= {
+                "space": arm.searched.to_dict(),
                 "fixed": _listed(arm.fixed),
                 "labels": dict(arm.labels),
+                "enqueue": [dict(point) for point in arm.enqueue],
             }
-            for arm in self.arms
-        ]
+            arms.append(own)
+        path, folder = path_of(self.work)
         return {
-            **plain,
+            **found,
             "arms": arms,
             "base": _listed(self.base),
-            "lr_drops": list(self.lr_drops),
+            "lr_drops": list(self.lr_drops) if isinstance(self.lr_drops, tuple) else self.lr_drops,
             "protocols": {name: _listed(fields) for name, fields in self.protocols.items()},
+            "trainable": path,
+            "trainable_folder": folder if ":" in path else "",
+            "tie_break": self.work.tie_break,
         }
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Study:
+    def from_dict(cls, recorded: Mapping[str, Any]) -> Study:
         """Inverse of :meth:`to_dict`."""
+        known = dict(recorded)
+        known.pop("tie_break", None)
+        folder = known.pop("trainable_folder", "")
         arms = tuple(
-            Arm(**{**arm, "space": SearchSpace.from_dict(arm["space"])}) for arm in plain["arms"]
-        )
-        return cls(**{**plain, "arms": arms, "lr_drops": tuple(plain["lr_drops"])})
+            Arm(**{**arm, "space": SearchSpace.from_dict(arm["space"]),
+                   "enqueue": tuple(arm.get("enqueue", ()))})
+            for arm in known["arms"]
+        )  # fmt: skip
+        drops = known.get("lr_drops")
+        known["lr_drops"] = None if drops is None else tuple(drops)
+        path = known.get("trainable", "image")
+        known["trainable"] = find(path, folder) if ":" in path else path
+        return cls(**{**known, "arms": arms})
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(getattr(value, "low", None), float)
 
 
 def _listed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Config fields as JSON gives them back: tuples become lists."""
+    """Knobs as JSON gives them back: tuples become lists."""
     return {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}

@@ -1,22 +1,5 @@
-"""What Ray Tune calls: trials that run on warm groups of Ray Train workers."""
+"""What a trial can run: image classification, the paper's quadratic, the minefield.
 
-from srsgd_ray.trainables.capacity import CapacityError, Plan, check_counts, plan_slots
-from srsgd_ray.trainables.warm import (
-    ACTOR_SHARE,
-    SlotOptions,
-    TrialError,
-    WarmTrainable,
-    trial_config,
-)
-
-__all__ = [
-    "ACTOR_SHARE",
-    "CapacityError",
-    "Plan",
-    "SlotOptions",
-    "TrialError",
-    "WarmTrainable",
-    "check_counts",
-    "plan_slots",
-    "trial_config",
-]
+Each is an instance of :class:`srsgd_ray.trainable.Trainable`, as a user's own is; the engine knows
+none of them by name.
+"""

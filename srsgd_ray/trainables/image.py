@@ -77,6 +77,16 @@ class ImageClassification(Trainable):
         if config.dataset != "digits":
             load_dataset(config)
 
+    def check_metric(self, config: TrainConfig, metric: str) -> None:
+        """What is measured on the validation split needs one."""
+        held_out = config.train_on == "train" and config.validation_fraction > 0
+        if metric.startswith("val_") and not held_out:
+            raise ValueError(
+                f"metric={metric!r} needs a validation split, but got "
+                f"train_on={config.train_on!r} with "
+                f"validation_fraction={config.validation_fraction}."
+            )
+
     def confirmed(self, config: TrainConfig, seed: int, on: str) -> TrainConfig:
         """With the test set evaluated at the end."""
         return config.replace(seed=seed, train_on=on, evaluate_test=True)
@@ -89,7 +99,7 @@ class ImageClassification(Trainable):
     def smoke(self, config: TrainConfig) -> dict[str, Any]:
         """Stages of one epoch, on generated data."""
         stages = len(config.lr_milestones)
-        epochs = max(2, stages + 1 + config.restart_decay)  # a decay needs two epochs
+        epochs = stages + 1 + config.restart_decay  # a decay needs two epochs
         made: dict[str, Any] = {"epochs": epochs, "lr_milestones": list(range(1, stages + 1))}
         if config.dataset != "digits":
             made |= {"data_dir": GENERATED, "batch_size": SMOKE_BATCH, "image_size": SMOKE_PIXELS}
@@ -99,11 +109,11 @@ class ImageClassification(Trainable):
         """One arm for each optimizer is enough of a smoke test."""
         return config.optimizer
 
-    def seconds(self, config: TrainConfig, workers: int) -> float:
+    def seconds(self, config: TrainConfig, workers: int, threads: int) -> float:
         """A few steps and an evaluation on made-up images, and arithmetic."""
         from srsgd_ray.training.timing import measure
 
-        found = measure(config, workers)
+        found = measure(config.replace(threads=threads), workers)
         tests = 1.0 if config.test_every_epoch else 1 / config.epochs
         return found.epoch + (tests * found.test if config.evaluate_test else 0.0)
 

@@ -1,6 +1,6 @@
-"""Which trial is next, and what each event means: the study's logic, without Ray.
+"""Which trial is next, and what each event means: the study's logic, wherever its trials run.
 
-The conductor owns the record. Everything that happened is in it, so a conductor made from a
+The controller owns the record. Everything that happened is in it, so a controller made from a
 record goes on where the last one stopped: it is the resume.
 """
 
@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from srsgd_ray import analysis
+from srsgd_ray.backends.base import Assignment
+from srsgd_ray.knobs import make
 from srsgd_ray.results import Record, TrialRecord, write_tables
 from srsgd_ray.results.tables import trial_rows
+from srsgd_ray.study.schedulers import ArmScheduler
 from srsgd_ray.study.search import Search
 from srsgd_ray.study.spec import Study
 
-__all__ = ["Conductor", "Counts", "Handout"]
+__all__ = ["Controller", "Counts"]
 
 TABLES_EVERY = 2.0  # seconds between two writings of the tables, at least
 TABLES_SHARE = 20.0  # and this many times as long as the last writing took
-
-
-@dataclass(frozen=True)
-class Handout:
-    """A trial to run: its name, its full config, and how many of its epochs are known."""
-
-    trial: str
-    config: dict[str, Any]
-    known_epochs: int
 
 
 @dataclass(frozen=True)
@@ -45,8 +39,25 @@ class Counts:
     epochs_done: int
 
 
-class Conductor:
-    """Hands out trials (unfinished ones first, then the search, then the confirmation)."""
+@dataclass(frozen=True)
+class _Run:
+    """A run of the confirmation."""
+
+    trial: str
+    arm: str
+    number: int
+    config: dict[str, Any]
+
+
+class Controller:
+    """Assigns trials (unfinished ones first, then the search, then the confirmation).
+
+    Args:
+        study: the study.
+        record: of it; what it holds is gone on with.
+        searches: the search of each arm that has one.
+        forget: called with the name of a trial that has ended.
+    """
 
     def __init__(
         self,
@@ -56,11 +67,19 @@ class Conductor:
         forget: Callable[[str], None],
     ) -> None:
         self.study, self.record, self._searches, self._forget = study, record, searches, forget
+        self._work = study.work
+        self._columns = study.columns()
+        self._lengths: dict[str, int] = {}
+        self._arm_epochs = {arm.name: study.epochs_of(arm.name) for arm in study.arms}
         self._finish_reached()
+        self._schedulers: dict[str, ArmScheduler] = {}
         for arm, search in searches.items():
-            search.reconcile([t for t in self._of("search") if t.arm == arm])
+            mine = [t for t in self._of("search") if t.arm == arm]
+            search.reconcile(mine)
+            self._schedulers[arm] = study.scheduler_of(arm)
+            self._schedulers[arm].refill(mine)
         self._waiting = [t.trial for t in record.trials.values() if t.end is None]
-        self._confirm: list[tuple[str, str, int, dict[str, Any]]] | None = None
+        self._confirm: list[_Run] | None = None
         self._written = (0.0, 0.0)
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
@@ -70,106 +89,143 @@ class Conductor:
     def _of(self, phase: str) -> list[TrialRecord]:
         return [t for t in list(self.record.trials.values()) if t.phase == phase]
 
+    def length(self, trial: TrialRecord) -> int:
+        """Epochs of a whole trial."""
+        if trial.trial not in self._lengths:
+            config: Any = make(self._work.Config, self._work.knobs_in(trial.config))
+            self._lengths[trial.trial] = self._work.epochs(config)
+        return self._lengths[trial.trial]
+
     def _finish_reached(self) -> None:
         """End the trials whose last epoch is known but whose end is not: the driver died there."""
         for trial in self.record.trials.values():
-            if trial.end is None and len(trial.rows) == trial.config["epochs"]:
+            if trial.end is None and len(trial.rows) == self.length(trial):
                 self.record.end(trial.trial, "complete")
 
-    def next(self) -> Handout | None:
+    # What is next.
+
+    def next(self) -> Assignment | None:
         """The next trial; None while none can be named yet, and when :attr:`finished`."""
         if self._waiting:
-            trial = self.record.trials[self._waiting.pop(0)]
-            return Handout(trial.trial, trial.config, len(trial.rows))
+            return self._assign(self.record.trials[self._waiting.pop(0)])
         return self._next_search() or self._next_confirmation()
 
-    def _next_search(self) -> Handout | None:
-        begun = {arm.name: 0 for arm in self.study.arms}
+    def _assign(self, trial: TrialRecord) -> Assignment:
+        return Assignment(
+            trial.trial,
+            trial.config,
+            len(trial.rows),
+            self.length(trial),
+            int(trial.config["seed"]),
+            trial.phase == "confirm",
+        )
+
+    def _next_search(self) -> Assignment | None:
+        begun = dict.fromkeys(self._searches, 0)
         for trial in self._of("search"):
             begun[trial.arm] += 1
-        # The arms take turns, so that at any moment their budgets differ by one trial at most.
-        arm = min(begun, key=lambda name: begun[name])
-        number = begun[arm]
-        if number >= self.study.trials:
+        left = [arm for arm, number in begun.items() if number < self.study.trials_of(arm)]
+        if not left:
             return None
+        # The arms take turns, so that at any moment their budgets differ by one trial at most.
+        arm = min(left, key=lambda name: begun[name])
+        number = begun[arm]
         name = f"search-{arm}-{number:03d}"
         params = self._searches[arm].ask(name, number)
-        return self._begin(name, "search", arm, number, self.study.config(arm, params).to_dict())
+        return self._begin(name, "search", arm, number, self.study.plain(arm, params))
 
-    def _next_confirmation(self) -> Handout | None:
+    def _next_confirmation(self) -> Assignment | None:
         if any(trial.end is None for trial in self._of("search")):
             return None
-        for name, arm, number, config in self._confirmation():
-            if name not in self.record.trials:
-                return self._begin(name, "confirm", arm, number, config)
+        for run in self._confirmation():
+            if run.trial not in self.record.trials:
+                return self._begin(run.trial, "confirm", run.arm, run.number, run.config)
         return None
 
-    def _confirmation(self) -> list[tuple[str, str, int, dict[str, Any]]]:
+    def _confirmation(self) -> list[_Run]:
         """The runs of the confirmation, seed by seed, so that pairs are made early."""
         if self._confirm is None:
-            chosen = [(arm, c) for arm, configs in self.chosen().items() for c in configs]
+            study = self.study
+            chosen = [(arm, c) for arm, configs in self.selected().items() for c in configs]
             self._confirm = []
             taken: dict[str, int] = {}
-            for index in range(self.study.confirm_seeds):
+            for index in range(max(study.seeds_of(arm.name) for arm in study.arms)):
                 for arm, config in chosen:
+                    if index >= study.seeds_of(arm):
+                        continue
                     number = taken[arm] = taken.get(arm, -1) + 1
-                    more = {
-                        "seed": self.study.seed + 1 + index,
-                        "train_on": self.study.confirm_on,
-                        "evaluate_test": True,
-                    }
                     name = f"confirm-{arm}-{number:03d}"
-                    self._confirm.append((name, arm, number, {**config, **more}))
+                    made = study.confirmed(config, study.first_confirm_seed + index)
+                    self._confirm.append(_Run(name, arm, number, made))
         return self._confirm
 
-    def chosen(self) -> dict[str, list[dict[str, Any]]]:
+    def selected(self) -> dict[str, list[dict[str, Any]]]:
         """Configs to confirm, by arm: its fixed one, its best, or points of its Pareto front.
 
-        Arms without a complete search trial are left out.
+        Searched arms without a complete search trial are left out.
         """
         study = self.study
-        if not study.trials:
-            return {arm.name: [study.config(arm.name, {}).to_dict()] for arm in study.arms}
-        table = pd.DataFrame(list(trial_rows(self.record.contents)))
-        found = {}
+        found: dict[str, list[dict[str, Any]]] = {}
+        table = pd.DataFrame()
+        if self._searches:
+            table = pd.DataFrame(list(trial_rows(self.record.contents, self._columns)))
         for arm in study.arms:
+            if arm.name not in self._searches:
+                found[arm.name] = [study.plain(arm.name, {})]
+                continue
             if not any(t.arm == arm.name and t.state == "complete" for t in self._of("search")):
                 continue
+            metric, mode = study.metric, study.mode
             if study.pareto:
-                front = analysis.pareto_front(table, arm.name, study.metric, study.mode)
+                second = study.pareto_metric or None
+                front = analysis.pareto_front(table, arm.name, metric, mode, second)
                 names = list(analysis.spread_points(front, study.confirm_points)["trial"])
             else:
-                names = [analysis.best_trial(table, arm.name, study.metric, study.mode)["trial"]]
+                names = [analysis.best_trial(table, arm.name, metric, mode)["trial"]]
             found[arm.name] = [self.record.trials[str(name)].config for name in names]
         return found
 
     def _begin(
         self, name: str, phase: str, arm: str, number: int, config: dict[str, Any]
-    ) -> Handout:
+    ) -> Assignment:
         self.record.begin(name, phase, arm, number, config)
-        return Handout(name, config, 0)
+        if phase == "search":
+            self._schedulers[arm].begin(name)
+        return self._assign(self.record.trials[name])
 
     @property
     def finished(self) -> bool:
-        """Whether every trial has been handed out and has ended."""
+        """Whether every trial has been assigned and has ended."""
         if self._waiting or any(t.end is None for t in self.record.trials.values()):
             return False
-        if len(self._of("search")) < self.study.trials * len(self.study.arms):
+        wanted = sum(self.study.trials_of(arm) for arm in self._searches)
+        if len(self._of("search")) < wanted:
             return False
-        return all(run[0] in self.record.trials for run in self._confirmation())
+        return all(run.trial in self.record.trials for run in self._confirmation())
+
+    # What happened.
 
     def epoch(self, trial: str, row: Mapping[str, Any]) -> None:
         """A trial finished an epoch."""
         known = self.record.trials[trial]
         if self.record.epoch(trial, row) and known.phase == "search":
-            self._searches[known.arm].report(trial, row["epoch"], row[self.study.metric])
+            self._searches[known.arm].report(trial, row["epoch"], row.get(self.study.metric))
         self.write_tables()
+
+    def go_on(self, trial: str, row: Mapping[str, Any]) -> bool:
+        """Whether the trial's scheduler lets it go on after this row."""
+        known = self.record.trials[trial]
+        return known.phase != "search" or self._schedulers[known.arm].go_on(trial, row)
+
+    def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:
+        """A trial made a table of its own."""
+        self.record.artifact(trial, name, dict(columns))
 
     def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:
         """A trial ended; a complete one without a finite metric counts as diverged."""
         known = self.record.trials[trial]
         if state == "complete" and known.phase == "search":
-            value = known.rows[-1][self.study.metric]
+            value = known.rows[-1].get(self.study.metric) if known.rows else None
             if value is None or not math.isfinite(value):
                 state, reason = "diverged", f"{self.study.metric} is {value} at the last epoch"
         if self.record.end(trial, state, reason, **facts):
@@ -183,24 +239,25 @@ class Conductor:
         last, took = self._written
         began = time.monotonic()
         if force or began - last > max(TABLES_EVERY, TABLES_SHARE * took):
-            write_tables(self.record.folder, self.record.contents)
+            write_tables(self.record.folder, self.record.contents, self._columns)
             self._written = (time.monotonic(), time.monotonic() - began)
+
+    # How far it is.
 
     def counts(self) -> Counts:
         """Trials and epochs, done and in all; epochs that ended trials will never run are off."""
-        study = self.study
+        study, length = self.study, self._arm_epochs
         begun = list(self.record.trials.values())
-        length = {arm.name: study.config(arm.name, {}).epochs for arm in study.arms}
-        left = dict.fromkeys(length, study.trials + study.confirm_seeds)
-        if study.pareto:
-            left = dict.fromkeys(length, study.trials + study.confirm_seeds * study.confirm_points)
+        points = study.confirm_points if study.pareto else 1
+        left = {arm: study.trials_of(arm) + study.seeds_of(arm) * points for arm in length}
         if self._confirm is not None:
-            left = {arm: study.trials + sum(r[1] == arm for r in self._confirm) for arm in length}
+            runs = _count(run.arm for run in list(self._confirm))
+            left = {arm: study.trials_of(arm) + runs.get(arm, 0) for arm in length}
         for trial in begun:
             left[trial.arm] -= 1
         ended = [t for t in begun if t.end is not None]
         done = sum(len(t.rows) for t in begun)
-        running = sum(int(t.config["epochs"]) - len(t.rows) for t in begun if t.end is None)
+        running = sum(self.length(t) - len(t.rows) for t in begun if t.end is None)
         to_come = sum(count * length[arm] for arm, count in left.items())
         return Counts(len(begun) + sum(left.values()), len(ended), done + running + to_come, done)
 
@@ -212,6 +269,13 @@ class Conductor:
             if trial.state == "complete":
                 values.setdefault(trial.arm, []).append(trial.rows[-1][self.study.metric])
         return {arm: pick(found) for arm, found in values.items()}
+
+
+def _count(names: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        found[name] = found.get(name, 0) + 1
+    return found
 
 
 def _only_the_record_restores() -> None:

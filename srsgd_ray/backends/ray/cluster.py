@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -14,8 +15,16 @@ __all__ = ["gentle_stop", "ray_cluster", "stop_now"]
 
 
 @contextmanager
-def ray_cluster(address: str) -> Iterator[list[dict[str, float]]]:
-    """Ray, started here or joined; yields the resources of its nodes."""
+def ray_cluster(address: str, quiet: bool = False) -> Iterator[list[dict[str, float]]]:
+    """Ray, started here or joined; yields the resources of its nodes.
+
+    Args:
+        address: ``local`` to start one, ``auto`` or a URL to join.
+        quiet: nothing that Ray and its workers say is printed.
+
+    Raises:
+        ValueError: if none answers.
+    """
     # Nothing may leave this machine, and Ray must not start a Train run of its own address.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -32,7 +41,12 @@ def ray_cluster(address: str) -> Iterator[list[dict[str, float]]]:
         try:
             # Without its dashboard, Ray never frees the workers of a stopped Train run.
             own = True if address == "local" else None
-            ray.init(address=address, log_to_driver=True, include_dashboard=own)
+            ray.init(
+                address=address,
+                log_to_driver=not quiet,
+                include_dashboard=own,
+                logging_level=logging.ERROR if quiet else logging.INFO,
+            )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ValueError(f"no Ray cluster answers at address={address!r}: {error}") from error
     try:
@@ -48,7 +62,7 @@ def _nodes() -> list[dict[str, float]]:
 
 
 @contextmanager
-def gentle_stop(screen: TextIO) -> Iterator[None]:
+def gentle_stop(screen: TextIO | None) -> Iterator[None]:
     """Have Ctrl-C and SIGTERM (a batch system's limit, a spot notice) end the Tune run in order.
 
     Tune's own handler for Ctrl-C is off: it says nothing while its actors leave, which takes some
@@ -60,7 +74,8 @@ def gentle_stop(screen: TextIO) -> Iterator[None]:
         nonlocal asked
         asked += 1
         if asked == 1:
-            print("\nStopping; every finished epoch is kept. A moment ...", file=screen)
+            if screen is not None:
+                print("\nStopping; every finished epoch is kept. A moment ...", file=screen)
             signal.raise_signal(signal.SIGUSR1)  # what Tune listens to besides
         elif asked > 2:
             raise KeyboardInterrupt

@@ -3,6 +3,8 @@
 A fresh TorchTrainer in each trial costs 15 to 22 s on two cores. Here a slot's Tune actor starts
 one, and Tune reuses the actor (``reuse_actors=True``): ``reset_config`` only hands the next
 configuration to the workers, which are up already. ``step`` is one epoch.
+
+Work that needs no workers (``place="actor"``) runs in the Tune actor itself, in a thread.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ from typing import Any
 import ray
 from ray import tune
 
-from srsgd_ray.trainables.abandoned import free_abandoned
-from srsgd_ray.trainables.mailbox import Mailbox
+from srsgd_ray.backends.base import Assignment
+from srsgd_ray.backends.ray.abandoned import free_abandoned
+from srsgd_ray.backends.ray.actor import InActor
+from srsgd_ray.backends.ray.channel import Channel
 
-__all__ = ["ACTOR_SHARE", "SlotOptions", "TrialError", "WarmTrainable", "trial_config"]
+__all__ = ["SlotOptions", "TrialError", "WarmTrainable", "trial_config"]
 
-# Tune asks for more than 0; a slot's Tune actor only waits.
-ACTOR_SHARE = 0.01
-ANSWER = 60.0  # seconds within which the mailbox must answer
+ANSWER = 60.0  # seconds within which the channel must answer
 POLL = 2.0  # seconds between two looks at a silent trial
 LEAVE = 20.0  # seconds that workers get to leave
 FREE_AFTER = 30.0  # seconds without workers before abandoned reservations are looked for
@@ -50,6 +51,10 @@ class SlotOptions:
         start_limit: seconds that a worker group may take to come up.
         silence_limit: seconds that a trial may go without a sign of life.
         restarts: how often a trial may be taken up again after its worker group died.
+        path: import path of what the trials run.
+        folder: where its module lies, if not where Python looks.
+        judged: the metric that must be in every row.
+        place: ``workers``, or ``actor``: no worker group, the work runs in the Tune actor.
     """
 
     workers: int = 1
@@ -60,16 +65,21 @@ class SlotOptions:
     start_limit: float = 900.0
     silence_limit: float = 900.0
     restarts: int = 3
+    path: str = "image"
+    folder: str = ""
+    judged: str = ""
+    place: str = "workers"
 
 
-def trial_config(
-    trial: str, config: Mapping[str, Any], *, known_epochs: int, checkpoints: str
-) -> dict[str, Any]:
-    """The Tune configuration of a trial: flat, the training config's own names, and three more."""
+def trial_config(assignment: Assignment, checkpoints: str) -> dict[str, Any]:
+    """The Tune configuration of a trial: flat, the knobs' own names, and a few more."""
     return {
-        **config,
-        "_trial": trial,
-        "_known_epochs": known_epochs,
+        **assignment.config,
+        "_trial": assignment.trial,
+        "_known_epochs": assignment.known_epochs,
+        "_epochs": assignment.epochs,
+        "_seed": assignment.seed,
+        "_final": assignment.final,
         "_checkpoints": checkpoints,
     }
 
@@ -81,10 +91,15 @@ class WarmTrainable(tune.Trainable):
         """Start the workers; they come up while the first trial waits for its first epoch."""
         self._options = SlotOptions(**config["_slot"])
         self._error: BaseException | None = None
+        if self._options.place == "actor":
+            self._channel: Any = InActor(self._options)
+            self._thread = self._channel.thread
+            self.reset_config(config)
+            return
         # Train looks after its workers every 2 s by default: a death would be seen late.
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-        actor: Any = ray.remote(Mailbox)
-        self._mailbox = actor.options(num_cpus=0, max_concurrency=64).remote()
+        actor: Any = ray.remote(Channel)
+        self._channel = actor.options(num_cpus=0, max_concurrency=64).remote()
         self._thread = threading.Thread(target=self._serve, daemon=True, name="torch-trainer")
         self._thread.start()
         self.reset_config(config)
@@ -94,7 +109,7 @@ class WarmTrainable(tune.Trainable):
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
-        from srsgd_ray.trainables.worker import serve
+        from srsgd_ray.backends.ray.worker import serve
 
         options = self._options
         resources = {"CPU": options.cpus_per_worker}
@@ -103,7 +118,7 @@ class WarmTrainable(tune.Trainable):
         try:
             TorchTrainer(
                 serve,
-                train_loop_config={"mailbox": self._mailbox, "threads": options.threads},
+                train_loop_config={"channel": self._channel, "slot": asdict(options)},
                 scaling_config=ScalingConfig(
                     num_workers=options.workers,
                     use_gpu=bool(options.gpus_per_worker),
@@ -122,42 +137,51 @@ class WarmTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Make the slot ready for another trial; the workers take it up at the first step."""
         if getattr(self, "_serial", None) is not None:
-            self._call("drop")
+            self._call("cancel")
         self._config = {k: v for k, v in new_config.items() if not k.startswith("_")}
         self._trial = new_config["_trial"]
         self._epoch = new_config["_known_epochs"]
-        self._checkpoints = new_config["_checkpoints"]
+        self._epochs = new_config["_epochs"]
+        names = ("seed", "epochs", "final", "checkpoints")
+        self._command = {"config": self._config, **{n: new_config[f"_{n}"] for n in names}}
         self._serial: int | None = None
         return True
 
     def step(self) -> dict[str, Any]:
         """One epoch: let the workers go on, wait for their row, hand it to Tune."""
         if self._serial is None:
-            command = {"config": self._config, "checkpoints": self._checkpoints}
-            self._serial = self._call("give", command, self._epoch)
+            self._serial = self._call("assign", self._command, self._epoch)
         else:
-            self._call("allow", self._epoch)
+            self._call("release", self._epoch)
         message = self._await("row or end")
         if message["kind"] == "row":
-            row = message["row"]
+            row, self._artifacts = message["row"], message["artifacts"]
             self._epoch = row["epoch"]
-            if self._epoch < self._config["epochs"]:
+            if self._epoch < self._epochs:
                 return self._result(row)
             message = self._await("end")
-            return self._result(row, **message, done=True)
-        return self._result({"epoch": self._epoch}, **message, done=True)
+            return self._result(row, end=message)
+        return self._result(None, end=message)
 
-    def _result(self, row: dict[str, Any], **more: Any) -> dict[str, Any]:
-        if more.pop("kind", None) == "error":
+    def _result(
+        self, row: dict[str, Any] | None, end: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """What Tune is told: a row, an end, or both."""
+        told: dict[str, Any] = {"epoch": self._epoch, "row": row, "done": end is not None}
+        told["artifacts"] = self._artifacts if row is not None else {}
+        if end is not None and end["kind"] == "error":
             # Told as a result, not raised: the slot is sound and serves the next trial.
-            more = {"state": "failed", "reason": more["error"], "done": True}
-        return {"row": row, "workers": self._options.workers, **row, **more}
+            end = {"state": "failed", "reason": end["error"]}
+        if end is not None:
+            end.pop("kind", None)
+            told["end"] = {**end, "workers": self._options.workers}
+        return told
 
     def _await(self, what: str) -> dict[str, Any]:
         """The trial's next message; raises TrialError if there can be none."""
         began = time.monotonic()
         while True:
-            message = ray.get(self._mailbox.take.remote(POLL), timeout=POLL + ANSWER)
+            message = self._call("take", POLL, wait=POLL)
             if message is None:
                 message = self._watch(what, time.monotonic() - began)
             if message is not None:
@@ -174,10 +198,10 @@ class WarmTrainable(tune.Trainable):
         """
         if self._error is not None or not self._thread.is_alive():
             raise TrialError(f"the worker group of {self._trial} ended: {self._error}")
-        pulse = self._call("pulse")
+        pulse = self._call("heartbeat")
         options = self._options
         if pulse["groups"] > options.restarts + 1:
-            self._call("drop")
+            self._call("cancel")
             error = (
                 f"{self._trial} was begun {pulse['groups']} times, each time its worker group "
                 f"died (restarts={options.restarts} are allowed). Last error: "
@@ -200,11 +224,13 @@ class WarmTrainable(tune.Trainable):
             )
         return None
 
-    def _call(self, method: str, *args: Any) -> Any:
-        return ray.get(getattr(self._mailbox, method).remote(*args), timeout=ANSWER)
+    def _call(self, method: str, *args: Any, wait: float = 0.0) -> Any:
+        if self._options.place == "actor":
+            return getattr(self._channel, method)(*args)
+        return ray.get(getattr(self._channel, method).remote(*args), timeout=wait + ANSWER)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Note the epoch; the network itself lies where the workers keep it (``_checkpoints``)."""
+        """Note the epoch; the network itself lies where the workers keep it."""
         state = {"trial": self._trial, "epoch": self._epoch}
         Path(checkpoint_dir, "trial.json").write_text(json.dumps(state))
 
@@ -219,9 +245,5 @@ class WarmTrainable(tune.Trainable):
             self._call("close")
             self._thread.join(LEAVE)
         finally:
-            ray.kill(self._mailbox)
-
-    @staticmethod
-    def options_dict(options: SlotOptions) -> dict[str, Any]:
-        """The value of ``_slot`` in a Tune configuration."""
-        return asdict(options)
+            if self._options.place != "actor":
+                ray.kill(self._channel)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from srsgd_ray.trainables.warm import ACTOR_SHARE
+__all__ = ["ACTOR_SHARE", "CapacityError", "Plan", "check_counts", "plan_slots"]
 
-__all__ = ["CapacityError", "Plan", "check_counts", "plan_slots"]
+# Tune asks for more than 0; the Tune actor of a slot only waits.
+ACTOR_SHARE = 0.01
 
 Node = Mapping[str, float]
 

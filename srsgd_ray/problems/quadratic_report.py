@@ -1,18 +1,33 @@
-"""What the search on the quadratic found: every contestant against the published schedule."""
+"""What the quadratic's studies found, in words: each curve or contestant beside the published."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from srsgd_ray.analysis import Estimate, estimate
 from srsgd_ray.problems.quadratic import CASES
+from srsgd_ray.problems.quadratic_results import agreement_table, agreements
+from srsgd_ray.results import read_table, read_trials
 
-__all__ = ["PUBLISHED", "Contest", "contests", "report"]
+__all__ = ["PUBLISHED", "Contest", "contests", "report", "show_agreement", "show_report"]
 
-PUBLISHED = "SRNAG published"
+PUBLISHED = "srnag"  # the published schedule, as an arm of its case
 SCALE = 1e6  # gaps are shown in millionths
+
+
+def show_agreement(folder: Path) -> None:
+    """Print how the study of Figure 2 agrees with the published curves."""
+    print("\nMean gap |f - f*| over the last 1,000 iterations (published: of 50,000):")
+    print(agreement_table(agreements(read_trials(folder), read_table(folder, "curves"))))
+
+
+def show_report(folder: Path) -> None:
+    """Print what the search of a schedule found."""
+    print("\n" + report(read_trials(folder)))
 
 
 @dataclass(frozen=True)
@@ -21,7 +36,7 @@ class Contest:
 
     Attributes:
         case: of the noise.
-        arm: its name, such as ``best one_f`` or ``NAG``.
+        arm: its name without the case, such as ``one_f`` or ``nag``.
         setting: its momentum, in words.
         gap: its mean gap over the last 1,000 iterations, over the seeds, in millionths.
         difference: its gap less that of the published schedule, seed by seed; None for itself.
@@ -48,17 +63,15 @@ def contests(table: pd.DataFrame, case: str, level: float = 0.95) -> list[Contes
     """The confirmation of one noisy case, lowest mean gap first.
 
     Args:
-        table: ``search.parquet``.
+        table: the trials of the study.
         case: constant or decaying.
         level: of the intervals; those of the differences hold together at it.
     """
-    runs = table[
-        (table["phase"] == "confirm") & (table["case"] == case) & (table["state"] == "complete")
-    ]
+    runs = _confirmed(table[table["case"] == case])
     values = runs.pivot(index="seed", columns="arm", values="mean_gap_last_1000") * SCALE
     if PUBLISHED not in values:
         return []
-    texts = dict(zip(runs["arm"], runs["setting"], strict=True))
+    texts = dict(zip(runs["arm"], runs["words"], strict=True))
     others = len(values.columns) - 1
     found = []
     for arm in values.columns:
@@ -83,7 +96,7 @@ def report(table: pd.DataFrame) -> str:
 
 def _exact(table: pd.DataFrame) -> str:
     """Iterations to a gap below 1e-10, for good."""
-    runs = table[(table["phase"] == "confirm") & (table["state"] == "complete")]
+    runs = _confirmed(table)
     lines = [
         "exact: iteration from which on the gap stays below 1e-10 (and where it first is); "
         "one run each, nothing is random"
@@ -91,7 +104,7 @@ def _exact(table: pd.DataFrame) -> str:
     for _, row in runs.sort_values("objective").iterrows():
         reached = pd.notna(row["stays_below"])
         when = f"{row['stays_below']:,.0f} ({row['first_below']:,.0f})" if reached else "never"
-        lines.append(f"  {row['arm']:24} {when:17} {row['setting']}")
+        lines.append(f"  {row['arm']:24} {when:17} {row['words']}")
     lines.append("  " + _trials(table))
     return "\n".join(lines)
 
@@ -138,12 +151,12 @@ def _restarts(table: pd.DataFrame) -> list[str]:
     The two arms are chosen by the search's expected gap, which none of these seeds has touched.
     """
     searched = table[(table["phase"] == "search") & (table["state"] == "complete")]
-    runs = table[(table["phase"] == "confirm") & (table["state"] == "complete")]
+    runs = _confirmed(table)
     values = runs.pivot(index="seed", columns="arm", values="mean_gap_last_1000") * SCALE
     arms = []
     for method in ("SRNAG", "GD + Momentum"):
         mine = searched[searched["method"] == method].sort_values("objective")
-        arms += [f"best {arm}" for arm in mine["arm"][:1]]
+        arms += [str(arm).partition("_")[2] for arm in mine["arm"][:1]]
     if len(arms) < 2 or not set(arms) <= set(values.columns):
         return []
     d = estimate((values[arms[0]] - values[arms[1]]).dropna().tolist())
@@ -160,5 +173,21 @@ def _trials(table: pd.DataFrame) -> str:
     for arm in dict.fromkeys(searched["arm"]):
         states = searched.loc[searched["arm"] == arm, "state"]
         failed = int((states == "failed").sum())
-        words.append(f"{arm} {len(states)} trials" + (f" ({failed} failed)" if failed else ""))
+        words.append(
+            f"{str(arm).partition('_')[2]} {len(states)} trials"
+            + (f" ({failed} failed)" if failed else "")
+        )
     return "Searched: " + ", ".join(words)
+
+
+def _confirmed(table: pd.DataFrame) -> pd.DataFrame:
+    """The complete confirmation runs, with the arm without its case and the momentum in words."""
+    # Here, for the trainable stands above this module: a table's knobs make a setting again.
+    from srsgd_ray.knobs import knob_types, make
+    from srsgd_ray.trainable import find
+
+    kind: Any = find("quadratic").Config
+    runs = table[(table["phase"] == "confirm") & (table["state"] == "complete")]
+    words: list[str] = [make(kind, {k: row[k] for k in knob_types(kind)}).setting().text
+             for _, row in runs.iterrows()]  # fmt: skip
+    return runs.assign(words=words, arm=runs["arm"].str.partition("_")[2])

@@ -15,7 +15,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from srsgd_ray.results import Record, read_epochs, read_trials
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
-from srsgd_ray.study.conductor import Conductor, Handout
+from srsgd_ray.backends import Assignment
+from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.search import Search, open_storage
 
 Row = Callable[..., dict[str, Any]]
@@ -38,29 +39,33 @@ def quiet() -> None:
 
 
 class Stage:
-    """A conductor on a record, and the trials that it let go of."""
+    """A controller on a record, and the trials that it let go of."""
 
-    def __init__(self, folder: Path, study: Study = STUDY) -> None:
+    def __init__(self, folder: Path, study: Study = STUDY, on_disk: bool = False) -> None:
         new = not (folder / "record.jsonl").exists()
-        self.record = Record.create(folder, {"study": "t"}) if new else Record.reopen(folder)
-        storage = open_storage(folder / "optuna.db")
+        self.record = (
+            Record.create(folder, {"study": "t", "spec": study.to_dict()})
+            if new
+            else Record.reopen(folder)
+        )
+        study.check()
+        storage = open_storage(folder / "optuna.db" if on_disk else None)
         self.forgotten: list[str] = []
         searches = {
             arm.name: Search(
                 storage,
                 "t",
                 arm.name,
-                arm.space,
+                arm.searched,
+                goals=study.goals(),
                 searcher="tpe",
-                mode="min",
-                metric=study.metric,
-                trials=study.trials,
+                trials=study.trials_of(arm.name),
                 seed=study.seed,
-                pareto=study.pareto,
             )
             for arm in study.arms
+            if study.trials_of(arm.name)
         }
-        self.conductor = Conductor(study, self.record, searches, self.forgotten.append)
+        self.controller = Controller(study, self.record, searches, self.forgotten.append)
 
     def __enter__(self) -> Stage:
         return self
@@ -68,19 +73,19 @@ class Stage:
     def __exit__(self, *error: object) -> None:
         self.record.close()
 
-    def next(self) -> Handout:
-        handout = self.conductor.next()
-        assert handout is not None
-        return handout
+    def next(self) -> Assignment:
+        assignment = self.controller.next()
+        assert assignment is not None
+        return assignment
 
-    def run(self, handout: Handout, row: Row, error: float = 10.0) -> None:
+    def run(self, assignment: Assignment, row: Row, error: float = 10.0) -> None:
         """Play the trial's epochs and end."""
-        for epoch in range(handout.known_epochs + 1, handout.config["epochs"] + 1):
-            last = epoch == handout.config["epochs"] and handout.config["evaluate_test"]
-            self.conductor.epoch(
-                handout.trial, row(epoch, error, test_error=error + 1 if last else None)
+        for epoch in range(assignment.known_epochs + 1, assignment.config["epochs"] + 1):
+            last = epoch == assignment.config["epochs"] and assignment.config["evaluate_test"]
+            self.controller.epoch(
+                assignment.trial, row(epoch, error, test_error=error + 1 if last else None)
             )
-        self.conductor.ended(handout.trial, "complete")
+        self.controller.ended(assignment.trial, "complete")
 
 
 def test_arms_take_turns_then_the_best_are_confirmed_in_pairs(tmp_path: Path, row: Row) -> None:
@@ -93,42 +98,42 @@ def test_arms_take_turns_then_the_best_are_confirmed_in_pairs(tmp_path: Path, ro
         }
         best = {}
         for name, error in errors.items():
-            handout = stage.next()
-            assert handout.trial == name
-            assert (handout.config["seed"], handout.config["evaluate_test"]) == (5, False)
-            assert handout.config["lr_milestones"] == [1]
+            assignment = stage.next()
+            assert assignment.trial == name
+            assert (assignment.config["seed"], assignment.config["evaluate_test"]) == (5, False)
+            assert assignment.config["lr_milestones"] == [1]
             if error < 5.5:
-                best[handout.config["optimizer"]] = handout.config["lr"]
-            stage.run(handout, row, error)
-        assert not stage.conductor.finished
+                best[assignment.config["optimizer"]] = assignment.config["lr"]
+            stage.run(assignment, row, error)
+        assert not stage.controller.finished
         seen = []
-        while (handout_ := stage.conductor.next()) is not None:
-            config = handout_.config
+        while (assignment_ := stage.controller.next()) is not None:
+            config = assignment_.config
             assert config["lr"] == best[config["optimizer"]]
             assert config["evaluate_test"] is True
             assert config["train_on"] == "train"
-            seen.append((handout_.trial, config["seed"]))
-            stage.run(handout_, row)
+            seen.append((assignment_.trial, config["seed"]))
+            stage.run(assignment_, row)
         assert seen == [
             ("confirm-srsgd-000", 6),
             ("confirm-sgd-000", 6),
             ("confirm-srsgd-001", 7),
             ("confirm-sgd-001", 7),
         ]
-        assert stage.conductor.finished
+        assert stage.controller.finished
         assert len(stage.forgotten) == 8
-        counts = stage.conductor.counts()
+        counts = stage.controller.counts()
         assert dataclasses.astuple(counts) == (8, 8, 16, 16)
 
 
 def test_no_confirmation_before_the_last_search_trial_ends(tmp_path: Path, row: Row) -> None:
     with Stage(tmp_path) as stage:
-        handouts = [stage.next() for _ in range(4)]
-        for handout in handouts[:3]:
-            stage.run(handout, row)
-        assert stage.conductor.next() is None
-        assert not stage.conductor.finished
-        stage.run(handouts[3], row)
+        assignments = [stage.next() for _ in range(4)]
+        for assignment in assignments[:3]:
+            stage.run(assignment, row)
+        assert stage.controller.next() is None
+        assert not stage.controller.finished
+        stage.run(assignments[3], row)
         assert stage.next().trial == "confirm-srsgd-000"
 
 
@@ -137,16 +142,16 @@ def test_every_end_counts_in_the_budget_but_only_complete_can_be_best(
 ) -> None:
     with Stage(tmp_path) as stage:
         first, second, third, fourth = (stage.next() for _ in range(4))
-        stage.conductor.ended(first.trial, "diverged", "diverged at step 3", diverged_step=3)
-        stage.conductor.epoch(third.trial, row(1, 1.0))
-        stage.conductor.ended(third.trial, "pruned", "stopped")
-        stage.conductor.ended(second.trial, "failed", "boom")
+        stage.controller.ended(first.trial, "diverged", "diverged at step 3", diverged_step=3)
+        stage.controller.epoch(third.trial, row(1, 1.0))
+        stage.controller.ended(third.trial, "pruned", "stopped")
+        stage.controller.ended(second.trial, "failed", "boom")
         stage.run(fourth, row, math.nan)  # complete, but without a number
         assert stage.record.trials[fourth.trial].state == "diverged"
-        assert stage.conductor.next() is None  # no arm has a configuration to confirm
-        assert stage.conductor.finished
-        assert stage.conductor.best_so_far() == {}
-        stage.conductor.write_tables(force=True)
+        assert stage.controller.next() is None  # no arm has a configuration to confirm
+        assert stage.controller.finished
+        assert stage.controller.best_so_far() == {}
+        stage.controller.write_tables(force=True)
     trials = read_trials(tmp_path)
     assert sorted(trials["state"]) == ["diverged", "diverged", "failed", "pruned"]
     assert trials.set_index("trial").loc[second.trial, "reason"] == "boom"
@@ -156,14 +161,14 @@ def test_a_resume_first_goes_on_with_what_was_running(tmp_path: Path, row: Row) 
     with Stage(tmp_path) as stage:
         first, second = stage.next(), stage.next()
         stage.run(first, row, 3.0)
-        stage.conductor.epoch(second.trial, row(1, 4.0))
+        stage.controller.epoch(second.trial, row(1, 4.0))
     with Stage(tmp_path) as again:
-        handout = again.next()
-        assert handout == Handout(second.trial, second.config, 1)
-        again.run(handout, row, 4.0)
+        assignment = again.next()
+        assert assignment == Assignment(second.trial, second.config, 1, 2, 5, False)
+        again.run(assignment, row, 4.0)
         assert again.next().trial == "search-srsgd-001"
         # What a worker tells again changes nothing.
-        again.conductor.epoch(second.trial, row(1, 99.0))
+        again.controller.epoch(second.trial, row(1, 99.0))
     assert read_epochs(tmp_path).query("trial == @second.trial")["val_error"].tolist() == [4.0, 4.0]
 
 
@@ -171,7 +176,7 @@ def test_a_driver_that_died_after_the_last_row_ends_that_trial(tmp_path: Path, r
     with Stage(tmp_path) as stage:
         first = stage.next()
         for epoch in (1, 2):
-            stage.conductor.epoch(first.trial, row(epoch, 3.0))
+            stage.controller.epoch(first.trial, row(epoch, 3.0))
     with Stage(tmp_path) as again:
         assert again.record.trials[first.trial].state == "complete"
         assert again.next().trial == "search-sgd-000"
@@ -183,9 +188,9 @@ def test_a_resumed_study_proposes_what_the_uncut_one_would(tmp_path: Path, row: 
     def play(stage: Stage, count: int) -> list[float]:
         found = []
         for _ in range(count):
-            handout = stage.next()
-            found.append(handout.config["lr"])
-            stage.run(handout, row, 100 * handout.config["lr"])
+            assignment = stage.next()
+            found.append(assignment.config["lr"])
+            stage.run(assignment, row, 100 * assignment.config["lr"])
         return found
 
     with Stage(tmp_path / "whole", study) as stage:
@@ -208,11 +213,11 @@ def test_without_a_search_each_fixed_configuration_is_run_over_the_seeds(
         STUDY, arms=arms, baseline="", trials=0, base={"test_every_epoch": True}
     ).check()
     with Stage(tmp_path, study) as stage:
-        assert stage.conductor.counts().epochs == 2 * (1 + 2 + 2)
+        assert stage.controller.counts().epochs == 2 * (1 + 2 + 2)
         seen = []
-        while (handout := stage.conductor.next()) is not None:
-            seen.append((handout.trial, handout.config["epochs"], handout.config["seed"]))
-            stage.run(handout, row)
+        while (assignment := stage.controller.next()) is not None:
+            seen.append((assignment.trial, assignment.config["epochs"], assignment.config["seed"]))
+            stage.run(assignment, row)
         assert seen == [
             ("confirm-short-000", 1, 6),
             ("confirm-other-000", 2, 6),
@@ -221,8 +226,8 @@ def test_without_a_search_each_fixed_configuration_is_run_over_the_seeds(
             ("confirm-other-001", 2, 7),
             ("confirm-sgd-001", 2, 7),
         ]
-        assert stage.conductor.finished
-        assert dataclasses.astuple(stage.conductor.counts()) == (6, 6, 10, 10)
+        assert stage.controller.finished
+        assert dataclasses.astuple(stage.controller.counts()) == (6, 6, 10, 10)
     assert [study.baseline_of(arm.name) for arm in arms] == ["sgd", None, None]
 
 
@@ -235,17 +240,19 @@ def test_two_aims_confirm_points_of_the_front(tmp_path: Path, row: Row) -> None:
         pareto=True,
         confirm_points=2,
     ).check()
-    with Stage(tmp_path, study) as stage:
+    with Stage(tmp_path, study, on_disk=True) as stage:
         lengths = set()
         for _ in range(8):
-            handout = stage.next()
-            lengths.add(handout.config["epochs"])
-            stage.run(handout, row, 30.0 - handout.config["epochs"])  # longer is better
+            assignment = stage.next()
+            lengths.add(assignment.config["epochs"])
+            stage.run(assignment, row, 30.0 - assignment.config["epochs"])  # longer is better
         assert len(lengths) > 2
         runs = []
-        while (handout_ := stage.conductor.next()) is not None:
-            runs.append((handout_.trial, handout_.config["epochs"], handout_.config["seed"]))
-            stage.run(handout_, row)
+        while (assignment_ := stage.controller.next()) is not None:
+            runs.append(
+                (assignment_.trial, assignment_.config["epochs"], assignment_.config["seed"])
+            )
+            stage.run(assignment_, row)
         low, high = min(lengths), max(lengths)
         assert runs == [
             ("confirm-sgd-000", low, 6),
@@ -253,13 +260,13 @@ def test_two_aims_confirm_points_of_the_front(tmp_path: Path, row: Row) -> None:
             ("confirm-sgd-002", low, 7),
             ("confirm-sgd-003", high, 7),
         ]
-        assert stage.conductor.counts().epochs_done == stage.conductor.counts().epochs
+        assert stage.controller.counts().epochs_done == stage.controller.counts().epochs
     stored = optuna.load_study(study_name="t-sgd", storage=f"sqlite:///{tmp_path}/optuna.db")
     assert [t.values for t in stored.trials] == [
         [30.0 - t.params["epochs"], t.params["epochs"]] for t in stored.trials
     ]
     with Stage(tmp_path, study) as again:
-        assert again.conductor.finished
+        assert again.controller.finished
 
 
 @pytest.mark.parametrize(
@@ -277,9 +284,12 @@ def test_two_aims_confirm_points_of_the_front(tmp_path: Path, row: Row) -> None:
             "a study needs something to run",
         ),
         ({"searcher": "anneal"}, "unknown search 'anneal'. Valid: tpe, random, grid, cmaes"),
-        ({"scheduler": "hyperband"}, "unknown scheduler 'hyperband'. Valid: none, asha"),
-        ({"metric": "val_acc"}, "unknown column 'val_acc' of epochs"),
-        ({"metric": "test_error"}, "unknown metric 'test_error'. Valid: val_error, val_loss"),
+        ({"scheduler": "pbt"}, "unknown scheduler 'pbt'. Valid: none, asha, hyperband, median"),
+        ({"metric": "val_acc"}, "unknown metric 'val_acc'. Valid: train_loss, train_error, val_"),
+        (
+            {"metric": "test_error"},
+            "unknown metric 'test_error'. Valid: train_loss, train_error, v",
+        ),
         ({"base": {"validation_fraction": 0.0}}, "needs a validation split, but got"),
         ({"baseline": "adam"}, "unknown arm 'adam'. Valid: srsgd, sgd"),
         ({"trials": 0}, "trials >= 1 must hold, but got trials=0"),

@@ -1,4 +1,4 @@
-"""The mailbox of a slot: what its Tune actor and its Ray Train workers tell each other.
+"""The channel of a slot: what its Tune actor and its Ray Train workers tell each other.
 
 An actor of its own, because the Tune actor is busy waiting and because a report through
 ``ray.train.report`` takes up to two seconds. It holds one trial at a time. Training and Tune take
@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["CLOSE", "Mailbox"]
+__all__ = ["CLOSE", "Channel"]
 
 CLOSE = "close"
 Message = dict[str, Any]
 
 
-class Mailbox:
+class Channel:
     """State of one slot. Every wait ends after ``wait`` seconds at the latest, with None."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Mailbox:
 
     # What the Tune actor calls.
 
-    async def give(self, command: Message, known_epochs: int) -> int:
+    async def assign(self, command: Message, known_epochs: int) -> int:
         """Hand the workers a trial of which Tune knows ``known_epochs`` rows; its serial number.
 
         Workers that still wait within an earlier trial are told to stop it.
@@ -67,7 +67,7 @@ class Mailbox:
         await self._notify()
         return self._serial
 
-    async def allow(self, epoch: int) -> None:
+    async def release(self, epoch: int) -> None:
         """Let the trial go on past ``epoch``."""
         self._allowed = epoch
         self._touched = time.monotonic()
@@ -78,7 +78,7 @@ class Mailbox:
         await self._wait(lambda: bool(self._messages), wait)
         return self._messages.popleft() if self._messages else None
 
-    async def drop(self) -> None:
+    async def cancel(self) -> None:
         """Stop the trial: the workers end it at the epoch at which they wait."""
         self._serial += 1
         self._command = None
@@ -88,11 +88,11 @@ class Mailbox:
 
     async def close(self) -> None:
         """Tell the workers to leave."""
-        await self.drop()
+        await self.cancel()
         self._command = CLOSE
         await self._notify()
 
-    async def pulse(self) -> Message:
+    async def heartbeat(self) -> Message:
         """How the trial is doing: seconds since its last sign of life, step, worker groups."""
         return {
             "silent": time.monotonic() - self._touched,
@@ -132,7 +132,7 @@ class Mailbox:
             self._step = step
             self._touched = time.monotonic()
 
-    async def put(self, serial: int, message: Message) -> None:
+    async def report(self, serial: int, message: Message) -> None:
         """A message of the trial; epochs that were told before are left out."""
         if serial != self._serial or self._ended:
             return
@@ -142,8 +142,13 @@ class Mailbox:
                 return
             self._delivered = message["row"]["epoch"]
         elif message["kind"] == "trouble":
+            again = self._trouble is not None and message["error"] == self._trouble
             self._trouble = message["error"]
-            return
+            if not again:
+                return
+            # The same error at the same place: it is the work's, and would come a third time.
+            message = {"kind": "error", "error": message["error"]}
+            self._ended = True
         else:
             self._ended = True
         self._messages.append(message)

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow.fs as pafs
 
-from srsgd_ray.training.checkpoint import FILE_NAME
+__all__ = ["FILE_NAME", "CheckpointStore", "check_storage", "join", "trial_folder"]
 
-__all__ = ["CheckpointStore"]
+FILE_NAME = "checkpoint.pt"
+
+
+def join(root: str, *parts: str) -> str:
+    """A path below ``root``; the query of a URI stays at its end."""
+    base, mark, query = root.partition("?") if "://" in root else (root, "", "")
+    if "://" in root:
+        parts = tuple(quote(part) for part in parts)
+    return "/".join([base.rstrip("/"), *parts]) + mark + query
+
+
+def trial_folder(trial: str) -> str:
+    """A name for a folder that stands for a trial, whatever its arm is called."""
+    if all((c.isalnum() and c.isascii()) or c in "-_." for c in trial):
+        return trial
+    plain = "".join(c if c.isalnum() and c.isascii() else "_" for c in trial)
+    return f"{plain}-{hashlib.sha256(trial.encode()).hexdigest()[:8]}"
 
 
 class CheckpointStore:
@@ -26,7 +44,7 @@ class CheckpointStore:
             if isinstance(self._remote, pafs.LocalFileSystem):
                 self.location, self._remote = self._path, None
 
-    def keep(self, save: Callable[[Path], Path]) -> None:
+    def keep(self, save: Callable[[Path], object]) -> None:
         """Have ``save`` write the checkpoint, in place of the one before."""
         if self._remote is None:
             save(Path(self.location))
@@ -59,3 +77,34 @@ class CheckpointStore:
                 shutil.rmtree(self.location)
         elif self._remote.get_file_info(self._path).type != pafs.FileType.NotFound:
             self._remote.delete_dir(self._path)
+
+
+def check_storage(location: str) -> None:
+    """Write a small file below ``location`` and delete it again.
+
+    Raises:
+        ValueError: if that cannot be done; nothing is left then.
+    """
+    made: list[Path] = []
+    if "://" not in location:
+        folder = Path(location)
+        made = [p for p in (folder, *folder.parents) if not p.exists()]
+    try:
+        store = CheckpointStore(join(location, ".srsgd-ray-probe"))
+        store.keep(_probe)
+        store.remove()
+    except Exception as error:
+        raise ValueError(
+            f"--storage must be a folder or URI that can be written, but {location} is not: "
+            f"{str(error).strip().splitlines()[0] if str(error).strip() else error!r}. "
+            f"Choose another, or make it first."
+        ) from error
+    finally:
+        for path in made:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+def _probe(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE_NAME).write_bytes(b"")

@@ -1,0 +1,48 @@
+"""Where trials run: on Ray, or in this process. The study does not know which.
+
+In: assignments of trials. Out: their rows and ends. A trial sees of it only
+:class:`srsgd_ray.trainable.Run`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from srsgd_ray.backends.base import Assignment, Backend, Job, NotMeasured, Trials
+from srsgd_ray.backends.capacity import CapacityError, Plan, check_counts, plan_slots
+from srsgd_ray.knobs import one_of
+
+__all__ = [
+    "BACKENDS",
+    "Assignment",
+    "Backend",
+    "CapacityError",
+    "Job",
+    "NotMeasured",
+    "Plan",
+    "Trials",
+    "check_counts",
+    "make_backend",
+    "plan_slots",
+]
+
+BACKENDS = {
+    "ray": "Ray Tune over warm groups of Ray Train workers, on this machine or a cluster",
+    "local": "this process, or a few processes of this machine, without Ray",
+}
+
+
+def make_backend(name: str, **options: Any) -> Backend:
+    """The backend of that name; ``options`` are Ray's.
+
+    Raises:
+        UnknownNameError: if there is none such.
+    """
+    one_of("backend", name, BACKENDS)
+    if name == "local":
+        from srsgd_ray.backends.local import LocalBackend
+
+        return LocalBackend()
+    from srsgd_ray.backends.ray.backend import RayBackend
+
+    return RayBackend(**options)

@@ -1,0 +1,121 @@
+"""What a place that trials run in is to the study: one interface, for Ray and for this process.
+
+A backend asks for trials and tells what became of them; what is next is decided elsewhere, and
+whoever decides it does not know where trials run.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TextIO
+
+from srsgd_ray.backends.capacity import Node, Plan
+from srsgd_ray.backends.store import join, trial_folder
+from srsgd_ray.trainable import Trainable
+
+__all__ = ["Assignment", "Backend", "Job", "Trials"]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial to run.
+
+    Attributes:
+        trial: its name.
+        config: its configuration, as plain values.
+        known_epochs: how many of its epochs are in the record.
+        epochs: how many it has in all.
+        seed: of the trial.
+        final: whether it is a confirmation run, which may read the test split.
+    """
+
+    trial: str
+    config: dict[str, Any]
+    known_epochs: int
+    epochs: int
+    seed: int
+    final: bool
+
+
+class Trials(Protocol):
+    """Whoever decides which trial is next; see :class:`srsgd_ray.study.controller.Controller`."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial has been assigned and has ended."""
+
+    def next(self) -> Assignment | None:
+        """The next trial; None while none can be named yet, and when finished."""
+
+    def epoch(self, trial: str, row: Mapping[str, Any]) -> None:
+        """A trial finished an epoch."""
+
+    def go_on(self, trial: str, row: Mapping[str, Any]) -> bool:
+        """Whether the trial goes on after this row."""
+
+    def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:
+        """A trial made a table of its own."""
+
+    def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:
+        """A trial ended."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a backend must know of a study.
+
+    Attributes:
+        work: the trainable.
+        path: its import path.
+        folder: where its module lies, if not where Python looks.
+        judged: the metric that must be in every row.
+        root: folder or URI for checkpoints.
+        silence_limit: seconds that a trial may go without a sign of life.
+    """
+
+    work: Trainable
+    path: str
+    folder: str
+    judged: str
+    root: str
+    silence_limit: float = 900.0
+
+    def checkpoints(self, trial: str) -> str:
+        """Where the checkpoint of a trial lies."""
+        return join(self.root, trial_folder(trial))
+
+
+class Backend(ABC):
+    """A place that trials run in. ``here``: whether its machine is this one."""
+
+    here: bool = True
+
+    @abstractmethod
+    def open(self) -> AbstractContextManager[Sequence[Node]]:
+        """Start or join it; gives the resources of its nodes."""
+
+    @abstractmethod
+    def run(self, trials: Trials, job: Job, plan: Plan, screen: TextIO | None) -> None:
+        """Run trials until all are finished, or until it was stopped.
+
+        Args:
+            trials: names them, and is told what became of them.
+            job: what they are.
+            plan: how many at a time, and on what.
+            screen: where a word is said when it is asked to stop.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End :meth:`run` in order, from any thread: every finished epoch is told."""
+
+    @abstractmethod
+    def measure(self, job: Job, plan: Plan) -> Callable[[dict[str, Any]], float | None]:
+        """What gives the seconds of an epoch of a configuration; raises NotMeasured."""
+
+
+class NotMeasured(RuntimeError):
+    """A configuration that could not be timed, or not in time."""

@@ -1,0 +1,118 @@
+"""Trials on a Ray cluster: one Tune run over warm groups of Ray Train workers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from srsgd_ray.backends.base import Backend, Job, NotMeasured, Trials
+from srsgd_ray.backends.capacity import ACTOR_SHARE, Node, Plan
+from srsgd_ray.backends.ray.cluster import gentle_stop, ray_cluster, stop_now
+from srsgd_ray.backends.store import join
+
+__all__ = ["RayBackend"]
+
+MEASURE_LIMIT = 900.0  # seconds for all measurements, with the wait for a machine
+SHORTEST_WAIT = 1.0
+
+
+class RayBackend(Backend):
+    """Ray, started here or joined.
+
+    Args:
+        address: ``local`` to start one on this machine, ``auto`` or a URL to join one.
+        quiet: nothing that Ray says is printed.
+    """
+
+    def __init__(self, address: str = "local", quiet: bool = False) -> None:
+        self.address, self.quiet = address, quiet
+        self.here = address == "local"
+
+    def open(self) -> AbstractContextManager[Sequence[Node]]:
+        """Start or join it."""
+        return ray_cluster(self.address, self.quiet)
+
+    def stop(self) -> None:
+        """As Ctrl-C does."""
+        stop_now()
+
+    def run(self, trials: Trials, job: Job, plan: Plan, screen: TextIO | None) -> None:
+        """One Tune run over all trials that are left; returns early on SIGINT or SIGTERM."""
+        from ray import tune
+
+        from srsgd_ray.backends.ray.slot import SlotOptions, WarmTrainable
+        from srsgd_ray.backends.ray.tuning import StopScheduler, TrialCallback, TrialSearcher
+
+        scratch = join(job.root, "ray")
+        slot = SlotOptions(
+            workers=plan.workers,
+            cpus_per_worker=plan.cpus_per_worker,
+            gpus_per_worker=plan.gpus_per_worker,
+            threads=plan.threads,
+            storage=scratch,
+            start_limit=job.silence_limit,
+            silence_limit=job.silence_limit,
+            path=job.path,
+            folder=job.folder,
+            judged=job.judged,
+            place=job.work.place,
+        )
+        share: dict[str, float] = {"CPU": ACTOR_SHARE}
+        if job.work.place == "actor":
+            share = {"CPU": plan.cpus_per_worker}
+        tuner = tune.Tuner(
+            tune.with_resources(WarmTrainable, share),
+            param_space={"_slot": asdict(slot)},
+            tune_config=tune.TuneConfig(
+                search_alg=TrialSearcher(trials, job),
+                scheduler=StopScheduler(trials),
+                num_samples=-1,
+                max_concurrent_trials=plan.slots,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[TrialCallback(trials)],
+                failure_config=tune.FailureConfig(max_failures=2),
+                # The workers keep each trial's checkpoint themselves.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        # Tune looks for log files of its own that are switched off above, in many lines.
+        logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+        with gentle_stop(screen):
+            tuner.fit()
+
+    def measure(self, job: Job, plan: Plan) -> Callable[[dict[str, Any]], float | None]:
+        """Times on a worker of the cluster, with a slot's share of a machine."""
+        import ray
+
+        @ray.remote(num_cpus=plan.cpus_per_worker, num_gpus=plan.gpus_per_worker, max_retries=1)
+        def timed(config: dict[str, Any]) -> float | None:
+            from srsgd_ray.knobs import make
+            from srsgd_ray.trainable import find
+
+            work = find(job_path, job_folder)
+            return work.seconds(make(work.Config, config), plan.workers, plan.threads)
+
+        job_path, job_folder = job.path, job.folder
+        deadline = time.monotonic() + MEASURE_LIMIT
+
+        def seconds(config: dict[str, Any]) -> float | None:
+            left = max(SHORTEST_WAIT, deadline - time.monotonic())
+            task = timed.remote(config)
+            try:
+                found: float | None = ray.get(task, timeout=left)
+            except ray.exceptions.RayError as error:
+                ray.cancel(task, force=True)
+                why = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+                raise NotMeasured(f"a configuration could not be timed: {why}") from error
+            return found
+
+        return seconds

@@ -1,0 +1,130 @@
+"""A study's trials seen from Ray Tune: a searcher, a scheduler and a callback.
+
+Tune runs the trials; it decides nothing that the record does not hold, and its own snapshot is
+never read back.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from srsgd_ray.backends.base import Job, Trials
+from srsgd_ray.backends.ray.slot import trial_config
+
+__all__ = ["StopScheduler", "TrialCallback", "TrialSearcher"]
+
+logger = logging.getLogger(__name__)
+
+
+class TrialSearcher(Searcher):
+    """Gives Tune the study's trials."""
+
+    def __init__(self, trials: Trials, job: Job) -> None:
+        # No metric is named: a trial that diverges in its first epoch has none to report.
+        super().__init__()
+        self._trials, self._job = trials, job
+
+    def suggest(self, trial_id: str) -> Any:
+        """Tune's next trial, None for "not yet", or FINISHED."""
+        assignment = self._trials.next()
+        if assignment is not None:
+            return trial_config(assignment, self._job.checkpoints(assignment.trial))
+        return Searcher.FINISHED if self._trials.finished else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: the callback tells what happened, with the reason."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the record is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a resumed study makes a new one from the record."""
+
+
+class TrialCallback(Callback):
+    """Tells the study what happened, row by row and end by end."""
+
+    def __init__(self, trials: Trials) -> None:
+        self._trials = trials
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A row, unless the result only says how the trial ended."""
+        name = trial.config["_trial"]
+        for artifact, columns in (result.get("artifacts") or {}).items():
+            self._trials.artifact(name, artifact, columns)
+        if result["row"] is not None:
+            self._trials.epoch(name, result["row"])
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """The end of a trial: its own, or the scheduler's stop."""
+        result = trial.last_result
+        end = {k: v for k, v in (result.get("end") or {}).items() if v is not None}
+        state, reason = end.pop("state", None), end.pop("reason", None)
+        if state is None:
+            state, reason = "pruned", f"stopped by the scheduler at epoch {result['epoch']}"
+        self._trials.ended(trial.config["_trial"], state, reason, **end)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """A trial that Tune gave up."""
+        error = trial.get_error()
+        logger.error("%s failed: %s", trial.config["_trial"], error)
+        self._trials.ended(trial.config["_trial"], "failed", _last_line(str(error)))
+
+    def get_state(self) -> None:
+        """Nothing to store in Tune's snapshot."""
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1] if text.strip() else "unknown error"
+
+
+class StopScheduler(FIFOScheduler):
+    """Stops a trial where the study says so."""
+
+    def __init__(self, trials: Trials) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._trials = trials
+        self._kept_warm = False
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """See to it that slots stay."""
+        if not self._kept_warm:
+            self._kept_warm = True
+            _keep_actors(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """CONTINUE or STOP."""
+        row = result["row"]
+        if row is None or result.get("done"):
+            return TrialScheduler.CONTINUE
+        go_on = self._trials.go_on(trial.config["_trial"], row)
+        return TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP
+
+
+def _keep_actors(tune_controller: Any, trial: Trial) -> None:
+    """Have Tune keep every slot's actor while the last trials of the search end.
+
+    Tune keeps one idle actor at most unless trials are pending, and the confirmation's trials are
+    not known before the search has ended; the other slots would start anew, some 15 s each. There
+    is no public setting; without this hook a study only takes longer.
+    """
+    controller = getattr(tune_controller, "_tune_controller", tune_controller)
+    cache = getattr(controller, "_actor_cache", None)
+    if cache is not None and hasattr(cache, "increase_max"):
+        cache.increase_max(trial.placement_group_factory, by=1_000_000)
+    else:
+        logger.warning("this version of Ray Tune may start slots anew before the confirmation")

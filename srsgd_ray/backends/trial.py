@@ -1,0 +1,410 @@
+"""A trial as its work sees it, and how it ends: the same code in every backend."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import random
+import site
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from srsgd_ray.backends.store import FILE_NAME, CheckpointStore
+from srsgd_ray.knobs import make
+from srsgd_ray.results.provenance import processor
+from srsgd_ray.trainable import Diverged, Metric, RankError, Run, StopTraining, Trainable
+
+__all__ = [
+    "HOPELESS",
+    "Cache",
+    "Link",
+    "TrialRun",
+    "reason_of",
+    "run_trial",
+    "said_by",
+    "users_place",
+]
+
+# Errors of the work itself: they would come again. Others may be the machine's.
+HOPELESS = (
+    ValueError, TypeError, LookupError, AttributeError, NameError, ImportError, ArithmeticError,
+    AssertionError, SyntaxError, NotImplementedError,
+)  # fmt: skip
+PACKAGE = str(Path(__file__).resolve().parents[1])
+FORMAT = 1
+
+
+class Link(Protocol):
+    """What joins a trial to whoever started it."""
+
+    def row(self, row: dict[str, Any], artifacts: dict[str, dict[str, list[Any]]]) -> Any:
+        """Tell of an epoch; the first worker calls it. Returns what :meth:`leave` waits for."""
+
+    def leave(self, epoch: int, told: Any) -> bool:
+        """Wait for leave to go on past ``epoch``."""
+
+    def touch(self, step: int) -> None:
+        """Tell that the trial lives."""
+
+
+class Cache:
+    """Keeps the last thing that each loader loaded in this process."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Any, Any]] = {}
+
+    def __call__(self, load: Callable[..., Any], *key: Any) -> Any:
+        """``load(*key)``, or what it gave the last time."""
+        name = f"{load.__module__}.{load.__qualname__}"
+        if name not in self._kept or self._kept[name][0] != key:
+            self._kept.pop(name, None)  # before, for two may not fit the memory
+            self._kept[name] = (key, load(*key))
+        return self._kept[name][1]
+
+
+class TrialRun(Run):
+    """The surroundings of one trial in one worker."""
+
+    def __init__(
+        self,
+        work: Trainable,
+        link: Link,
+        store: CheckpointStore | None,
+        *,
+        seed: int,
+        epochs: int,
+        final: bool,
+        rank: int = 0,
+        size: int = 1,
+        threads: int = 1,
+        device: str = "cpu",
+        cache: Cache | None = None,
+        judged: str = "",
+    ) -> None:
+        self.seed, self.rank, self.size, self.final = seed, rank, size, final
+        self.threads, self.device, self.epochs = threads, device, epochs
+        self._work, self._link, self._store = work, link, store
+        self._cache = cache or Cache()
+        self._judged = judged or work.search_metric
+        self._declared = {metric.name: metric for metric in work.metrics}
+        self._parts: dict[str, Any] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._artifacts: dict[str, dict[str, list[Any]]] = {}
+        self._began = time.perf_counter()
+        self.all_tell = False  # whether the rows of every worker are told, for a test
+        self.by_hand = False  # whether the work writes its rows and checkpoints itself
+        self.done = 0
+
+    # For a loop that writes checkpoints of its own.
+
+    def stored(self) -> Any:
+        """A context with the local folder of the trial's checkpoint, or None."""
+        self.by_hand = True
+        return (self._store or CheckpointStore("/nonexistent")).fetch()
+
+    def save(self, write: Callable[[Path], Path]) -> None:
+        """Have ``write`` make a checkpoint within an epoch."""
+        if self._store is not None:
+            self._store.keep(write)
+
+    def tell(self, row: dict[str, Any], write: Callable[[Path], Path] | None) -> None:
+        """An epoch is over."""
+        told = None
+        if self.rank == 0 or self.all_tell:
+            told = self._link.row(row, self._artifacts)
+            self._artifacts = {}
+        if self.rank == 0 and write is not None and row["epoch"] < self.epochs:
+            self.save(write)
+        self.done = row["epoch"]
+        if not self._link.leave(row["epoch"], told):
+            raise StopTraining("stopped by the scheduler")
+
+    # For everybody else.
+
+    def resume(self, **parts: Any) -> int:
+        """Restore the parts, tell the rows of the checkpoint again, and say how many there are."""
+        for name, part in parts.items():
+            if not hasattr(part, "state_dict") or not hasattr(part, "load_state_dict"):
+                raise ValueError(
+                    f"resume takes objects with state_dict and load_state_dict, but {name} is "
+                    f"{type(part).__name__}. Wrap it in a class that has both."
+                )
+        self._parts = parts
+        with (self._store or CheckpointStore("/nonexistent")).fetch() as folder:
+            state = None if folder is None else self._read(folder)
+        if state is not None:
+            differ = sorted(set(parts) ^ set(state["parts"]))
+            if differ or state["size"] != self.size:
+                raise ValueError(
+                    f"a checkpoint must be resumed by the same parts and workers, but "
+                    f"{', '.join(differ) or 'workers'} differ: it was written by "
+                    f"{state['size']} workers with {', '.join(state['parts'])}."
+                )
+            for name, part in parts.items():
+                part.load_state_dict(state["parts"][name])
+            _set_generators(state["generators"])
+            self._rows = list(state["rows"])
+            for row in self._rows:
+                self.tell(dict(row), None)
+        self._began = time.perf_counter()
+        return len(self._rows)
+
+    def _read(self, folder: Path) -> dict[str, Any]:
+        import torch
+
+        try:
+            state = torch.load(folder / FILE_NAME, map_location="cpu", weights_only=True)
+            if state.get("format") != FORMAT or "parts" not in state:
+                raise ValueError(f"its format is {state.get('format')!r}")
+        except Exception as error:
+            raise ValueError(f"cannot read the checkpoint in {folder}: {error}") from error
+        return dict(state)
+
+    def report(self, **metrics: Any) -> None:
+        """An epoch is over."""
+        row = {"epoch": len(self._rows) + 1, **self._checked(metrics)}
+        if row["epoch"] > self.epochs:
+            raise ValueError(
+                f"a trial makes one report an epoch, {self.epochs} in all, but this is one more. "
+                f"Report once in each of config.{_field(self._work)}."
+            )
+        row.setdefault("train_seconds", time.perf_counter() - self._began)
+        row.setdefault("time", time.time())
+        self._rows.append(row)
+        self.tell(row, self._write)
+        self._began = time.perf_counter()
+
+    def _checked(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        found = {}
+        for name, value in metrics.items():
+            if name not in self._declared:
+                known = ", ".join(self._declared)
+                raise ValueError(
+                    f"a metric must be declared before it is reported, but {name!r} is not. "
+                    f"Declared: {known}. Add Metric({name!r}, ...) to the metrics."
+                )
+            metric = self._declared[name]
+            if metric.split == "test" and not self.final and value is not None:
+                raise ValueError(
+                    f"{name} is measured on the test split, which a confirmation run alone may "
+                    f"read. Report it only `if run.final`."
+                )
+            found[name] = _number(metric, value)
+        value = found.get(self._judged)
+        if self._judged not in found:
+            raise ValueError(
+                f"{self._judged} is what the study judges by, but it was not reported. Report it "
+                f"in every epoch, or declare another search metric."
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Diverged(f"{self._judged} is {value} in epoch {len(self._rows) + 1}")
+        return found
+
+    def checkpoint(self) -> None:
+        """Store a checkpoint within an epoch."""
+        if self.rank == 0 and self._store is not None:
+            self._store.keep(self._write)
+
+    def _write(self, folder: Path) -> Path:
+        import torch
+
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / FILE_NAME
+        partial = path.with_suffix(f".{os.getpid()}.tmp")
+        state = {
+            "format": FORMAT,
+            "size": self.size,
+            "rows": self._rows,
+            "parts": {name: part.state_dict() for name, part in self._parts.items()},
+            "generators": _generators(),
+        }
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        return path
+
+    def artifact(self, name: str, **columns: Sequence[Any]) -> None:
+        """A table of the trial, told with its next report."""
+        lists = {key: [_item(v) for v in values] for key, values in columns.items()}
+        if not name.isidentifier() or name in ("trials", "epochs") or not lists:
+            raise ValueError(
+                f"an artifact needs a name such as curve and a column, but got {name!r} with "
+                f"{', '.join(lists) or 'none'}."
+            )
+        if len({len(values) for values in lists.values()}) > 1:
+            sizes = ", ".join(f"{key}: {len(values)}" for key, values in lists.items())
+            raise ValueError(f"columns of an artifact must be of equal length, but are {sizes}.")
+        self._artifacts[name] = lists
+
+    def alive(self, step: int) -> None:
+        """A sign of life."""
+        self._link.touch(step)
+
+    def cached(self, load: Callable[..., Any], *key: Any) -> Any:
+        """What was loaded for the trial before, if it was the same."""
+        return self._cache(load, *key)
+
+    def check_whole(self) -> None:
+        """Raise ValueError unless the work told all that it declared."""
+        if self.done != self.epochs:
+            raise ValueError(
+                f"a trial makes one report an epoch, but {self._work.name} returned after "
+                f"{self.done} of {self.epochs}. Report in each of config.{_field(self._work)}."
+            )
+        if self.by_hand:
+            return
+        told = {name for row in self._rows for name in row}
+        silent = [
+            metric.name
+            for metric in self._work.metrics
+            if metric.name not in told and (metric.split != "test" or self.final)
+        ]
+        if silent:
+            raise ValueError(
+                f"a metric that is declared must be reported, but {', '.join(silent)} never was. "
+                f"Report it (None where there is no value), or take it out of the metrics."
+            )
+
+
+def _field(work: Trainable) -> str:
+    return work.budget.field if work.budget is not None else "a trial"
+
+
+def _item(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _number(metric: Metric, value: Any) -> Any:
+    """The value as the metric's kind; tensors and arrays of one element count as numbers."""
+    if value is None:
+        return None
+    try:
+        plain = _item(value)
+        if metric.kind is str:
+            return str(plain)
+        if isinstance(plain, (str, bytes)) or (metric.kind is int and int(plain) != plain):
+            raise ValueError(plain)
+        return metric.kind(plain)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{metric.name} must be a {metric.kind.__name__}, but got {value!r} of type "
+            f"{type(value).__name__}. Report one number, or None."
+        ) from error
+
+
+def _generators() -> dict[str, Any]:
+    """States of the global random generators, as torch can load them without running code."""
+    import numpy as np
+    import torch
+
+    kind, keys, place, has, gauss = np.random.get_state()  # noqa: NPY002
+    version, internal, following = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [str(kind), torch.from_numpy(np.asarray(keys).astype("int64")), place, has, gauss],
+        "python": [version, list(internal), following],
+    }
+
+
+def _set_generators(state: Mapping[str, Any]) -> None:
+    """Inverse of :func:`_generators`: all workers go on as the first one was, as they began."""
+    import numpy as np
+    import torch
+
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    kind, keys, place, has, gauss = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype("uint32"), place, has, gauss))  # noqa: NPY002
+    version, internal, following = state["python"]
+    random.setstate((version, tuple(internal), following))
+
+
+def _seed_all(seed: int, rank: int, torch_too: bool) -> None:
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    if torch_too or "torch" in sys.modules:
+        import torch
+
+        torch.manual_seed(seed)
+
+
+def run_trial(work: Trainable, config: Mapping[str, Any], run: TrialRun) -> dict[str, Any]:
+    """Do the work of one trial.
+
+    Args:
+        work: the trainable.
+        config: its knobs, as plain values.
+        run: its surroundings.
+
+    Returns:
+        How it ended: ``state`` (complete, diverged or stopped) and facts of it.
+
+    Raises:
+        Exception: what the work raised, but for :class:`Diverged` and :class:`StopTraining`.
+    """
+    made: Any = make(work.Config, config)
+    in_group = work.place == "workers"
+    _seed_all(run.seed, run.rank, in_group)
+    if in_group:
+        import torch
+
+        torch.set_num_threads(run.threads)
+    facts: Mapping[str, Any] = {}
+    state, reason, step = "complete", None, None
+    try:
+        facts = work.train(made, run) or {}
+        run.check_whole()
+    except StopTraining as stop:
+        state, reason = "stopped", str(stop)
+    except Diverged as end:
+        state, reason, step = "diverged", str(end), end.step
+    return {
+        "state": state,
+        "reason": reason,
+        "diverged_step": step,
+        "parameters": facts.get("parameters"),
+        "host": platform.node(),
+        "hardware": _hardware(),
+    }
+
+
+def _hardware() -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return processor()
+
+
+def reason_of(error: BaseException) -> str:
+    """An error in a line: what was said last, and where in the user's file."""
+    text, place = said_by(error), users_place(error)
+    return f"{text} ({place})" if place and place not in text else text
+
+
+def said_by(error: BaseException) -> str:
+    """The last line of an error, without the name of a plain ValueError."""
+    text = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+    if isinstance(error, ValueError) and type(error) in (ValueError, RankError):
+        return str(error)
+    return text
+
+
+def users_place(error: BaseException) -> str:
+    """``FILE:LINE`` of the last frame in a file that is neither ours nor a library's, or ""."""
+    libraries = (PACKAGE, sys.prefix, sys.base_prefix, "<", *site.getsitepackages())
+    found = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if not frame.filename.startswith(libraries):
+            found = f"{Path(frame.filename).name}:{frame.lineno}"
+    return found

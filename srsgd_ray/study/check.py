@@ -1,0 +1,261 @@
+"""The rules of a study: each broken one is a message with the rule, the value and the cure."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from srsgd_ray.knobs import one_of
+from srsgd_ray.study.schedulers import check_scheduler
+from srsgd_ray.study.search import check_searcher
+from srsgd_ray.study.spec import Arm, Study, check_name
+
+__all__ = ["check_study", "check_types", "place_of", "without_defaults"]
+
+WHOLE = {
+    "trials": 0, "epochs": 1, "confirm_seeds": 0, "seed": 0, "asha_grace": 1, "confirm_points": 1,
+    "confirm_seed": 0,
+}  # fmt: skip
+MAY_BE_NONE = ("epochs", "confirm_seed")
+TEXTS = (
+    "name", "question", "baseline", "searcher", "scheduler", "metric", "mode", "confirm_on",
+    "protocol", "confirm_metric", "pareto_metric",
+)  # fmt: skip
+
+
+def place_of(error: BaseException, otherwise: str) -> str:
+    """``FILE:LINE`` of the arm that a message is about, or of the study."""
+    return getattr(error, "place", "") or otherwise
+
+
+@contextmanager
+def _about(arm: Arm) -> Iterator[None]:
+    """Messages from within are about this arm."""
+    try:
+        yield
+    except ValueError as error:
+        told = type(error)(f"arm {arm.name!r}: {error}")
+        told.place = arm.place  # type: ignore[attr-defined]
+        raise told from error
+
+
+def check_study(study: Study) -> None:
+    """Raise ValueError unless every rule holds."""
+    check_types(study)
+    _ = study.work
+    check_name(study.name)
+    check_searcher(study.searcher, 1 + study.pareto)
+    check_scheduler(study.scheduler)
+    one_of("confirm_on", study.confirm_on, ("train", "train+validation"))
+    _check_metrics(study)
+    _check_arms(study)
+    if not (1 < study.asha_reduction < math.inf):
+        raise ValueError(
+            f"asha_reduction > 1 must hold, but got asha_reduction={study.asha_reduction}."
+        )
+    for arm in study.arms:
+        with _about(arm):
+            _check_arm(study, arm)
+    _check_budgets(study)
+
+
+def check_types(study: Study) -> None:
+    """Raise ValueError unless every field of a study and its arms has the type it must have."""
+    for name in TEXTS:
+        if not isinstance(getattr(study, name), str):
+            raise ValueError(
+                f"{name} must be a text, but got {name}={getattr(study, name)!r}. Put it in quotes."
+            )
+    for name, least in WHOLE.items():
+        _whole(name, getattr(study, name), least, name in MAY_BE_NONE)
+    if isinstance(study.asha_reduction, (str, bool)):
+        raise ValueError(
+            f"asha_reduction must be a number, but got asha_reduction={study.asha_reduction!r}."
+        )
+    if study.lr_drops is not None and not isinstance(study.lr_drops, (tuple, list)):
+        raise ValueError(
+            f"lr_drops must lie between 0 and 1, but got {study.lr_drops!r}. Give the fractions of "
+            f"the training at which the learning rate falls, such as (0.5, 0.75), or () for none."
+        )
+    for name in ("base", "protocols"):
+        if not isinstance(getattr(study, name), Mapping):
+            raise ValueError(
+                f"{name} must be a dict of knobs, but got {name}={getattr(study, name)!r}. "
+                f"Write {name}={{'batch_size': 64}}."
+            )
+    if isinstance(study.arms, Arm):
+        raise ValueError(
+            "arms must be a tuple of Arm, but got one Arm. A tuple of one needs a comma: "
+            "arms=(Arm(...),)."
+        )
+    if not isinstance(study.arms, tuple) or not all(isinstance(arm, Arm) for arm in study.arms):
+        raise ValueError(
+            f"arms must be a tuple of Arm, but got {study.arms!r}. Write arms=(Arm(...), Arm(...))."
+        )
+    for arm in study.arms:
+        _check_arm_types(arm)
+
+
+def _check_arm_types(arm: Arm) -> None:
+    # The name becomes a part of file names; what cannot be in them, or be read there, is refused.
+    name = arm.name
+    sound = isinstance(name, str) and name.strip() == name and name.strip(".")
+    if not sound or not name.isprintable() or any(c in "/\\" for c in name):
+        error = ValueError(
+            f"an arm's name must be a line of printable characters without slashes, but got "
+            f"{name!r}. Letters, digits, '-', '_' and '.' are best, such as 'srsgd_late'."
+        )
+        error.place = arm.place  # type: ignore[attr-defined]
+        raise error
+    with _about(arm):
+        for field in ("fixed", "labels"):
+            if not isinstance(getattr(arm, field), Mapping):
+                raise ValueError(
+                    f"{field} must be a dict, but got {getattr(arm, field)!r}. "
+                    f"Write {{'optimizer': 'sgd'}}."
+                )
+        _whole("workers", arm.workers, 1, False)
+        _whole("trials", arm.trials, 0, True)
+        _whole("confirm_seeds", arm.confirm_seeds, 0, True)
+        arm.searched.ordered()
+
+
+def _whole(name: str, value: object, least: int, may_be_none: bool) -> None:
+    if value is None and may_be_none:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        cure = f" Write {name}={value}, without quotes." if str(value).isdecimal() else ""
+        raise ValueError(f"{name} must be a whole number, but got {name}={value!r}.{cure}")
+    if value < least:
+        raise ValueError(f"{name} >= {least} must hold, but got {name}={value}.")
+
+
+def _check_metrics(study: Study) -> None:
+    work = study.work
+    judged = [m for m in work.metrics if m.kind is not str and m.split != "test"]
+    one_of("metric", study.metric, [m.name for m in judged if m.better])
+    one_of("mode", study.mode, ("min", "max"))
+    better = work.metric(study.metric).better
+    if study.mode != {"lower": "min", "higher": "max"}[better]:
+        raise ValueError(
+            f"mode={study.mode!r} would choose the worst configuration: of {study.metric} the "
+            f"{better} value is better. Leave mode out."
+        )
+    one_of("confirm_metric", study.confirm_metric, [m.name for m in work.metrics if m.better])
+    if not study.pareto:
+        if study.pareto_metric:
+            raise ValueError("pareto_metric needs pareto=True.")
+        return
+    if study.pareto_metric:
+        second = [m.name for m in judged if m.better and m.name != study.metric]
+        one_of("pareto_metric", study.pareto_metric, second)
+    elif work.budget is None or not all(
+        work.budget.field in arm.searched.ranges for arm in study.arms if study.trials_of(arm.name)
+    ):
+        field = work.budget.field if work.budget is not None else "its budget"
+        raise ValueError(
+            f"pareto=True needs {field} in the space of every arm, or a second metric: "
+            f"pareto_metric."
+        )
+
+
+def _check_arms(study: Study) -> None:
+    names = [arm.name for arm in study.arms]
+    if len(set(names)) != len(names) or not names:
+        raise ValueError(f"arms must have names of their own, but got {names}.")
+    for name in (study.baseline, *(arm.against for arm in study.arms)):
+        if name:
+            study.arm(name)
+    if study.protocol or study.protocols:
+        one_of("protocol", study.protocol, study.protocols)
+    if not any(study.trials_of(name) or study.seeds_of(name) for name in names):
+        raise ValueError("a study needs something to run, but got trials=0 and confirm_seeds=0.")
+    for arm in study.arms:
+        if not study.trials_of(arm.name) and arm.searched.ranges:
+            raise ValueError(
+                "trials >= 1 must hold, but got trials=0 for arms that have something to search."
+            )
+
+
+def _check_arm(study: Study, arm: Arm) -> None:
+    work = study.work
+
+    def checked(params: Mapping[str, Any]) -> Any:
+        config = study.config(arm.name, params)
+        work.check(config)
+        return config
+
+    space = arm.searched
+    needed = without_defaults(study, arm)
+    config = checked(needed)
+    if study.seeds_of(arm.name):
+        work.confirmed(config, study.first_confirm_seed, study.confirm_on)
+    trials = study.trials_of(arm.name)
+    if not trials:
+        return
+    work.check_metric(config, study.metric)
+    space.check(lambda values: checked({**needed, **values}))
+    for point in arm.enqueue:
+        _check_point(point, arm)
+        checked({**needed, **point})
+    if study.searcher == "grid":
+        points = len(space.points(study.seed))
+        if points < trials:
+            raise ValueError(
+                f"trials <= {points}, the grid points of the arm, must hold for "
+                f"searcher='grid', but got trials={trials}."
+            )
+
+
+def _check_point(point: object, arm: Arm) -> None:
+    if not isinstance(point, Mapping):
+        raise ValueError(
+            f"a point of enqueue must be a dict of searched knobs, but got {point!r}. "
+            f"Write enqueue=({{'lr': 0.1}},)."
+        )
+    for name, value in point.items():
+        one_of("searched knob", name, arm.searched.ranges)
+        spread = arm.searched.ranges[name]
+        if not spread._contains(spread.to_internal_repr(value)):
+            raise ValueError(
+                f"a point of enqueue must lie in the space, but got {name}={value!r} for {spread}."
+            )
+
+
+def without_defaults(study: Study, arm: Arm) -> dict[str, Any]:
+    """A value from its range for each searched knob that nothing else gives one."""
+    given = {**study.base, **study.protocols.get(study.protocol, {}), **arm.fixed}
+    found = {}
+    for field in dataclasses.fields(study.work.Config):
+        has = field.default is not dataclasses.MISSING
+        if not has and field.default_factory is dataclasses.MISSING and field.name not in given:
+            spread = arm.searched.ranges.get(field.name)
+            if spread is not None:
+                choices = getattr(spread, "choices", None)
+                found[field.name] = choices[0] if choices else getattr(spread, "low", None)
+    return found
+
+
+def _check_budgets(study: Study) -> None:
+    """A scheduler that stops trials compares them epoch by epoch."""
+    if study.scheduler == "none":
+        return
+    field = study.work.budget.field if study.work.budget is not None else ""
+    arms = [arm for arm in study.arms if study.trials_of(arm.name)]
+    lengths = {study.epochs_of(arm.name) for arm in arms}
+    searched = any(field in arm.searched.ranges for arm in arms)
+    if study.pareto or searched or len(lengths) > 1 or (
+        study.epochs is not None and lengths != {study.epochs}
+    ):  # fmt: skip
+        raise ValueError(
+            f"scheduler={study.scheduler!r} needs arms of equal epochs, but theirs differ. "
+            f"Use none."
+        )
+    if study.work.budget is None:
+        raise ValueError(
+            f"scheduler={study.scheduler!r} needs trials that report more than once, but "
+            f"{study.work.name} reports once. Use none."
+        )

@@ -1,0 +1,101 @@
+"""What came of a study, read from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from srsgd_ray import analysis
+from srsgd_ray.analysis import Comparison
+from srsgd_ray.results import read_epochs, read_record, read_trials
+
+__all__ = ["FINISHED", "INTERRUPTED", "OUT_OF_BUDGET", "PLANNED", "StudyResult", "barren"]
+
+FINISHED = "finished"
+INTERRUPTED = "interrupted"
+OUT_OF_BUDGET = "out of budget"
+PLANNED = "planned"
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The result of a study. Its tables are read anew at each access: they may still grow.
+
+    Attributes:
+        folder: the study's folder.
+        status: ``finished``, ``interrupted``, ``out of budget`` or ``planned``.
+    """
+
+    folder: Path
+    status: str = FINISHED
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial, whatever its end; see docs/results.md."""
+        return read_trials(self.folder)
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """One row for each finished epoch."""
+        return read_epochs(self.folder)
+
+    @property
+    def best(self) -> dict[str, dict[str, Any]]:
+        """By arm, the searched knobs of the configuration that is confirmed, or best so far."""
+        contents = read_record(self.folder)
+        searched = {
+            arm["name"]: list(arm["space"]["ranges"]) for arm in contents.header["spec"]["arms"]
+        }
+        found: dict[str, dict[str, Any]] = {}
+        for trial in contents.trials.values():
+            if trial.phase == "confirm" and trial.arm not in found:
+                found[trial.arm] = _chosen(trial.config, searched[trial.arm])
+        table = self.trials
+        for arm in searched:
+            mine = table[(table["arm"] == arm) & (table["phase"] == "search")]
+            if arm not in found and (mine["state"] == "complete").any():
+                name = str(analysis.best_trial(table, arm)["trial"])
+                found[arm] = _chosen(contents.trials[name].config, searched[arm])
+        return found
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Each arm against its rival, over the pairs of the confirmation."""
+        table = self.trials
+        return analysis.confirmation(table, analysis.baselines(table)).comparisons
+
+    @property
+    def verdicts(self) -> list[str]:
+        """The comparisons as sentences."""
+        return [comparison.verdict for comparison in self.comparisons]
+
+    def __str__(self) -> str:
+        return analysis.render(self.trials)
+
+
+def _chosen(config: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    found = {}
+    for name in names:
+        field, dot, part = name.partition(".")
+        value = config[field]
+        if dot:
+            value = value[int(part)] if isinstance(value, list) else value.get(part)
+        found[name] = value
+    return found
+
+
+def barren(folder: Path) -> dict[str, str]:
+    """Of each arm of whose trials every one failed, what the first said."""
+    contents = read_record(folder)
+    by_arm: dict[str, list[Any]] = {}
+    for trial in contents.trials.values():
+        by_arm.setdefault(trial.arm, []).append(trial)
+    return {
+        arm: f"{trials[0].trial}: {(trials[0].end or {}).get('reason')}"
+        for arm, trials in by_arm.items()
+        if all(trial.state == "failed" for trial in trials)
+    }

@@ -1,0 +1,404 @@
+"""Whole studies of a toy on the local backend: ends of every kind, cuts, stops and processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import toy
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from srsgd_ray.results import read_record, read_table
+from srsgd_ray.search_spaces import SearchSpace, When
+from srsgd_ray.study import Arm, Study, StudyResult, run
+from srsgd_ray.study.run import Options, execute
+from srsgd_ray.study.search import open_storage
+
+X = {"x": FloatDistribution(0.0, 1.0)}
+STUDY = Study(
+    name="t",
+    question="?",
+    trainable=toy.toy,
+    arms=(Arm("near", X), Arm("far", {"x": FloatDistribution(-2.0, -1.0)})),
+    baseline="far",
+    trials=3,
+    confirm_seeds=2,
+)
+TIMES = {"train_seconds", "time"}
+
+
+@pytest.fixture(autouse=True)
+def in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Optuna's storage in memory, but where a test looks at the file."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if request.node.get_closest_marker("on_disk") is None:
+        monkeypatch.setattr("srsgd_ray.study.run.open_storage", lambda file: open_storage(None))
+
+
+def conduct(study: Study, folder: Path, **options: Any) -> StudyResult:
+    return run(study, results=folder, backend="local", **options)
+
+
+def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each trial without what a clock says."""
+    return {
+        trial.trial: [{k: v for k, v in row.items() if k not in TIMES} for row in trial.rows]
+        for trial in read_record(folder).trials.values()
+    }
+
+
+def ends(folder: Path) -> dict[str, tuple[str, str | None]]:
+    found = {}
+    for trial in read_record(folder).trials.values():
+        found[trial.trial] = (trial.state, (trial.end or {}).get("reason"))
+    return found
+
+
+def test_a_whole_study_of_a_metric_that_is_better_higher(tmp_path: Path) -> None:
+    result = conduct(STUDY, tmp_path)
+    assert result.status == "finished"
+    table = result.trials
+    assert set(table["state"]) == {"complete"}
+    assert len(table) == 2 * (3 + 2)
+    search = table[table["phase"] == "search"]
+    for arm in ("near", "far"):
+        best = search[search["arm"] == arm].sort_values("score").iloc[-1]
+        assert result.best[arm] == {"x": best["x"]}
+        confirmed = table[(table["phase"] == "confirm") & (table["arm"] == arm)]
+        assert set(confirmed["x"]) == {best["x"]}
+        assert confirmed["seed"].tolist() == [1, 2]
+        assert confirmed["test_score"].notna().all()
+    assert search["test_score"].isna().all()
+    (comparison,) = result.comparisons
+    assert comparison.arm == "near"
+    assert len(result.epochs) == 10 * 3
+    assert (set(table["metric"]), set(table["mode"])) == ({"score"}, {"max"})
+    assert not list((tmp_path / "t").glob("checkpoints-*"))
+
+
+def test_running_prints_nothing_and_leaves_the_generators_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import random
+
+    import numpy as np
+    import torch
+
+    state = (random.random(), float(np.random.random()), float(torch.rand(())))  # noqa: NPY002
+    for module in (random, np.random, torch):
+        module.seed(3) if module is not torch else torch.manual_seed(3)
+    first = (random.random(), float(np.random.random()), float(torch.rand(())))  # noqa: NPY002
+    for module in (random, np.random, torch):
+        module.seed(3) if module is not torch else torch.manual_seed(3)
+    conduct(STUDY, tmp_path)
+    then = (random.random(), float(np.random.random()), float(torch.rand(())))  # noqa: NPY002
+    assert then == first != state
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "state", "reason"),
+    [
+        ("value", "failed", "x must be small, but is not (toy.py:N)"),
+        ("type", "failed", "TypeError: object of type 'int' has no len() (toy.py:N)"),
+        ("machine", "failed", "RuntimeError: the machine gave up (toy.py:N)"),
+        ("diverge", "diverged", "it exploded"),
+        ("nan", "diverged", "score is nan in epoch 1"),
+    ],
+)
+def test_ends_of_every_kind(tmp_path: Path, wrong: str, state: str, reason: str) -> None:
+    study = dataclasses.replace(STUDY, base={"wrong": wrong}, trials=1, confirm_seeds=0)
+    assert conduct(study, tmp_path).status == "finished"
+    for found, said in ends(tmp_path / "t").values():
+        assert (found, re.sub(r":\d+\)", ":N)", str(said))) == (state, reason)
+    if wrong == "diverge":
+        assert set(read_record(tmp_path / "t").trials["search-near-000"].end or {}) >= {
+            "diverged_step"
+        }
+
+
+@pytest.mark.parametrize(
+    ("work", "reason"),
+    [
+        (toy.undeclared, "must be declared before it is reported, but 'scroe' is not"),
+        (toy.silent, "must be reported, but never never was"),
+        (toy.short, "returned after 1 of 3. Report in each of config.epochs"),
+        (toy.peeking, "measured on the test split, which a confirmation run alone may read"),
+    ],
+)
+def test_reports_that_break_the_declaration(tmp_path: Path, work: Any, reason: str) -> None:
+    study = dataclasses.replace(STUDY, trainable=work, trials=1, confirm_seeds=0)
+    conduct(study, tmp_path)
+    for state, said in ends(tmp_path / "t").values():
+        assert state == "failed"
+        assert reason in str(said)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_moments_trouble_costs_no_row(tmp_path: Path, slots: int) -> None:
+    base = {"wrong": f"once:{tmp_path}/marker"}
+    conduct(dataclasses.replace(STUDY, base=base), tmp_path, slots=slots)
+    assert {state for state, _ in ends(tmp_path / "t").values()} == {"complete"}
+    for told in rows(tmp_path / "t").values():
+        assert [row["epoch"] for row in told] == [1, 2, 3]
+        assert told[2]["score"] - told[1]["score"] == pytest.approx(1.0), "the state was restored"
+
+
+def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
+    base = {"wrong": f"kill:{tmp_path}/marker"}
+    conduct(dataclasses.replace(STUDY, base=base), tmp_path, slots=2)
+    assert {state for state, _ in ends(tmp_path / "t").values()} == {"complete"}
+    assert all(len(told) == 3 for told in rows(tmp_path / "t").values())
+
+
+def test_processes_tell_the_same_rows_as_one(tmp_path: Path) -> None:
+    # The search asks in another order where two run at a time, so it is a grid.
+    space = SearchSpace("x", "?", X, {"x": (0.1, 0.4, 0.9)})
+    study = dataclasses.replace(STUDY, arms=(Arm("near", space),), baseline="", searcher="grid")
+    conduct(study, tmp_path / "one")
+    conduct(study, tmp_path / "two", slots=2)
+    assert rows(tmp_path / "one" / "t") == rows(tmp_path / "two" / "t")
+
+
+# Schedulers compare within an arm, and go on as they were.
+
+ASHA = {"scheduler": "asha", "asha_reduction": 2.0, "confirm_seeds": 0, "epochs": 8}
+
+
+def pruned(folder: Path) -> dict[str, int]:
+    """Pruned trials of each arm."""
+    found: dict[str, int] = {}
+    for trial in read_record(folder).trials.values():
+        found[trial.arm] = found.get(trial.arm, 0) + (trial.state == "pruned")
+    return found
+
+
+def grid(*values: float) -> SearchSpace:
+    return SearchSpace("x", "?", {"x": FloatDistribution(-9.0, 9.0)}, {"x": values})
+
+
+def test_asha_compares_a_trial_with_its_own_arm_only(tmp_path: Path) -> None:
+    """The worst of the better arm beats the best of the other: together, one would lose all."""
+    study = dataclasses.replace(
+        STUDY,
+        arms=(Arm("near", grid(0.9, 1.0, 1.1, 0.8)), Arm("far", grid(-8.0, -8.1, -8.2, -8.3))),
+        searcher="grid",
+        trials=4,
+        **ASHA,
+    )
+    conduct(study, tmp_path)
+    found = pruned(tmp_path / "t")
+    assert 0 < found["near"] < 4
+    assert 0 < found["far"] < 4, "an arm that is worse as a whole keeps its best trials"
+
+
+@pytest.mark.parametrize("scheduler", ["median", "hyperband"])
+def test_other_schedulers_stop_bad_trials(tmp_path: Path, scheduler: str) -> None:
+    points = (1.0, 0.9, 0.8, 0.7, -8.0, -8.5, -8.9, -8.2, -8.1, -8.3)
+    study = dataclasses.replace(
+        STUDY, arms=(Arm("near", grid(*points)),), baseline="", searcher="grid", trials=10,
+        **{**ASHA, "scheduler": scheduler},
+    )  # fmt: skip
+    conduct(study, tmp_path)
+    stopped = [t for t in read_record(tmp_path / "t").trials.values() if t.state == "pruned"]
+    assert stopped
+    assert all(t.config["x"] < 0 for t in stopped), "good trials go on"
+    assert all("stopped by the scheduler at epoch" in (t.end or {})["reason"] for t in stopped)
+
+
+def test_a_resumed_study_stops_what_the_uncut_one_would(tmp_path: Path) -> None:
+    """Rungs are filled again from the record: otherwise the first trial after a cut goes on."""
+    study = dataclasses.replace(
+        STUDY, arms=(Arm("near", grid(*(1 - i / 10 for i in range(12)))),), baseline="",
+        searcher="grid", trials=12, seed=4, **ASHA,
+    )  # fmt: skip
+    conduct(study, tmp_path / "whole")
+    whole = ends(tmp_path / "whole" / "t")
+    line = (tmp_path / "whole" / "t" / "record.jsonl").read_text().splitlines(keepends=True)
+    third = [i for i, text in enumerate(line) if '"event": "end"' in text][3]
+    (tmp_path / "cut" / "t").mkdir(parents=True)
+    (tmp_path / "cut" / "t" / "record.jsonl").write_text("".join(line[: third + 1]))
+    conduct(study, tmp_path / "cut", resume=True)
+    assert ends(tmp_path / "cut" / "t") == whole
+    assert rows(tmp_path / "cut" / "t") == rows(tmp_path / "whole" / "t")
+
+
+# Searches.
+
+
+@pytest.mark.on_disk
+def test_conditions_and_parts_of_knobs_are_searched(tmp_path: Path) -> None:
+    space = {
+        "kind": CategoricalDistribution(("plain", "fancy")),
+        "x": When(FloatDistribution(0.0, 1.0), kind="fancy"),
+        "sizes.1": IntDistribution(3, 9),
+        "options.depth": IntDistribution(1, 4),
+    }
+    study = dataclasses.replace(
+        STUDY, arms=(Arm("near", space),), baseline="", trials=12, base={"x": -1.0}
+    )
+    result = conduct(study, tmp_path)
+    table = result.trials[result.trials["phase"] == "search"]
+    assert (table.loc[table["kind"] == "plain", "x"] == -1.0).all()
+    assert (table.loc[table["kind"] == "fancy", "x"] >= 0.0).all()
+    assert set(table["kind"]) == {"plain", "fancy"}
+    assert table["sizes.1"].between(3, 9).all()
+    assert [list(sizes) for sizes in table["sizes"]] == [[1, s] for s in table["sizes.1"]]
+    assert table["options.depth"].between(1, 4).all()
+    assert set(result.best["near"]) == set(space)
+    stored = optuna.load_study(study_name="t-near", storage=f"sqlite:///{tmp_path}/t/optuna.db")
+    assert {len(trial.params) for trial in stored.trials} == {3, 4}
+
+
+def test_known_points_come_first(tmp_path: Path) -> None:
+    arm = Arm("near", X, enqueue=({"x": 0.25}, {"x": 0.75}))
+    study = dataclasses.replace(STUDY, arms=(arm,), baseline="", confirm_seeds=0)
+    table = conduct(study, tmp_path).trials
+    assert table["x"].tolist()[:2] == [0.25, 0.75]
+    assert table["x"].tolist()[2] not in (0.25, 0.75)
+
+
+@pytest.mark.parametrize(
+    "searcher", ["gp", "qmc", "nsgaii", "cmaes", "optuna.samplers:BruteForceSampler"]
+)
+def test_any_sampler_of_optuna(tmp_path: Path, searcher: str) -> None:
+    space = {"x": FloatDistribution(0.0, 1.0, step=0.125), "slope": IntDistribution(1, 3)}
+    study = dataclasses.replace(
+        STUDY, arms=(Arm("near", space),), baseline="", searcher=searcher, trials=8, confirm_seeds=0
+    )
+    first, again = (conduct(study, tmp_path / name).trials for name in ("a", "b"))
+    assert first["x"].tolist() == again["x"].tolist()
+    assert first["x"].nunique() > 2
+
+
+def test_two_metrics_are_searched_together(tmp_path: Path) -> None:
+    study = dataclasses.replace(
+        STUDY, arms=(Arm("near", X),), baseline="", trials=8, pareto=True, pareto_metric="cost",
+        confirm_points=2, searcher="nsgaii",
+    )  # fmt: skip
+    table = conduct(study, tmp_path).trials
+    search, confirm = (table[table["phase"] == phase] for phase in ("search", "confirm"))
+    # A score is higher and a cost lower the nearer x is to 1 and to 0: every trial is on the front.
+    assert confirm["x"].nunique() == 2
+    assert {search["x"].min(), search["x"].max()} == set(confirm["x"])
+
+
+def test_fixed_arms_beside_searched_ones_and_tables_of_their_own(tmp_path: Path) -> None:
+    study = dataclasses.replace(
+        STUDY,
+        trainable=toy.Once,
+        arms=(Arm("near", X), Arm("fixed", fixed={"x": 0.5}, trials=0, confirm_seeds=1)),
+        baseline="fixed",
+        confirm_seed=40,
+    )
+    result = conduct(study, tmp_path)
+    table = result.trials
+    assert table.groupby(["phase", "arm"]).size().to_dict() == {
+        ("confirm", "fixed"): 1, ("confirm", "near"): 2, ("search", "near"): 3,
+    }  # fmt: skip
+    assert sorted(table.loc[table["phase"] == "confirm", "seed"]) == [40, 40, 41]
+    assert set(table["parameters"]) == {3}
+    curve = read_table(tmp_path / "t", "curve")
+    assert curve["step"].tolist() == [0, 1, 2] * 3
+    assert set(curve["seed"]) == {40, 41}
+    assert curve.loc[curve["step"] == 1, "value"].tolist() == curve["x"][::3].tolist()
+
+
+# Stops.
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_local import STUDY
+import dataclasses
+from srsgd_ray.study import launch
+if __name__ == "__main__":
+    study = dataclasses.replace(STUDY, base={{"wait": 0.05}}, trials=30)
+    sys.exit(launch(study))
+"""
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_in_order_and_the_line_printed_resumes(
+    tmp_path: Path, number: signal.Signals, slots: int
+) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    words = ["--backend", "local", "--slots", str(slots), "--no-figures", "--results", "r"]
+    driver = subprocess.Popen(
+        [sys.executable, "mine.py", *words], cwd=tmp_path, text=True, stdout=subprocess.PIPE
+    )
+    record, deadline = tmp_path / "r" / "t" / "record.jsonl", time.monotonic() + 60
+    while not record.exists() or record.read_text().count('"event": "epoch"') < 5:
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    driver.send_signal(number)
+    out, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    line = out.strip().splitlines()[-1].strip()
+    assert (
+        line == f"python mine.py --backend local --slots {slots} --no-figures --results r --resume"
+    )
+    told = rows(tmp_path / "r" / "t")
+    assert json_events(record)[-1] == "pause"
+    again = subprocess.Popen([sys.executable, *line.split()[1:]], cwd=tmp_path)
+    while (after := rows(tmp_path / "r" / "t")) == told:
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.05)
+    again.kill()
+    again.wait()
+    for trial, old in told.items():
+        assert after[trial][: len(old)] == old
+
+
+def json_events(record: Path) -> list[str]:
+    return [json.loads(text)["event"] for text in record.read_text().splitlines()]
+
+
+def test_the_budget_stops_in_order(tmp_path: Path) -> None:
+    study = dataclasses.replace(STUDY, base={"wait": 0.05}, trials=50)
+    options = Options(tmp_path, backend="local", plan="no", budget_hours=1 / 3600)
+    began = time.monotonic()
+    assert execute(study, options, name="t", resume=False) == "out of budget"
+    assert time.monotonic() - began < 10
+    assert rows(tmp_path / "t")
+
+
+def test_a_killed_driver_is_resumed_without_loss(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        SCRIPT.format(tests=str(Path(__file__).parent)).replace("trials=30", "trials=3")
+    )
+    words = ["--backend", "local", "--no-figures", "--results", "r"]
+    driver = subprocess.Popen(
+        [sys.executable, "mine.py", *words], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    record = tmp_path / "r" / "t" / "record.jsonl"
+    deadline = time.monotonic() + 60
+    while not record.exists() or record.read_text().count('"event": "epoch"') < 7:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    told = rows(tmp_path / "r" / "t")
+    done = subprocess.run([sys.executable, "mine.py", *words, "--resume"], cwd=tmp_path,
+                          stdout=subprocess.DEVNULL, check=False)  # fmt: skip
+    assert done.returncode == 0
+    study = dataclasses.replace(STUDY, base={"wait": 0.0})
+    conduct(study, tmp_path / "whole")
+    whole = rows(tmp_path / "whole" / "t")
+    after = rows(tmp_path / "r" / "t")
+    assert after == whole
+    assert all(after[trial][: len(old)] == old for trial, old in told.items())
