@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import pyarrow as pa
 
@@ -54,6 +54,7 @@ _ARROW = {
     bool: FLAG,
     tuple[int, ...]: pa.list_(pa.int64()),
     tuple[float, ...]: pa.list_(pa.float64()),
+    dict[str, Any]: TEXT,
 }
 CONFIG = tuple(
     Column(f.name, _ARROW[get_type_hints(TrainConfig)[f.name]], f.metadata["doc"],
