@@ -133,7 +133,9 @@ class TrainConfig:
         (), "epochs (0-based) before which the learning rate is multiplied by lr_gamma", "epochs"
     )
     lr_gamma: float = knob(0.1, "factor of the learning rate at each milestone")
-    lr_schedule: str = knob("steps", "schedule of lr: " + ", ".join(SCHEDULES) + ", or module:function")
+    lr_schedule: str = knob(
+        "steps", "schedule of lr: " + ", ".join(SCHEDULES) + ", or module:function"
+    )
     lr_schedule_options: dict[str, Any] = knob({}, "keywords for the schedule's function")
     warmup_epochs: float = knob(
         0.0, "linear warm-up of the learning rate before its schedule; 0: none", "epochs"

@@ -51,8 +51,8 @@ def build_optimizer(
         return _BUILD[config.optimizer]([p for _, p in named], config, steps_per_epoch)
     make = _closed(config.optimizer, find_part("optimizer", path))
 
-    def own(params: list[Parameter]) -> Optimizer:
-        found: Optimizer = call(
+    def own(params: list[Parameter]) -> Any:
+        return call(
             "optimizer",
             config.optimizer,
             make,
@@ -60,7 +60,6 @@ def build_optimizer(
             options=config.optimizer_options,
             offered={"lr": config.lr, "weight_decay": config.weight_decay},
         )
-        return found
 
     try:
         found = own([p for _, p in named])
@@ -104,7 +103,7 @@ def _closed(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
     return make
 
 
-def _refuses(make: Callable[[list[Parameter]], Optimizer], param: Parameter) -> bool:
+def _refuses(make: Callable[[list[Parameter]], Any], param: Parameter) -> bool:
     try:
         make([param])
     except ValueError:
@@ -129,8 +128,8 @@ def _made(
     for name in config.optimizer_options:
         if name in own and name != "fused":
             raise ValueError(
-                f"optimizer={config.optimizer!r} has {name} from the knobs of its own, but got "
-                f"optimizer_options with {name}. Set the knob (momentum, beta1, beta2, restart_...)."
+                f"optimizer={config.optimizer!r} has its {name} from other knobs, but got "
+                f"optimizer_options with {name}. Set momentum, beta1, beta2 or restart_... instead."
             )
     options = {**own, **config.optimizer_options}
     found: Optimizer = call(

@@ -6,6 +6,7 @@ reader never sees half a table, also while the study runs.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -51,7 +52,7 @@ def epoch_rows(contents: Contents) -> Iterator[dict[str, Any]]:
     for trial in contents.trials.values():
         identity = _identity(contents, trial)
         for row in trial.rows:
-            yield {**identity, **trial.config, **row}
+            yield {**identity, **_config(trial), **row}
 
 
 def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
@@ -71,7 +72,7 @@ def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
             **design,
             "baseline": _baseline(trial.arm, spec.get("baseline"), against.get(trial.arm)),
             **_identity(contents, trial),
-            **trial.config,
+            **_config(trial),
             **{metric.name: last.get(metric.name) for metric in METRICS},
             "epochs_done": len(trial.rows),
             "best_val_error": best_error,
@@ -88,6 +89,11 @@ def trial_rows(contents: Contents) -> Iterator[dict[str, Any]]:
 def _baseline(arm: str, of_study: str | None, own: str | None) -> str | None:
     said = of_study if own is None else own
     return said if said and said != arm else None
+
+
+def _config(trial: TrialRecord) -> dict[str, Any]:
+    """The knobs; those that are dicts as JSON text."""
+    return {k: json.dumps(v) if isinstance(v, dict) else v for k, v in trial.config.items()}
 
 
 def _identity(contents: Contents, trial: TrialRecord) -> dict[str, Any]:

@@ -14,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from srsgd_ray.config import DATASETS, TrainConfig
-from srsgd_ray.data import Data, DataError, EvalSource, Look, image_shape, load_dataset
-from srsgd_ray.models import build_model, check_fit
-from srsgd_ray.models.build import SMALL
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.data import Data, DataError, EvalSource, Look, load_dataset
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
 from srsgd_ray.training import checkpoint
+from srsgd_ray.training.checks import check_share_of_batch, fitting_model
 from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
 from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
 from srsgd_ray.training.outcome import Keep, Outcome, Progress, RankError, Report, Row, StopTraining
@@ -88,11 +87,7 @@ class _Run:
     def __init__(self, config: TrainConfig, load: Callable[[TrainConfig], Data]) -> None:
         self.config = config
         self.rank, self.size = rank_and_size()
-        if config.batch_size < self.size:
-            raise ValueError(
-                f"batch_size >= workers must hold, but got batch_size={config.batch_size} "
-                f"with {self.size} workers."
-            )
+        check_share_of_batch(config, self.size)
         self.device = choose_device(config)
         self.layout = memory_format(config, self.device)
         self.precision = Precision(config, self.device)
@@ -102,10 +97,7 @@ class _Run:
         self.validation = data.eval_batches("validation", look)
         self.test = data.eval_batches("test", look) if config.evaluate_test else None
         self.steps_per_epoch = self.batches.steps_per_epoch(config.batch_size, self.size)
-        model = build_model(config, channels=data.channels, classes=data.classes)
-        shape = image_shape(data)
-        if shape is not None and (config.model not in SMALL or config.dataset not in DATASETS):
-            check_fit(model, config.model, shape, data.classes, config.dataset)
+        model = fitting_model(config, data)
         # Module.to(memory_format=...) is right but missing from torch's own annotations.
         self.model: nn.Module = model.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
