@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import UninitializedParameter
 
 from srsgd_ray.models.imagenet import adapt_channels, seeded
 from srsgd_ray.models.network import check_sizes
 from srsgd_ray.parts import call, find_part, parameters
 
-__all__ = ["build_own_model", "check_fit"]
+__all__ = ["build_own_model", "check_fit", "materialise"]
 
 CHANNELS = ("channels", "in_channels", "in_chans")
 CLASSES = ("classes", "num_classes", "n_classes")
@@ -99,6 +100,13 @@ def check_fit(
             f"model={name!r} must put out one tensor of logits (N, {classes}) for {where}, but "
             f"for N = 2 it put out {got}. Give it {classes} classes and no other outputs."
         )
+
+
+def materialise(model: nn.Module, shape: Sequence[int], seed: int) -> None:
+    """Let lazy layers, if there are any, learn their sizes from an image; ``seed`` decides them."""
+    if any(isinstance(p, UninitializedParameter) for p in model.parameters()):
+        with seeded(seed):
+            _real_pass(model, shape)
 
 
 def _real_pass(model: nn.Module, shape: Sequence[int]) -> Any:

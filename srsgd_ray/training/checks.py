@@ -9,6 +9,7 @@ from srsgd_ray.data import Data, image_shape, load_dataset
 from srsgd_ray.lr_schedules import SCHEDULES
 from srsgd_ray.models import build_model, check_fit
 from srsgd_ray.models.build import SMALL
+from srsgd_ray.models.own import materialise
 from srsgd_ray.names import MODELS, OPTIMIZERS
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
 
@@ -44,6 +45,7 @@ def fitting_model(config: TrainConfig, data: Data) -> nn.Module:
     model = build_model(config, channels=data.channels, classes=data.classes)
     shape = image_shape(data)
     if shape is not None and (config.model not in SMALL or config.dataset not in DATASETS):
+        materialise(model, shape, config.seed)
         check_fit(model, config.model, shape, data.classes, config.dataset)
     return model
 

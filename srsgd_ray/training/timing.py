@@ -11,6 +11,7 @@ import torch
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import Dataset, Look, image_shape, load_dataset
 from srsgd_ray.models import build_model
+from srsgd_ray.models.own import materialise
 from srsgd_ray.optim import build_optimizer
 from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
 from srsgd_ray.training.step import Step
@@ -64,6 +65,7 @@ def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing
         layout = memory_format(config, device)
         precision = Precision(config, device)
         model = build_model(config, channels=shape[0], classes=classes)
+        materialise(model, shape, config.seed)
         model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(model.named_parameters(), config, 10)
         step_once = Step(config, model, optimizer, precision)
