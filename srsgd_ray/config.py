@@ -6,13 +6,14 @@ A field's name is also the Tune key, the Optuna parameter and the Parquet column
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from srsgd_ray import restarts
+from srsgd_ray.config_rules import check_config
 from srsgd_ray.knobs import knob, make, plain
+from srsgd_ray.lr_schedules import SCHEDULES, make_factor, stages
 from srsgd_ray.names import (
     BLOCKS,
     DATASETS,
@@ -20,13 +21,11 @@ from srsgd_ray.names import (
     MODELS,
     OPTIMIZERS,
     PRECISIONS,
-    RESTART_CONVENTIONS,
     RESTART_KINDS,
     UnknownNameError,
     check_depth,
     one_of,
 )
-from srsgd_ray.network_rules import check_network
 
 __all__ = [
     "BLOCKS",
@@ -50,7 +49,14 @@ class TrainConfig:
         ValueError: from :meth:`check`, with the rule, the value and the cure.
     """
 
-    dataset: str = knob("digits", "data set: " + ", ".join(DATASETS), affects="data cost outcome")
+    dataset: str = knob(
+        "digits",
+        "data set: " + ", ".join(DATASETS) + ", or module:function",
+        affects="data cost outcome",
+    )
+    dataset_options: dict[str, Any] = knob(
+        {}, "keywords for the data set's function", affects="data cost outcome"
+    )
     data_dir: str = knob(
         "",
         "folder of the data, or generated: small made-up data of the real layout",
@@ -81,7 +87,12 @@ class TrainConfig:
     image_size: int = knob(
         224, "ImageNet: pixels a side of a crop", "pixels", affects="data cost outcome"
     )
-    model: str = knob("preresnet", "network: one of config.MODELS", affects="cost outcome")
+    model: str = knob(
+        "preresnet", "network: one of config.MODELS, or module:name", affects="cost outcome"
+    )
+    model_options: dict[str, Any] = knob(
+        {}, "keywords for the network's function or class", affects="cost outcome"
+    )
     depth: int = knob(8, "number of layers, of networks for small images", affects="cost outcome")
     block: str = knob(
         "basic", "residual or dense block: basic or bottleneck", affects="cost outcome"
@@ -108,7 +119,12 @@ class TrainConfig:
         "batch statistics over all workers (GPUs only) instead of each worker's own",
         flag="value",
     )
-    optimizer: str = knob("srsgd", "optimizer: " + ", ".join(OPTIMIZERS))
+    optimizer: str = knob("srsgd", "optimizer: " + ", ".join(OPTIMIZERS) + ", or module:Class")
+    optimizer_options: dict[str, Any] = knob({}, "keywords for the optimizer's class")
+    optimizer_fallback: str = knob(
+        "", "optimizer of those parameters that optimizer refuses, such as adamw; empty: an error"
+    )
+    fallback_lr: float = knob(0.0, "learning rate of optimizer_fallback; 0: the same as lr")
     lr: float = knob(0.1, "learning rate of the first stage")
     effective_lr: float = knob(
         0.0, "if not 0, sets lr: mean step of the first stage on a constant gradient of 1"
@@ -117,6 +133,13 @@ class TrainConfig:
         (), "epochs (0-based) before which the learning rate is multiplied by lr_gamma", "epochs"
     )
     lr_gamma: float = knob(0.1, "factor of the learning rate at each milestone")
+    lr_schedule: str = knob(
+        "steps", "schedule of lr: " + ", ".join(SCHEDULES) + ", or module:function"
+    )
+    lr_schedule_options: dict[str, Any] = knob({}, "keywords for the schedule's function")
+    warmup_epochs: float = knob(
+        0.0, "linear warm-up of the learning rate before its schedule; 0: none", "epochs"
+    )
     weight_decay: float = knob(5e-4, "L2 penalty added to the gradient (AdamW: decoupled)")
     momentum: float = knob(0.9, "momentum of sgd and sgd_nesterov")
     beta1: float = knob(0.9, "first moment decay of the Adam family")
@@ -127,6 +150,11 @@ class TrainConfig:
     restart_list: tuple[float, ...] = knob(
         (), "restart frequency of each stage, for restart_kind=explicit", "steps"
     )
+    restart_milestones: tuple[int, ...] = knob(
+        (),
+        "epochs at which a stage of the restarts begins; empty: where one of lr_schedule does",
+        "epochs",
+    )
     restart_decay: bool = knob(False, "decay the last stage's frequency to 1 (ImageNet recipe)")
     restart_convention: str = knob(
         "exact", "exact (F steps between restarts) or as_published (F - 1, buffer dropped, ...)"
@@ -136,6 +164,18 @@ class TrainConfig:
     epochs: int = knob(12, "passes over the training set", "epochs")
     batch_size: int = knob(
         128, "images a step, over all workers together", "images", affects="cost outcome"
+    )
+    accumulate: int = knob(
+        1,
+        "micro-batches that a worker makes of its part of a step's images; 1: none",
+        "micro-batches",
+        affects="cost outcome",
+    )
+    label_smoothing: float = knob(
+        0.0, "share of each label that is spread over all classes; train_loss includes it"
+    )
+    clip_grad_norm: float = knob(
+        0.0, "largest norm of the gradient, which is scaled down to it; 0: no limit"
     )
     seed: int = knob(0, "seed of initialisation, data order and augmentation")
     device: str = knob("auto", "auto, cpu, cuda or cuda:N", affects="cost")
@@ -207,7 +247,7 @@ class TrainConfig:
 
     def restart_schedule(self, steps_per_epoch: int) -> restarts.RestartSchedule:
         """The restart schedule of this run, in steps."""
-        milestones = [epoch * steps_per_epoch for epoch in self.lr_milestones]
+        milestones = self.restart_stages(steps_per_epoch)
         if self.optimizer == "nesterov_no_restart":
             return restarts.never()
         if self.restart_kind == "constant":
@@ -226,74 +266,34 @@ class TrainConfig:
         choices: dict[str, Any] = {"buffer": self.restart_buffer, "count": self.restart_count}
         return dataclasses.replace(schedule, **choices)
 
+    def restart_stages(self, steps_per_epoch: int) -> list[int]:
+        """Steps at which a stage of the restarts other than the first begins."""
+        if self.restart_milestones:
+            return [epoch * steps_per_epoch for epoch in self.restart_milestones]
+        return stages(
+            self.lr_schedule,
+            self.lr_schedule_options,
+            total=self.epochs * steps_per_epoch,
+            warmup=self.warmup_steps(steps_per_epoch),
+            milestones=[epoch * steps_per_epoch for epoch in self.lr_milestones],
+        )
+
+    def warmup_steps(self, steps_per_epoch: int) -> int:
+        """Steps of the warm-up, rounded."""
+        return round(self.warmup_epochs * steps_per_epoch)
+
+    def lr_factor(self, steps_per_epoch: int) -> Callable[[int], float]:
+        """What lr is multiplied by at each step."""
+        return make_factor(
+            self.lr_schedule,
+            self.lr_schedule_options,
+            total=self.epochs * steps_per_epoch,
+            warmup=self.warmup_steps(steps_per_epoch),
+            milestones=[epoch * steps_per_epoch for epoch in self.lr_milestones],
+            gamma=self.lr_gamma,
+        )
+
     def check(self) -> TrainConfig:
         """Return self if every rule holds; otherwise raise ValueError naming rule, value, cure."""
-        one_of("data set", self.dataset, DATASETS)
-        one_of("model", self.model, MODELS)
-        one_of("optimizer", self.optimizer, OPTIMIZERS)
-        one_of("restart kind", self.restart_kind, RESTART_KINDS)
-        one_of("restart convention", self.restart_convention, RESTART_CONVENTIONS)
-        one_of("bad_images", self.bad_images, ("stop", "skip"))
-        one_of("train_on", self.train_on, ("train", "train+validation"))
-        one_of("restart_buffer", self.restart_buffer, ("keep", "drop"))
-        one_of("restart_count", self.restart_count, ("reset", "carry"))
-        one_of("precision", self.precision, PRECISIONS)
-        one_of("channels_last", self.channels_last, ("auto", "on", "off"))
-        one_of("normalisation", self.normalisation, ("dataset", "as_published"))
-        one_of("block", self.block, BLOCKS)
-        check_network(model=self.model, depth=self.depth, block=self.block, dataset=self.dataset)
-        self._check_numbers()
-        if self.dataset != "digits" and not self.data_dir:
-            raise ValueError(
-                f"dataset={self.dataset!r} needs data_dir, the folder that holds its files."
-            )
-        self._check_stages()
+        check_config(self)
         return self
-
-    def _check_numbers(self) -> None:
-        for name, low, strict in (
-            ("lr", 0.0, True),
-            ("lr_gamma", 0.0, True),
-            ("weight_decay", 0.0, False),
-            ("restart_growth", 0.0, True),
-            ("restart_f1", 1.0, False),
-            ("epochs", 1, False),
-            ("batch_size", 1, False),
-            ("width", 1, False),
-            ("widen_factor", 1, False),
-            ("cardinality", 1, False),
-            ("growth_rate", 1, False),
-            ("compression", 1, False),
-            ("image_size", 1, False),
-            ("effective_lr", 0.0, False),
-            ("decode_threads", 0, False),
-            ("checkpoint_steps", 0, False),
-            ("threads", 0, False),
-            ("seed", 0, False),
-            ("split_seed", 0, False),
-        ):
-            value = getattr(self, name)
-            if not (low < value if strict else low <= value) or math.isinf(value):
-                sign = "<" if strict else "<="
-                raise ValueError(f"{low:g} {sign} {name} < inf must hold, but got {name}={value}.")
-        for name in ("momentum", "beta1", "beta2", "validation_fraction", "dropout"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ValueError(f"0 <= {name} < 1 must hold, but got {name}={value}.")
-
-    def _check_stages(self) -> None:
-        milestones = self.lr_milestones
-        if any(a >= b for a, b in zip((0, *milestones), (*milestones, self.epochs), strict=True)):
-            raise ValueError(
-                f"0 < lr_milestones < epochs must hold and increase, but got "
-                f"lr_milestones={milestones} with epochs={self.epochs}."
-            )
-        if self.optimizer != "srsgd":
-            return
-        if self.restart_kind == "explicit" and len(self.restart_list) != len(milestones) + 1:
-            raise ValueError(
-                f"restart_list needs one frequency a stage, {len(milestones) + 1} for "
-                f"lr_milestones={milestones}, but got {len(self.restart_list)}: "
-                f"{self.restart_list}."
-            )
-        self.restart_schedule(steps_per_epoch=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from srsgd_ray.names import BLOCKS, DATASETS, MODELS, check_depth, one_of
+from srsgd_ray.parts import path_of_part
 
 __all__ = ["VGG_DEPTHS", "check_layers", "check_network"]
 
@@ -13,23 +14,19 @@ _NEEDS_32_PIXELS = ("vgg", "vgg_bn", "alexnet")
 def check_network(*, model: str, depth: int, block: str, dataset: str) -> None:
     """Raise ValueError unless ``model`` can be built so and takes the images of ``dataset``.
 
-    ``depth`` and ``block`` are looked at only where the network has them.
+    Only what a name tells is looked at; whether another network takes the images of a data set,
+    the training shows when it begins (:func:`srsgd_ray.models.check_fit`). ``depth`` and ``block``
+    are looked at only where the network has them.
 
     Raises:
         UnknownNameError: for a model, block or data set that there is not.
         ValueError: for a data set of other images, or a depth that cannot be made; the message
             names the nearest depth.
     """
-    one_of("data set", dataset, DATASETS)
-    one_of("model", model, MODELS)
-    large = model.startswith("imagenet_")
-    if large and dataset != "imagenet":
-        small = ", ".join(name for name in MODELS if not name.startswith("imagenet_"))
-        raise ValueError(
-            f"model={model!r} needs dataset='imagenet', but got dataset={dataset!r}. "
-            f"For small images there are {small}."
-        )
-    if not large and dataset == "imagenet":
+    path_of_part("dataset", dataset, DATASETS)
+    if path_of_part("model", model, MODELS):
+        return
+    if not model.startswith("imagenet_") and dataset == "imagenet":
         raise ValueError(
             f"model={model!r} is for small images, but got dataset='imagenet'. "
             f"Give a model whose name begins with imagenet_, for example imagenet_resnet50."

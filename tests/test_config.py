@@ -45,6 +45,26 @@ from srsgd_ray.config import TrainConfig, UnknownNameError
         ({"precision": "int8"}, "unknown precision 'int8'"),
         ({"bad_images": "zero"}, "unknown bad_images 'zero'. Valid: stop, skip"),
         ({"checkpoint_steps": -1}, "0 <= checkpoint_steps < inf must hold"),
+        (
+            {"label_smoothing": 1.0},
+            "0 <= label_smoothing < 1 must hold, but got label_smoothing=1.0",
+        ),
+        ({"clip_grad_norm": -1.0}, "0 <= clip_grad_norm < inf must hold"),
+        ({"accumulate": 0}, "1 <= accumulate < inf must hold, but got accumulate=0"),
+        ({"accumulate": 129}, "accumulate <= batch_size must hold, but got accumulate=129 with"),
+        ({"fallback_lr": -0.1}, "0 <= fallback_lr < inf must hold"),
+        ({"warmup_epochs": -1.0}, "0 <= warmup_epochs < inf must hold"),
+        ({"warmup_epochs": 12.0}, "warmup_epochs < epochs must hold"),
+        ({"restart_milestones": (12,)}, "0 < restart_milestones < epochs must hold and increase"),
+        (
+            {"lr_schedule": "cosin"},
+            "unknown lr_schedule 'cosin'. Valid: steps, cosine, wsd, one_cy",
+        ),
+        ({"lr_schedule_options": {"final": 0}}, "lr_schedule='steps' takes no lr_schedule_options"),
+        ({"model_options": {"width": 3}}, "model='preresnet' takes no model_options"),
+        ({"dataset_options": {"size": 3}}, "dataset='digits' takes no dataset_options"),
+        ({"optimizer_options": {"weight_decay": 0.1}}, "weight_decay is a knob of its own"),
+        ({"optimizer_fallback": "adamv"}, "unknown optimizer 'adamv'"),
     ],
 )
 def test_bad_values(changes: dict[str, Any], message: str) -> None:
@@ -63,6 +83,8 @@ def test_bad_values(changes: dict[str, Any], message: str) -> None:
         ({"augment": "yes"}, "augment must be of type bool"),
         ({"dataset": 3}, "dataset must be of type str"),
         ({"lr_milestones": 3}, "lr_milestones must be of type tuple[int, ...]"),
+        ({"optimizer_options": "fast"}, "optimizer_options must be of type dict[str, typing.Any]"),
+        ({"optimizer.ns_steps": 3}, "unknown configuration key 'optimizer.ns_steps'"),
     ],
 )
 def test_bad_keys_and_types(values: dict[str, Any], message: str) -> None:
@@ -81,6 +103,8 @@ def test_dict_round_trip_keeps_types() -> None:
     plain = config.to_dict()
     assert plain["lr_milestones"] == [3, 6]
     assert TrainConfig.from_dict(plain) == config
+    searched = TrainConfig.from_dict({"optimizer_options": {"eps": 1.0}, "optimizer_options.k": 3})
+    assert searched.optimizer_options == {"eps": 1.0, "k": 3}
     # Optuna and JSON may hand over whole floats and ints.
     assert TrainConfig.from_dict({"restart_f1": 7, "epochs": 5.0}) == TrainConfig(
         restart_f1=7.0, epochs=5

@@ -579,15 +579,6 @@ def test_exports_as_one_graph(case: str) -> None:
         ({"model": "vgg_bn", "depth": 11}, "model='vgg_bn' needs images of 32 pixels a side"),
         ({"model": "alexnet"}, "model='alexnet' needs images of 32 pixels a side"),
         (
-            {"model": "imagenet_resnet50"},
-            "model='imagenet_resnet50' needs dataset='imagenet', but got dataset='digits'. "
-            "For small images there are preresnet, resnet, wide_resnet, ",
-        ),
-        (
-            {"model": "imagenet_resnet200", "dataset": "cifar10"},
-            "needs dataset='imagenet', but got dataset='cifar10'",
-        ),
-        (
             {"dataset": "imagenet"},
             "model='preresnet' is for small images, but got dataset='imagenet'. Give a model whose "
             "name begins with imagenet_",
@@ -597,8 +588,12 @@ def test_exports_as_one_graph(case: str) -> None:
             "model='alexnet' is for small images, but got dataset='imagenet'",
         ),
         (
-            {"model": "imagenet_resnet18", "dataset": "imagenet"},
-            "channels must be 3 for model='imagenet_resnet18', but got channels=1",
+            {"model": "imagenet_resnet18", "model_options": {"with": 3}},
+            "model='imagenet_resnet18' does not take all of num_classes, with: .*unexpected",
+        ),
+        (
+            {"model": "my_nets:Tiny"},
+            "model 'my_nets:Tiny' cannot be imported here: No module named 'my_nets'",
         ),
     ],
 )

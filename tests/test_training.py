@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import own_parts
 import pytest
 import torch
 import torch.distributed as dist
 
 from srsgd_ray.config import OPTIMIZERS, TrainConfig
+from srsgd_ray.models import build_model
+from srsgd_ray.optim import build_optimizer
 from srsgd_ray.results import read_epochs, read_record
 from srsgd_ray.results.columns import EPOCH
 from srsgd_ray.training import (
@@ -27,6 +30,8 @@ from srsgd_ray.training import (
     train,
 )
 from srsgd_ray.training.__main__ import main
+from srsgd_ray.training.device import Precision
+from srsgd_ray.training.step import Step
 
 Rows = list[dict[str, Any]]
 TIMES = {"train_seconds", "eval_seconds", "images_per_second", "time"}
@@ -149,6 +154,118 @@ def test_a_run_cut_within_an_epoch_goes_on_at_the_next_step(
     assert numbers(resumed) == numbers(whole)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lr_schedule": "cosine", "warmup_epochs": 0.5},
+        {"lr_schedule": "wsd", "lr_schedule_options": {"decay": 0.5}, "restart_f1": 5},
+        {"lr_schedule": "one_cycle", "accumulate": 3, "clip_grad_norm": 0.5},
+        {"lr_milestones": [2], "warmup_epochs": 1.2, "label_smoothing": 0.1},
+        {"lr_schedule": "own_parts:halving", "optimizer": "torch.optim:NAdam", "lr": 0.01},
+    ],
+    ids=lambda changes: str(changes.get("lr_schedule")),
+)
+def test_a_rate_that_changes_each_step_goes_on_within_an_epoch(
+    tmp_path: Path, config: TrainConfig, changes: dict[str, Any]
+) -> None:
+    config = config.replace(checkpoint_steps=4, **{"lr_milestones": [], **changes})
+    whole, _ = run(config)
+    kept = []
+
+    def keep(save: Save) -> None:
+        kept.append(save(tmp_path))
+        if len(kept) == 4:  # after steps 4, 8, 13 and 17: epochs have 9
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config, lambda row, save: save and save(tmp_path), keep=keep)
+    steps: list[int] = []
+    resumed, _ = run(config, resume_from=tmp_path, progress=steps.append)
+    assert steps == list(range(18, 28))
+    assert numbers(resumed) == numbers(whole)
+
+
+def test_the_rate_of_each_step_reaches_the_optimizer(config: TrainConfig) -> None:
+    config = config.replace(lr_schedule="cosine", lr_milestones=[], warmup_epochs=1.0)
+    rows, _ = run(config)
+    factor = config.lr_factor(9)
+    assert [row["epoch_lr"] for row in rows] == [0.1 * factor(step) for step in (0, 9, 18)]
+    assert rows[0]["epoch_lr"] == pytest.approx(0.01)
+    own_parts.Signs.used.clear()
+    run(config.replace(optimizer="own_parts:Signs"))
+    assert own_parts.Signs.used == [0.1 * factor(step) for step in range(27)]
+
+
+def one_update(changes: dict[str, Any], images: int = 48) -> tuple[list[torch.Tensor], float]:
+    """A step of plain SGD of length 1 on a network without batch norm: what it moved by."""
+    config = TrainConfig(
+        model="own_parts:Tiny", optimizer="sgd_plain", lr=1.0, weight_decay=0.0
+    ).replace(**changes)
+    model = build_model(config, channels=1, classes=10)
+    before = [p.detach().clone() for p in model.parameters()]
+    optimizer = build_optimizer(model.parameters(), config, 9)
+    step = Step(config, model, optimizer, Precision(config, torch.device("cpu")))
+    made = torch.Generator().manual_seed(1)
+    batch = torch.randn(images, 1, 8, 8, generator=made)
+    labels = torch.randint(10, (images,), generator=made)
+    loss, _ = step(batch, labels, 1 / images)
+    moved = [a - b.detach() for a, b in zip(before, model.parameters(), strict=True)]
+    return moved, float(loss)
+
+
+@pytest.mark.parametrize("parts", [2, 5, 48, 100])
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_micro_batches_have_the_gradient_of_the_batch(parts: int, precision: str) -> None:
+    whole, loss = one_update({"precision": precision, "batch_size": 128})
+    some, also = one_update({"precision": precision, "batch_size": 128, "accumulate": parts})
+    close = {"float32": 1e-6, "float16": 1e-3}[precision]
+    assert also == pytest.approx(loss, rel=close)
+    for a, b in zip(whole, some, strict=True):
+        assert torch.allclose(a, b, atol=close)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_clipped_gradient_has_the_norm(precision: str) -> None:
+    free, _ = one_update({"precision": precision})
+    clipped, _ = one_update({"precision": precision, "clip_grad_norm": 0.1})
+    loose, _ = one_update({"precision": precision, "clip_grad_norm": 1e6})
+    norm = torch.stack([m.norm() for m in free]).norm()
+    assert norm > 0.2
+    assert float(torch.stack([m.norm() for m in clipped]).norm()) == pytest.approx(0.1, rel=1e-3)
+    for whole, some, same in zip(free, clipped, loose, strict=True):
+        assert torch.allclose(some, whole * 0.1 / norm, atol=1e-4)
+        assert torch.equal(same, whole)
+
+
+def test_smoothed_labels_are_torchs() -> None:
+    _, plain = one_update({})
+    _, smooth = one_update({"label_smoothing": 0.2})
+    config = TrainConfig(model="own_parts:Tiny")
+    made = torch.Generator().manual_seed(1)
+    logits = build_model(config, channels=1, classes=10)(
+        torch.randn(48, 1, 8, 8, generator=made)
+    ).log_softmax(1)
+    spread = -float(logits.mean(1).sum().detach())
+    assert smooth == pytest.approx(0.8 * plain + 0.2 * spread, rel=1e-5)
+
+
+def test_a_resumed_epoch_is_timed_by_what_was_trained_after_it(
+    tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 of 9 steps were done before the cut, so that one batch counts, and not all 1,150 images."""
+    config = config.replace(checkpoint_steps=8, epochs=1, lr_milestones=[])
+
+    def keep(save: Save) -> None:
+        save(tmp_path)
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(config, lambda row, save: None, keep=keep)
+    rows, _ = run(config, resume_from=tmp_path)
+    trained = rows[0]["images_per_second"] * rows[0]["train_seconds"]
+    assert trained == pytest.approx(1150 / 9)
+
+
 def test_the_global_generator_is_left_alone_and_not_read(config: TrainConfig) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -268,6 +385,79 @@ def test_command_line_runs_resumes_and_refuses(
     assert "diverged at step" in capsys.readouterr().out
 
 
+def nothing_there(folder: Path) -> bool:
+    return not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--dataset", "cifar10", "--data-dir", "NOWHERE"],
+            "cifar10 not found: expected the folder",
+        ),
+        (
+            ["--dataset", "imagenet", "--model", "imagenet_resnet18", "--data-dir", "NOWHERE"],
+            "NOWHERE",
+        ),
+        (["--device", "cuda:99"], "device='cuda:99' needs GPU 99, but this process sees"),
+        (["--device", "quantum"], "device must be auto, cpu, cuda or cuda:N"),
+        (["--model", "imagenet_vgg11"], "(1 channels, 8 x 8 pixels), but its forward pass fails"),
+        (["--model", "my_nets:Tiny"], "model 'my_nets:Tiny' cannot be imported here"),
+        (
+            ["--dataset", "own_parts:wrong", "--dataset-options", "what=nothing"],
+            "returned a NoneType",
+        ),
+        (["--optimizer", "torch.optim:Muon"], "does not take all parameters of the network: Muon"),
+        (["--optimizer", "torch.optim:LBFGS"], "must make its step without a closure"),
+        (["--lr-schedule", "own_parts:negative", "--lr-milestones"], "must give a number from 0"),
+        (["--optimizer-options", "eps"], "--optimizer-options must be NAME=VALUE pairs or a JSON"),
+        (["--optimizer-options", "{eps: 1}"], "--optimizer-options must be NAME=VALUE pairs or a"),
+        (["--validation-fraction", "0.0001"], "0 of 1437 images. Use 0 for no validation"),
+        (["--label-smoothing", "1"], "0 <= label_smoothing < 1 must hold"),
+        (["--resume"], "no study to resume: expected"),
+    ],
+)
+def test_a_refused_start_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    status = main([*ARGUMENTS, str(tmp_path / "out" / "run"), *arguments])
+    said = capsys.readouterr()
+    assert (status, said.out) == (2, "")
+    assert message in said.err and said.err.startswith("srsgd-ray train: ")
+    assert said.err.count("\n") == 1 and nothing_there(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "run", tmp_path / "file"):
+        assert main([*ARGUMENTS, str(out)]) == 2
+        said = capsys.readouterr().err
+        assert f"--out must be a folder that can be written, but got {out}: " in said
+        assert said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_parts_and_their_options_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = ["--model", "own_parts:Tiny", "--model-options", "width=5", "--optimizer", "adam"]
+    parts += ["--optimizer-options", '{"eps": 0.001, "amsgrad": true}', "--lr", "0.01"]
+    parts += ["--warmup-epochs", "0.5", "--dataset", "own_parts:made", "--batch-size", "16"]
+    assert main([*ARGUMENTS, str(tmp_path / "run"), *parts]) == 0
+    assert "epoch 3/3" in capsys.readouterr().out
+    found = read_epochs(tmp_path / "run")
+    assert json.loads(found["model_options"][0]) == {"width": 5}
+    assert json.loads(found["optimizer_options"][0]) == {"eps": 0.001, "amsgrad": True}
+    assert main([*ARGUMENTS, str(tmp_path / "run"), *parts, "--resume"]) == 0
+    capsys.readouterr()
+    other = [*parts, "--model-options", "width=6", "--resume"]
+    assert main([*ARGUMENTS, str(tmp_path / "run"), *other]) == 2
+    assert "holds another run: model_options differ" in capsys.readouterr().err
+
+
 def torchrun(processes: int, out: Path, *more: str) -> Rows:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes), "-m", "srsgd_ray.training"]
@@ -316,6 +506,33 @@ def test_two_processes_go_on_within_an_epoch(config: TrainConfig, tmp_path: Path
     torch.multiprocessing.spawn(as_rank, (config, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
     whole, resumed = json.loads((tmp_path / "rows.json").read_text())
     assert len(whole) == config.epochs and resumed == whole
+
+
+def as_one_of_two(rank: int, config: TrainConfig, folder: Path) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    sys.path.append(str(Path(__file__).parent))
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    found = {}
+    for parts in (1, 4):
+        rows, _ = run(config.replace(accumulate=parts))
+        found[parts] = numbers(rows)
+    if rank == 0:
+        (folder / "rows.json").write_text(json.dumps([found[1], found[4]]))
+    dist.destroy_process_group()
+
+
+def test_two_processes_with_micro_batches_train_as_one(tmp_path: Path) -> None:
+    """No batch norm, so that all agree but for rounding: clipped, smoothed, step-wise rate too."""
+    config = TrainConfig(
+        model="own_parts:Tiny", epochs=2, batch_size=64, threads=1, lr_schedule="one_cycle",
+        clip_grad_norm=0.5, label_smoothing=0.1, restart_f1=5,
+    )  # fmt: skip
+    torch.multiprocessing.spawn(as_one_of_two, (config, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    alone = numbers(run(config)[0])
+    for rows in json.loads((tmp_path / "rows.json").read_text()):
+        for mine, theirs in zip(alone, rows, strict=True):
+            for name in ("train_loss", "val_loss", "epoch_lr"):
+                assert theirs[name] == pytest.approx(mine[name], rel=1e-4)
 
 
 def test_progress_counts_steps(config: TrainConfig) -> None:

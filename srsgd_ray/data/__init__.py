@@ -1,7 +1,15 @@
 """Data sets that a config can name, and batches of them made on the training device."""
 
 from srsgd_ray.data.batches import Draws, EvalBatches, TrainBatches
-from srsgd_ray.data.dataset import Data, DataError, Dataset, EvalSource, Look, TrainSource
+from srsgd_ray.data.dataset import (
+    Data,
+    DataError,
+    Dataset,
+    EvalSource,
+    Look,
+    TrainSource,
+    image_shape,
+)
 from srsgd_ray.data.items import CropItems
 from srsgd_ray.data.load import load_dataset
 from srsgd_ray.data.sampler import EpochSampler
@@ -24,6 +32,7 @@ __all__ = [
     "StreamedTrain",
     "TrainBatches",
     "TrainSource",
+    "image_shape",
     "load_dataset",
     "stratified_split",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from srsgd_ray.config import TrainConfig
 from srsgd_ray.data.batches import EvalBatches, TrainBatches
 from srsgd_ray.image_lmdb.errors import DataError
 
-__all__ = ["Data", "DataError", "Dataset", "EvalSource", "Look", "TrainSource"]
+__all__ = ["Data", "DataError", "Dataset", "EvalSource", "Look", "TrainSource", "image_shape"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,13 @@ class EvalSource(Protocol):
         """(images, labels) of this rank's part of the set; each image is seen by one rank."""
 
 
+@runtime_checkable
 class Data(Protocol):
-    """A data set, split: what the training loop needs of it."""
+    """A data set, split: what the training loop needs of it.
+
+    If it also has ``image_size``, pixels a side, a network that does not take its images is found
+    before the run begins.
+    """
 
     @property
     def channels(self) -> int:
@@ -74,7 +79,7 @@ class Data(Protocol):
 class Dataset:
     """Images and labels in memory, with the data set's usual normalisation and augmentation.
 
-    Images are uint8 tensors (N, channels, image_size, image_size) of values 0 to 255, labels are
+    Images are uint8 tensors (N, channels, height, width) of values 0 to 255, labels are
     int64 tensors (N,) of values 0 to ``classes - 1``; all are on the CPU and not to be changed.
 
     Attributes:
@@ -86,7 +91,7 @@ class Dataset:
         test_labels: their labels.
         channels: channels of an image.
         classes: number of classes.
-        image_size: pixels a side.
+        image_size: pixels a side; of the height, if the width is another.
         mean: mean of each channel, where 255 counts as 1.
         std: standard deviation of each channel, in the same unit.
         pad: black pixels added on each side before a random crop to the old size.
@@ -141,3 +146,12 @@ class Dataset:
     def skipped(self) -> int:
         """0: these images need no decoding."""
         return 0
+
+
+def image_shape(data: Data) -> tuple[int, int, int] | None:
+    """(channels, height, width) of an image of ``data``; None if it does not tell its size."""
+    if isinstance(data, Dataset):
+        channels, height, width = data.train_images.shape[1:]
+        return channels, height, width
+    size = getattr(data, "image_size", None)
+    return (data.channels, size, size) if isinstance(size, int) else None

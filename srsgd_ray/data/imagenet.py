@@ -39,7 +39,7 @@ class ImageNet:
         root = config.data_dir if self._folder is None else self._folder.name
         self._train, self._test = open_pair(Path(root).expanduser())
         self.classes = len(self._train.classes)
-        self._size, self._threads = config.image_size, config.decode_threads
+        self.image_size, self._threads = config.image_size, config.decode_threads
         self._skipped = Skipped() if config.bad_images == "skip" else None
         self._kept = torch.arange(len(self._train), dtype=torch.int32)
         self._held: Tensor | None = None
@@ -66,4 +66,4 @@ class ImageNet:
 
     def _some(self, source: Store, indices: Tensor) -> Chosen:
         # Made-up files must outlive this object, if what reads them does.
-        return Chosen(source, indices, self._size, self._threads, self._skipped, self._folder)
+        return Chosen(source, indices, self.image_size, self._threads, self._skipped, self._folder)

@@ -2,6 +2,7 @@
 
 from srsgd_ray.models.build import build_model
 from srsgd_ray.models.densenet import DenseNet
+from srsgd_ray.models.own import check_fit
 from srsgd_ray.models.preresnet import PreResNet
 from srsgd_ray.models.resnet import ResNet
 from srsgd_ray.models.resnext import ResNeXt
@@ -17,4 +18,5 @@ __all__ = [
     "ResNet",
     "WideResNet",
     "build_model",
+    "check_fit",
 ]

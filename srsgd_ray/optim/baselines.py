@@ -1,66 +1,156 @@
-"""The optimizer and learning-rate schedule that a config names."""
+"""The optimizer that a config names."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
+from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer, RAdam
-from torch.optim.lr_scheduler import MultiStepLR
 
-from srsgd_ray.config import OPTIMIZERS, TrainConfig, one_of
+from srsgd_ray.config import OPTIMIZERS, TrainConfig
 from srsgd_ray.optim._buckets import fusable
 from srsgd_ray.optim.srsgd import SRSGD
+from srsgd_ray.optim.together import Together
+from srsgd_ray.parts import call, find_part, path_of_part
 
-__all__ = ["build_lr_schedule", "build_optimizer"]
+__all__ = ["build_optimizer"]
 
-Build = Callable[[list[torch.nn.Parameter], TrainConfig, int], Optimizer]
+Build = Callable[[list[Parameter], TrainConfig, int], Optimizer]
+_NO_OPTIMIZER = (
+    "optimizer must name a class of torch.optim.Optimizer, or a function that makes one, but "
+    "{name!r} {found}. Name such a class, for example torch.optim:AdamW."
+)
 
 
 def build_optimizer(
-    params: Iterable[torch.nn.Parameter], config: TrainConfig, steps_per_epoch: int
+    params: Iterable[Parameter] | Iterable[tuple[str, Parameter]],
+    config: TrainConfig,
+    steps_per_epoch: int,
 ) -> Optimizer:
-    """The optimizer of ``config`` for ``params``; all but SRSGD are torch's own.
+    """The optimizer of ``config`` for ``params``; all but SRSGD are torch's own, or the user's.
+
+    One of the user's (an import path) is called with the parameters, with ``lr`` and
+    ``weight_decay`` where it has such parameters, and with ``optimizer_options``. Parameters that
+    it refuses (as torch's Muon does all but matrices) go to ``optimizer_fallback``, if there is
+    one.
 
     Args:
-        params: the network's parameters.
+        params: the network's parameters, with their names or without.
         config: its optimizer fields are read.
         steps_per_epoch: optimizer steps an epoch, which place SRSGD's stages.
 
     Raises:
         UnknownNameError: if there is no such optimizer.
+        ValueError: for an option that it has not, or parameters that it refuses.
     """
-    one_of("optimizer", config.optimizer, OPTIMIZERS)
-    return _BUILD[config.optimizer](list(params), config, steps_per_epoch)
+    named = [p if isinstance(p, tuple) else (str(i), p) for i, p in enumerate(params)]
+    path = path_of_part("optimizer", config.optimizer, OPTIMIZERS)
+    if not path:
+        return _BUILD[config.optimizer]([p for _, p in named], config, steps_per_epoch)
+    make = _closed(config.optimizer, find_part("optimizer", path))
+
+    def own(params: list[Parameter]) -> Any:
+        return call(
+            "optimizer",
+            config.optimizer,
+            make,
+            params,
+            options=config.optimizer_options,
+            offered={"lr": config.lr, "weight_decay": config.weight_decay},
+        )
+
+    try:
+        found = own([p for _, p in named])
+    except ValueError as error:
+        refused = [name for name, p in named if _refuses(own, p)]
+        if not refused or len(refused) == len(named):
+            raise
+        if not config.optimizer_fallback:
+            raise ValueError(
+                f"optimizer={config.optimizer!r} does not take all parameters of the network: "
+                f"{error} It refuses {len(refused)} of {len(named)}: {_some(refused)}. Give "
+                f"optimizer_fallback='adamw' (or any other), which is to update those."
+            ) from error
+        rest = config.replace(
+            optimizer=config.optimizer_fallback,
+            optimizer_options={},
+            lr=config.fallback_lr or config.lr,
+            effective_lr=0.0,
+        )
+        found = Together(
+            own([p for name, p in named if name not in refused]),
+            build_optimizer([pair for pair in named if pair[0] in refused], rest, steps_per_epoch),
+        )
+    if not isinstance(found, Optimizer):
+        made = f"made a {type(found).__name__}"
+        raise ValueError(_NO_OPTIMIZER.format(name=config.optimizer, found=made))
+    return found
 
 
-def build_lr_schedule(
-    optimizer: Optimizer, config: TrainConfig, steps_per_epoch: int
-) -> MultiStepLR:
-    """The learning rate times ``lr_gamma`` at each milestone; step it once an epoch."""
-    return MultiStepLR(optimizer, list(config.lr_milestones), gamma=config.lr_gamma)
+def _closed(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
+    """``make``, unless its step needs a closure, which the loop does not give."""
+    if isinstance(make, type) and not issubclass(make, Optimizer):
+        raise ValueError(_NO_OPTIMIZER.format(name=name, found=f"is {make.__name__}"))
+    step = getattr(make, "step", None)
+    closure = inspect.signature(step).parameters.get("closure") if callable(step) else None
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise ValueError(
+            f"an optimizer must make its step without a closure, but optimizer={name!r} needs "
+            f"one. Choose another, for example torch.optim:AdamW."
+        )
+    return make
 
 
-def _fused(params: list[torch.nn.Parameter]) -> bool | None:
+def _refuses(make: Callable[[list[Parameter]], Any], param: Parameter) -> bool:
+    try:
+        make([param])
+    except ValueError:
+        return True
+    return False
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+
+
+def _fused(params: list[Parameter]) -> bool | None:
     """True if torch's fused kernels can update all of ``params``; None lets torch choose."""
     return True if all(map(fusable, params)) else None
 
 
-def _srsgd(params: list[torch.nn.Parameter], config: TrainConfig, steps: int) -> Optimizer:
-    schedule = config.restart_schedule(steps)
-    return SRSGD(params, config.lr, restart=schedule, weight_decay=config.weight_decay)
+def _made(
+    kind: Callable[..., Optimizer], params: list[Parameter], config: TrainConfig, **own: Any
+) -> Optimizer:
+    """A built-in optimizer: ``own`` is what its knobs say, the rest is up to the user."""
+    own["weight_decay"] = config.weight_decay
+    for name in config.optimizer_options:
+        if name in own and name != "fused":
+            raise ValueError(
+                f"optimizer={config.optimizer!r} has its {name} from other knobs, but got "
+                f"optimizer_options with {name}. Set momentum, beta1, beta2 or restart_... instead."
+            )
+    options = {**own, **config.optimizer_options}
+    found: Optimizer = call(
+        "optimizer", config.optimizer, kind, params, config.lr, options=options, offered={}
+    )
+    return found
+
+
+def _srsgd(params: list[Parameter], config: TrainConfig, steps: int) -> Optimizer:
+    return _made(SRSGD, params, config, restart=config.restart_schedule(steps))
 
 
 def _sgd(momentum: bool, nesterov: bool) -> Build:
-    def build(params: list[torch.nn.Parameter], config: TrainConfig, steps: int) -> Optimizer:
-        return SGD(
+    def build(params: list[Parameter], config: TrainConfig, steps: int) -> Optimizer:
+        return _made(
+            SGD,
             params,
-            config.lr,
+            config,
             momentum=config.momentum if momentum else 0.0,
             # torch refuses Nesterov without momentum, which is plain SGD.
             nesterov=nesterov and config.momentum > 0,
-            weight_decay=config.weight_decay,
             fused=_fused(params),
         )
 
@@ -68,10 +158,9 @@ def _sgd(momentum: bool, nesterov: bool) -> Build:
 
 
 def _adam(kind: type[Adam] | type[AdamW] | type[RAdam]) -> Build:
-    def build(params: list[torch.nn.Parameter], config: TrainConfig, steps: int) -> Optimizer:
+    def build(params: list[Parameter], config: TrainConfig, steps: int) -> Optimizer:
         more: dict[str, Any] = {} if kind is RAdam else {"fused": _fused(params)}
-        betas = (config.beta1, config.beta2)
-        return kind(params, config.lr, betas=betas, weight_decay=config.weight_decay, **more)
+        return _made(kind, params, config, betas=(config.beta1, config.beta2), **more)
 
     return build
 

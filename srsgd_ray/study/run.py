@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, check_counts, make_backend
 from srsgd_ray.backends.capacity import plan_slots
 from srsgd_ray.backends.store import CheckpointStore, check_storage, join, trial_folder
-from srsgd_ray.knobs import affecting, one_of
+from srsgd_ray.knobs import affecting, one_of, plain
 from srsgd_ray.results import Record, RecordError, columns_to_plain, provenance, read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.controller import Controller
@@ -222,7 +222,9 @@ def _check_data(study: Study) -> None:
         from srsgd_ray.study.check import without_defaults
 
         config = study.config(arm.name, without_defaults(study, arm))
-        key = tuple(str(getattr(config, name)) for name in fields)
+        # What is imported by a path may fail in its own way, whatever the data.
+        own = [v for v in plain(config).values() if isinstance(v, str) and ":" in v]
+        key = (*(str(getattr(config, name)) for name in fields), *own)
         if key not in seen:
             seen.add(key)
             study.work.check_data(config)

@@ -5,10 +5,11 @@ Importing this needs no torch: results and plans of a study can be read where th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from srsgd_ray.config import GENERATED, TrainConfig
+from srsgd_ray.config import DATASETS, GENERATED, TrainConfig
 from srsgd_ray.knobs import affecting
 from srsgd_ray.trainable import Budget, Diverged, Metric, Run, StopTraining, Trainable
 
@@ -20,7 +21,10 @@ SMOKE_PIXELS = 32
 
 
 class ImageClassification(Trainable):
-    """Train a network of a config on one of the data sets; see :class:`TrainConfig`."""
+    """Train a network of a config on one of the data sets; see :class:`TrainConfig`.
+
+    Network, data set, optimizer and learning-rate schedule may be the user's own: docs/image.md.
+    """
 
     name = "image"
     path = "image"
@@ -31,7 +35,7 @@ class ImageClassification(Trainable):
     tie_break = "val_loss"
     metrics = (
         Metric("step", "optimizer steps finished", "steps", kind=int),
-        Metric("epoch_lr", "learning rate during the epoch"),
+        Metric("epoch_lr", "learning rate at the epoch's first step"),
         Metric("restart_period", "steps between restarts at the epoch's end", "steps"),
         Metric("restarts", "momentum restarts so far", "restarts", kind=int),
         Metric("train_loss", "mean cross entropy over the epoch's training batches", "nats",
@@ -53,7 +57,10 @@ class ImageClassification(Trainable):
     )  # fmt: skip
 
     def configure(self, values: Mapping[str, Any]) -> TrainConfig:
-        """Milestones follow from ``lr_drops``, fractions of the epochs, unless they are given."""
+        """Milestones follow from ``lr_drops``, fractions of the epochs, unless they are given.
+
+        A schedule other than ``steps`` has none.
+        """
         known = dict(values)
         drops = known.pop("lr_drops", LR_DROPS)
         if not isinstance(drops, (tuple, list)) or any(
@@ -63,7 +70,7 @@ class ImageClassification(Trainable):
                 f"lr_drops must lie between 0 and 1, but got {drops!r}. Give the fractions of the "
                 f"training at which the learning rate falls, such as (0.5, 0.75), or () for none."
             )
-        if "lr_milestones" not in known:
+        if "lr_milestones" not in known and known.get("lr_schedule", "steps") == "steps":
             epochs = TrainConfig.from_dict(
                 {"epochs": known.get("epochs", TrainConfig.epochs)}
             ).epochs
@@ -71,11 +78,10 @@ class ImageClassification(Trainable):
         return TrainConfig.from_dict(known)
 
     def check_data(self, config: TrainConfig) -> None:
-        """Read the data set once."""
-        from srsgd_ray.data import load_dataset
+        """Read the data set once; build what is not of this package, and try it on an image."""
+        from srsgd_ray.training.checks import check_parts
 
-        if config.dataset != "digits":
-            load_dataset(config)
+        check_parts(config)
 
     def check_metric(self, config: TrainConfig, metric: str) -> None:
         """What is measured on the validation split needs one."""
@@ -92,16 +98,29 @@ class ImageClassification(Trainable):
         return config.replace(seed=seed, train_on=on, evaluate_test=True)
 
     def lengthened(self, config: TrainConfig, epochs: int) -> dict[str, Any]:
-        """Milestones scale with the epochs."""
-        drops = [round(m * epochs / config.epochs) for m in config.lr_milestones]
-        return {"epochs": epochs, "lr_milestones": drops}
+        """Milestones and warm-up scale with the epochs."""
+        share = epochs / config.epochs
+        return {
+            "epochs": epochs,
+            "lr_milestones": [round(m * epochs / config.epochs) for m in config.lr_milestones],
+            "restart_milestones": [
+                round(m * epochs / config.epochs) for m in config.restart_milestones
+            ],
+            "warmup_epochs": config.warmup_epochs * share,
+        }
 
     def smoke(self, config: TrainConfig) -> dict[str, Any]:
-        """Stages of one epoch, on generated data."""
-        stages = len(config.lr_milestones)
-        epochs = stages + 1 + config.restart_decay  # a decay needs two epochs
-        made: dict[str, Any] = {"epochs": epochs, "lr_milestones": list(range(1, stages + 1))}
-        if config.dataset != "digits":
+        """Stages of one epoch, on generated data where the real ones lie in files."""
+        drops, stages = len(config.lr_milestones), len(config.restart_milestones)
+        # A decay of the restarts needs two epochs.
+        epochs = max(drops, stages) + 1 + config.restart_decay
+        made: dict[str, Any] = {
+            "epochs": epochs,
+            "lr_milestones": list(range(1, drops + 1)),
+            "restart_milestones": list(range(1, stages + 1)),
+            "warmup_epochs": config.warmup_epochs * epochs / config.epochs,
+        }
+        if config.dataset in DATASETS and config.dataset != "digits":
             made |= {"data_dir": GENERATED, "batch_size": SMOKE_BATCH, "image_size": SMOKE_PIXELS}
         return made
 
@@ -109,11 +128,14 @@ class ImageClassification(Trainable):
         """One arm for each optimizer is enough of a smoke test."""
         return config.optimizer
 
-    def seconds(self, config: TrainConfig, workers: int, threads: int) -> float:
+    def seconds(self, config: TrainConfig, workers: int, threads: int) -> float | None:
         """A few steps and an evaluation on made-up images, and arithmetic."""
-        from srsgd_ray.training.timing import measure
+        from srsgd_ray.training.timing import UnknownSizeError, measure
 
-        found = measure(config.replace(threads=threads), workers)
+        try:
+            found = measure(config.replace(threads=threads), workers)
+        except UnknownSizeError:
+            return None
         tests = 1.0 if config.test_every_epoch else 1 / config.epochs
         return found.epoch + (tests * found.test if config.evaluate_test else 0.0)
 
@@ -137,10 +159,10 @@ class ImageClassification(Trainable):
         if config.device == "auto":
             config = config.replace(device=run.device)
         fields = affecting(TrainConfig, "data")
-        key = tuple((name, getattr(config, name)) for name in fields)
+        key = json.dumps({name: config.to_dict()[name] for name in fields}, sort_keys=True)
 
-        def load(*key: tuple[str, Any]) -> Any:
-            return load_dataset(TrainConfig.from_dict(dict(key)))
+        def load(key: str) -> Any:
+            return load_dataset(TrainConfig.from_dict(json.loads(key)))
 
         with run.stored() as folder:
             outcome = train(
@@ -148,7 +170,7 @@ class ImageClassification(Trainable):
                 run.tell,
                 resume_from=folder,
                 progress=run.alive,
-                load=lambda config: run.cached(load, *key),
+                load=lambda config: run.cached(load, key),
                 keep=run.save,
             )
         if outcome.state == "stopped":

@@ -57,10 +57,12 @@ def load_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any]:
             f"checkpoint {path} has format {state.get('format')}, but this version reads {FORMAT}."
         )
     mine = config.to_dict()
+    # A knob that came later had its default then.
+    theirs = {**TrainConfig().to_dict(), **state["config"]}
     differ = [
-        f"{key}={state['config'].get(key)!r} (now {mine[key]!r})"
+        f"{key}={theirs[key]!r} (now {mine[key]!r})"
         for key in mine
-        if key not in MAY_CHANGE and state["config"].get(key) != mine[key]
+        if key not in MAY_CHANGE and theirs[key] != mine[key]
     ]
     if differ:
         raise CheckpointError(

@@ -65,9 +65,22 @@ class Precision:
         enabled = self.dtype is not torch.float32
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
 
-    def step(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Backward pass and optimizer step; float16 skips steps whose gradients overflow."""
+    def backward(self, loss: torch.Tensor) -> None:
+        """Backward pass."""
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def step(self, optimizer: torch.optim.Optimizer, clip_norm: float = 0.0) -> None:
+        """Optimizer step; float16 skips steps whose gradients overflow.
+
+        Args:
+            optimizer: of the parameters.
+            clip_norm: if not 0, the gradient of all parameters together is scaled to this norm
+                where it is longer.
+        """
+        if clip_norm:
+            self.scaler.unscale_(optimizer)
+            params = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(params, clip_norm)
         self.scaler.step(optimizer)
         self.scaler.update()
 

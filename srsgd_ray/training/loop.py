@@ -16,12 +16,13 @@ from torch import nn
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import Data, DataError, EvalSource, Look, load_dataset
-from srsgd_ray.models import build_model
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
 from srsgd_ray.training import checkpoint
+from srsgd_ray.training.checks import check_share_of_batch, fitting_model
 from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
 from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
 from srsgd_ray.training.outcome import Keep, Outcome, Progress, RankError, Report, Row, StopTraining
+from srsgd_ray.training.step import Step
 
 __all__ = ["train"]
 
@@ -37,6 +38,7 @@ def train(
     progress: Progress | None = None,
     load: Callable[[TrainConfig], Data] = load_dataset,
     keep: Keep | None = None,
+    ready: Callable[[], None] | None = None,
 ) -> Outcome:
     """Train one network as ``config`` says, telling ``report`` of every finished epoch.
 
@@ -55,6 +57,7 @@ def train(
         load: reads the data set; a long-lived worker passes a cached one.
         keep: called on the first rank as ``keep(save)`` every ``checkpoint_steps`` steps within an
             epoch; a run that resumes from there goes on at the very next sample.
+        ready: called on every rank once all is checked and built, before the first step.
 
     Raises:
         ValueError: for a config, data set or checkpoint that breaks a rule.
@@ -65,6 +68,8 @@ def train(
         run = _Run(config.check(), load)
     except DataError as error:
         raise RankError(str(error)) from error
+    if ready is not None:
+        ready()
     try:
         with kernels(config):
             return run(report, resume_from, progress or (lambda step: None), keep)
@@ -82,11 +87,7 @@ class _Run:
     def __init__(self, config: TrainConfig, load: Callable[[TrainConfig], Data]) -> None:
         self.config = config
         self.rank, self.size = rank_and_size()
-        if config.batch_size < self.size:
-            raise ValueError(
-                f"batch_size >= workers must hold, but got batch_size={config.batch_size} "
-                f"with {self.size} workers."
-            )
+        check_share_of_batch(config, self.size)
         self.device = choose_device(config)
         self.layout = memory_format(config, self.device)
         self.precision = Precision(config, self.device)
@@ -96,13 +97,16 @@ class _Run:
         self.validation = data.eval_batches("validation", look)
         self.test = data.eval_batches("test", look) if config.evaluate_test else None
         self.steps_per_epoch = self.batches.steps_per_epoch(config.batch_size, self.size)
-        model = build_model(config, channels=data.channels, classes=data.classes)
+        model = fitting_model(config, data)
         # Module.to(memory_format=...) is right but missing from torch's own annotations.
         self.model: nn.Module = model.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        self.optimizer = build_optimizer(self.model.parameters(), config, self.steps_per_epoch)
+        self.optimizer = build_optimizer(
+            self.model.named_parameters(), config, self.steps_per_epoch
+        )
         self.lr_schedule = build_lr_schedule(self.optimizer, config, self.steps_per_epoch)
         self.wrapped = parallel(self.model, self.device, config.sync_batch_norm)
+        self.one_step = Step(config, self.wrapped, self.optimizer, self.precision)
         self.restarts: list[int] = []
         self.period: Callable[[int], float | None] = lambda step: None
         if config.optimizer in ("srsgd", "nesterov_no_restart"):
@@ -116,7 +120,7 @@ class _Run:
 
     def close(self) -> None:
         """Let go of the DDP wrapper's hooks before the next run in this process."""
-        self.wrapped = self.model
+        self.wrapped = self.one_step.model = self.model
 
     def _no_sums(self) -> torch.Tensor:
         """Of the epoch so far: losses, errors, images (of this rank), images skipped."""
@@ -149,6 +153,7 @@ class _Run:
 
     def _one_epoch(self, progress: Progress, keep: Keep | None) -> tuple[Row, int | None]:
         """Train and evaluate one epoch: its row, or the step at which the loss broke down."""
+        self.lr_schedule.before(self.epoch * self.steps_per_epoch)
         lr = float(self.optimizer.param_groups[0]["lr"])
         began = time.perf_counter()
         first = self.step - self.epoch * self.steps_per_epoch
@@ -205,16 +210,10 @@ class _Run:
             first_step=first,
         )
         for index, (images, labels, share) in enumerate(batches, start=first + 1):
-            with self.precision.autocast():
-                logits = self.wrapped(images)
-                losses = F.cross_entropy(logits.float(), labels, reduction="none")
-            # DDP averages over ranks; `share` makes that the mean over the global batch.
-            self.optimizer.zero_grad(set_to_none=True)
-            self.precision.step(losses.sum() * share, self.optimizer)
+            self.lr_schedule.before(self.step)
+            loss, wrong = self.one_step(images, labels, share)
             with torch.no_grad():
-                loss = losses.detach().sum()
                 bad = torch.where(loss.isfinite(), bad, bad.clamp(max=self.step))
-                wrong = (logits.argmax(1) != labels).sum()
                 self.sums[:3] += _row(loss, wrong, len(labels))
             self.step += 1
             last = index == self.steps_per_epoch

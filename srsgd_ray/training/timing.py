@@ -7,14 +7,16 @@ import time
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from srsgd_ray.config import TrainConfig
+from srsgd_ray.data import Dataset, Look, image_shape, load_dataset
 from srsgd_ray.models import build_model
+from srsgd_ray.models.own import materialise
 from srsgd_ray.optim import build_optimizer
 from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
+from srsgd_ray.training.step import Step
 
-__all__ = ["Timing", "measure"]
+__all__ = ["Timing", "UnknownSizeError", "measure"]
 
 # Channels, pixels a side and classes; images to train on and to test on.
 SHAPES = {
@@ -24,6 +26,10 @@ SHAPES = {
     "imagenet": (3, 0, 1000, 1_281_167, 50_000),
 }
 MOST_STEPS = 20
+
+
+class UnknownSizeError(ValueError):
+    """A data set that does not tell what its images are like."""
 
 
 @dataclass(frozen=True)
@@ -48,34 +54,29 @@ def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing
     """Time training steps and an evaluation of ``config`` on this process's device.
 
     Args:
-        config: the run; its data are not read.
+        config: the run; its data are not read, but for a data set of the user's own.
         workers: processes of a trial: each has its share of the global batch.
         limit: seconds after which no further step is begun; one is always timed.
     """
-    channels, size, classes, train_images, test_images = SHAPES[config.dataset]
-    size = size or config.image_size
+    shape, classes, train_images, held, test_images = _sizes(config)
     batch = -(-config.batch_size // workers)
-    held = 0
-    if config.train_on == "train":
-        held = round(config.validation_fraction * train_images)
     with kernels(config), torch.random.fork_rng(_gpus()):
         device = choose_device(config)
         layout = memory_format(config, device)
         precision = Precision(config, device)
-        model = build_model(config, channels=channels, classes=classes)
+        model = build_model(config, channels=shape[0], classes=classes)
+        materialise(model, shape, config.seed)
         model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-        optimizer = build_optimizer(model.parameters(), config, 10)
-        images = torch.randn(batch, channels, size, size, device=device)
+        optimizer = build_optimizer(model.named_parameters(), config, 10)
+        step_once = Step(config, model, optimizer, precision)
+        images = torch.randn(batch, *shape, device=device)
         images = images.to(memory_format=layout)
         labels = torch.randint(classes, (batch,), device=device)
         began = time.perf_counter()
         took: list[float] = []
         while not took or (time.perf_counter() - began < limit and len(took) <= MOST_STEPS):
             at = time.perf_counter()
-            with precision.autocast():
-                loss = F.cross_entropy(model(images).float(), labels)
-            optimizer.zero_grad(set_to_none=True)
-            precision.step(loss, optimizer)
+            step_once(images, labels, 1 / batch)
             _wait(device)
             took.append(time.perf_counter() - at)
         # The first step also makes buffers and chooses kernels.
@@ -89,10 +90,32 @@ def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing
             _wait(device)
             passes.append(time.perf_counter() - at)
         each = statistics.median(passes[1:] or passes) / batch
-    steps = -(-(train_images - held) // config.batch_size)
+    steps = -(-train_images // config.batch_size)
     share = each / workers
     test = share * test_images
     return Timing(steps * step + share * held, test, step, len(took[1:] or took))
+
+
+def _sizes(config: TrainConfig) -> tuple[tuple[int, int, int], int, int, int, int]:
+    """(C, H, W) and classes; images to train on, held out, and to test on."""
+    if config.dataset in SHAPES:
+        channels, size, classes, images, test = SHAPES[config.dataset]
+        size = size or config.image_size
+        held = round(config.validation_fraction * images) if config.train_on == "train" else 0
+        return (channels, size, size), classes, images - held, held, test
+    data = load_dataset(config)
+    shape = image_shape(data)
+    if shape is None:
+        raise UnknownSizeError(
+            f"the time of an epoch needs the images' size, but dataset={config.dataset!r} has no "
+            f"image_size. Give it one, in pixels a side."
+        )
+    if isinstance(data, Dataset):
+        held = 0 if data.validation_labels is None else len(data.validation_labels)
+        return shape, data.classes, len(data.train_labels), held, len(data.test_labels)
+    device = Look(torch.device("cpu"))
+    steps = data.train_batches(config, device).steps_per_epoch(config.batch_size)
+    return shape, data.classes, steps * config.batch_size, 0, 0
 
 
 def _gpus() -> list[int]:
