@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import functools
 import importlib
+import json
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "make",
     "one_of",
     "plain",
+    "value_in",
 ]
 
 C = TypeVar("C")
@@ -158,9 +160,30 @@ def make(config: type[C], values: Mapping[str, Any]) -> C:
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Flat plain values of a configuration (tuples become lists), for JSON, Tune and Parquet."""
+    """Flat plain values of a configuration, for JSON, Tune and Parquet.
+
+    Tuples become lists, and dicts of options become JSON texts.
+    """
     found = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+    return {k: _flattened(v) for k, v in found.items()}
+
+
+def _flattened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def value_in(recorded: Mapping[str, Any], name: str) -> Any:
+    """The value of a knob, or of a part of one (``options.name``, ``sizes.0``), in plain values."""
+    field, dot, part = name.partition(".")
+    value = recorded.get(field)
+    if not dot or value is None:
+        return value
+    if isinstance(value, list):
+        return value[int(part)] if int(part) < len(value) else None
+    options = json.loads(value) if isinstance(value, str) else value
+    return options.get(part)
 
 
 def _convert(key: str, kind: Any, value: Any) -> Any:
@@ -173,7 +196,8 @@ def _convert(key: str, kind: Any, value: Any) -> Any:
         if kind == tuple[str, ...]:
             return tuple(str(item) for item in _items(value))
         if kind == dict[str, Any]:
-            return {str(name): item for name, item in dict(value).items()}
+            held = json.loads(value) if isinstance(value, str) else value
+            return {str(name): item for name, item in dict(held).items()}
         if kind is bool:
             if value not in (True, False):
                 raise ValueError(value)

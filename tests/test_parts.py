@@ -385,7 +385,7 @@ def test_the_trainable_leaves_milestones_to_the_schedule_of_steps() -> None:
 
 def test_the_time_of_an_epoch_of_ones_own_data_is_measured() -> None:
     config = with_parts(dataset="own_parts:made", model="own_parts:Tiny", accumulate=2)
-    found = IMAGE.seconds(config, 1)
+    found = IMAGE.seconds(config, 1, 1)
     assert found is not None and found > 0
 
 

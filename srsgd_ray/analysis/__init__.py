@@ -19,8 +19,25 @@ from srsgd_ray.analysis.pareto import (
     spread_points,
 )
 from srsgd_ray.analysis.report import render, summary
-from srsgd_ray.analysis.rows import arm_label, arms, baselines, default_baseline, restarting
-from srsgd_ray.analysis.search import best_so_far, best_trial, expected_best, sensitivity
+from srsgd_ray.analysis.rows import (
+    arm_label,
+    arms,
+    baselines,
+    better_of,
+    confirm_metric,
+    default_baseline,
+    design,
+    length_column,
+    restarting,
+    search_goal,
+)
+from srsgd_ray.analysis.search import (
+    best_so_far,
+    best_trial,
+    expected_best,
+    main_knobs,
+    sensitivity,
+)
 from srsgd_ray.analysis.words import in_words, lost_text
 
 __all__ = [
@@ -34,21 +51,27 @@ __all__ = [
     "baselines",
     "best_so_far",
     "best_trial",
+    "better_of",
+    "confirm_metric",
     "confirmation",
     "default_baseline",
+    "design",
     "epochs_saved",
     "error_by_epochs",
     "estimate",
     "expected_best",
     "figure_numbers",
     "in_words",
+    "length_column",
     "lost_text",
+    "main_knobs",
     "pareto_front",
     "published_beside_ours",
     "render",
     "restart_stages",
     "restart_steps",
     "restarting",
+    "search_goal",
     "seed_curves",
     "sensitivity",
     "spread_points",

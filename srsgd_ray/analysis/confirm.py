@@ -11,10 +11,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from srsgd_ray.analysis.rows import arms, finite, number_column, numbers, rows
+from srsgd_ray.analysis.rows import (
+    arms,
+    better_of,
+    confirm_metric,
+    finite,
+    number_column,
+    numbers,
+    rows,
+)
 from srsgd_ray.analysis.search import check_level
 from srsgd_ray.analysis.words import verdict
-from srsgd_ray.config import one_of
+from srsgd_ray.knobs import one_of
 
 __all__ = ["ArmResult", "Comparison", "Confirmation", "Estimate", "confirmation", "estimate"]
 
@@ -78,7 +86,8 @@ class Comparison:
 
     Attributes:
         arm, baseline: names of the two.
-        metric, unit: what is compared; lower is better.
+        metric, unit: what is compared.
+        direction: which of its values are better, ``lower`` or ``higher``.
         level: at which all comparisons hold together; ``estimate`` is at the level of one.
         widened_for: how many comparisons there are.
         seeds, differences: the pairs.
@@ -101,6 +110,14 @@ class Comparison:
     lower: str | None
     pairs_needed: int | None
     lost: dict[str, dict[str, tuple[int, ...]]]
+    direction: str = "lower"
+
+    @property
+    def better(self) -> str | None:
+        """The arm that is better, if the interval excludes 0, else None."""
+        if self.lower is None or self.direction == "lower":
+            return self.lower
+        return self.baseline if self.lower == self.arm else self.arm
 
     @property
     def verdict(self) -> str:
@@ -118,6 +135,7 @@ class Confirmation:
     baseline: str | Mapping[str, str] | None
     arms: tuple[ArmResult, ...]
     comparisons: tuple[Comparison, ...]
+    direction: str = "lower"
 
     def arm(self, name: str) -> ArmResult:
         """The result of one arm."""
@@ -128,10 +146,10 @@ class Confirmation:
 def confirmation(
     trials: pd.DataFrame,
     baseline: str | Mapping[str, str] | None = "sgd",
-    metric: str = "test_error",
+    metric: str | None = None,
     level: float = 0.95,
 ) -> Confirmation:
-    """Compare the arms on their confirmation runs; a lower metric is better.
+    """Compare the arms on their confirmation runs.
 
     The interval of an arm stands for itself, at ``level``. The m intervals of the differences
     hold together at ``level``: each has the level ``1 - (1 - level) / m`` (Bonferroni). The
@@ -142,7 +160,7 @@ def confirmation(
         trials: the trials of one study.
         baseline: the arm that the others are compared with, or the rival of each arm that has one
             (see :func:`srsgd_ray.analysis.baselines`); None: no comparison.
-        metric: column of the trials table.
+        metric: column of the trials table; None: what the study compares arms by.
         level: of the intervals.
 
     Raises:
@@ -150,7 +168,8 @@ def confirmation(
         ValueError: if the metric holds no numbers, ``level`` is not between 0 and 1, or an arm has
             two confirmation runs of one seed.
     """
-    unit = number_column(metric).unit
+    metric = metric or confirm_metric(trials)
+    unit = number_column(trials, metric).unit
     check_level(level)
     names = arms(trials)
     rivals = baseline if isinstance(baseline, Mapping) else {}
@@ -163,12 +182,21 @@ def confirmation(
     runs = rows(trials, "confirm")
     planned = sorted({int(seed) for seed in runs["seed"]}) if len(runs) else []
     results = tuple(_arm_result(runs, name, metric, planned, level) for name in names)
-    found = Confirmation(metric, unit, level, baseline, results, ())
+    direction = better_of(trials, metric) if rivals else _direction(trials, metric)
+    found = Confirmation(metric, unit, level, baseline, results, (), direction)
     compared = tuple(
         _compare(found.arm(name), found.arm(rival), found, len(rivals))
         for name, rival in rivals.items()
     )
     return dataclasses.replace(found, comparisons=compared)
+
+
+def _direction(trials: pd.DataFrame, metric: str) -> str:
+    """Which values are better; "" for what is shown without being compared."""
+    try:
+        return better_of(trials, metric)
+    except ValueError:
+        return ""
 
 
 def _arm_result(
@@ -224,6 +252,7 @@ def _compare(other: ArmResult, base: ArmResult, among: Confirmation, count: int)
         lower=lower,
         pairs_needed=None if lower else _pairs_needed(found, level),
         lost={other.arm: other.lost, base.arm: base.lost},
+        direction=among.direction,
     )
 
 

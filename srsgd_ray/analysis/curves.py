@@ -12,7 +12,7 @@ import pandas as pd
 from srsgd_ray.analysis.confirm import estimate
 from srsgd_ray.analysis.rows import arms, finite, numbers, rows
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.results.columns import check_column
+from srsgd_ray.results import schema_of
 
 __all__ = ["restart_stages", "restart_steps", "run_config", "seed_curves", "steps_per_epoch"]
 
@@ -34,7 +34,7 @@ def seed_curves(
         UnknownNameError: if the epochs table has no such column.
         ValueError: if the table holds more than one study, or ``level`` is not between 0 and 1.
     """
-    check_column(metric, "epochs")
+    schema_of(epochs).column(metric, "epochs")
     sound = trials[trials["state"].isin(["complete", "running"])]
     own = rows(epochs, "confirm")
     own = own[own["trial"].isin(sound["trial"])]

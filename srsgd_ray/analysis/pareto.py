@@ -11,9 +11,21 @@ import pandas as pd
 from scipy import stats
 
 from srsgd_ray.analysis.confirm import estimate
-from srsgd_ray.analysis.rows import arm_label, arms, finite, number_column, numbers, rows
+from srsgd_ray.analysis.rows import (
+    arm_label,
+    arms,
+    better_of,
+    confirm_metric,
+    finite,
+    length_column,
+    number_column,
+    numbers,
+    rows,
+    search_goal,
+)
 from srsgd_ray.analysis.search import check_level
-from srsgd_ray.config import one_of
+from srsgd_ray.analysis.words import in_words
+from srsgd_ray.knobs import one_of
 
 __all__ = ["EpochsSaved", "epochs_saved", "error_by_epochs", "pareto_front", "spread_points"]
 
@@ -24,30 +36,42 @@ Numbers = npt.NDArray[np.float64]
 def pareto_front(
     trials: pd.DataFrame,
     arm: str,
-    metric: str = "val_error",
-    mode: str = "min",
+    metric: str | None = None,
+    mode: str | None = None,
     second: str | None = None,
 ) -> pd.DataFrame:
-    """The search trials of an arm that none beats in both metric and epochs.
+    """The search trials of an arm that none beats in both of two aims.
 
     Of trials that agree in both, the first counts.
 
+    Args:
+        trials: the trials of one study.
+        arm: name of the arm.
+        metric: the first aim; None: what the search judges by.
+        mode: min or max; None: the study's.
+        second: the second aim; None: few epochs.
+
     Returns:
-        One row a trial, by rising epochs: ``trial``, ``epochs`` and the metric.
+        One row a trial, from the best by the second aim on: ``trial``, the second aim (``epochs``)
+        and the metric.
 
     Raises:
         UnknownNameError: for an unknown arm, metric or mode.
-        ValueError: if the metric holds no numbers.
+        ValueError: if a metric holds no numbers, or the second has no direction.
     """
-    number_column(metric)
+    metric, mode = metric or search_goal(trials)[0], mode or search_goal(trials)[1]
+    number_column(trials, metric)
     one_of("mode", mode, ("min", "max"))
+    other = second or length_column(trials)
+    down = second is None or better_of(trials, second) == "lower"
     own = rows(trials, "search", arm)
     value = numbers(own, metric) * (1 if mode == "min" else -1)
-    own = own.assign(_value=value)[(own["state"] == "complete") & finite(value)]
-    own = own.sort_values(["epochs", "_value", "number"], kind="stable")
+    cost = numbers(own, other) * (1 if down else -1)
+    own = own.assign(_value=value, _cost=cost)[(own["state"] == "complete") & finite(value)]
+    own = own.sort_values(["_cost", "_value", "number"], kind="stable")
     best = own["_value"].cummin().shift(fill_value=math.inf)
     front = own[own["_value"] < best]
-    return front[["trial", "epochs", metric]].reset_index(drop=True)
+    return front[["trial", other, metric]].reset_index(drop=True)
 
 
 def spread_points(front: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -59,7 +83,7 @@ def spread_points(front: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def error_by_epochs(
-    trials: pd.DataFrame, metric: str = "test_error", level: float = 0.95
+    trials: pd.DataFrame, metric: str | None = None, level: float = 0.95
 ) -> pd.DataFrame:
     """The confirmation runs by arm and epochs.
 
@@ -70,7 +94,7 @@ def error_by_epochs(
     runs = _runs(trials, metric)
     table = []
     for arm in arms(trials):
-        for epochs, own in runs[runs["arm"] == arm].groupby("epochs"):
+        for epochs, own in runs[runs["arm"] == arm].groupby("length"):
             found = estimate([float(v) for v in own["value"]], level)
             table.append((arm, epochs, found.n, found.mean, found.std, found.low, found.high))
     return pd.DataFrame(table, columns=["arm", "epochs", "n", "mean", "std", "low", "high"])
@@ -92,6 +116,7 @@ class EpochsSaved:
             lower bound.
         n: seeds that both arms have in every point.
         level: of the interval.
+        metric, unit: what the error is.
     """
 
     arm: str
@@ -105,6 +130,8 @@ class EpochsSaved:
     at_most: bool
     n: int
     level: float
+    metric: str = "test_error"
+    unit: str = "%"
 
     @property
     def verdict(self) -> str:
@@ -112,7 +139,9 @@ class EpochsSaved:
         if self.n == 0:
             return f"No seed is complete in all points of {self.arm} and {self.baseline}."
         name, rival = arm_label(self.arm), arm_label(self.baseline)
-        head = f"At the error of {rival} after {self.full} epochs ({self.target:.2f} %), "
+        what = "error" if self.metric.endswith("_error") else in_words(self.metric)
+        unit = f" {self.unit}" if self.unit else ""
+        head = f"At the {what} of {rival} after {self.full} epochs ({self.target:.2f}{unit}), "
         if math.isinf(self.saved):
             body = f"{name} saves none: it does not get there"
         else:
@@ -132,7 +161,7 @@ def epochs_saved(
     trials: pd.DataFrame,
     arm: str,
     baseline: str,
-    metric: str = "test_error",
+    metric: str | None = None,
     level: float = 0.95,
 ) -> EpochsSaved:
     """How many epochs ``arm`` saves at the error that ``baseline`` has after its longest training.
@@ -148,10 +177,14 @@ def epochs_saved(
     check_level(level)
     one_of("arm", arm, arms(trials))
     one_of("baseline", baseline, arms(trials))
+    metric = metric or confirm_metric(trials)
+    unit = number_column(trials, metric).unit
+    sign = 1.0 if better_of(trials, metric) == "lower" else -1.0
     runs = _runs(trials, metric)
+    runs = runs.assign(value=sign * runs["value"])
     grids = {}
     for name in (arm, baseline):
-        grid = runs[runs["arm"] == name].pivot_table(index="epochs", columns="seed", values="value")
+        grid = runs[runs["arm"] == name].pivot_table(index="length", columns="seed", values="value")
         if grid.empty:
             raise ValueError(f"arm {name!r} needs complete confirmation runs, but has none.")
         grids[name] = grid
@@ -163,7 +196,8 @@ def epochs_saved(
     n = len(both)
     if n == 0:
         nan = math.nan
-        return EpochsSaved(arm, baseline, nan, full, nan, nan, nan, nan, False, 0, level)
+        none = (nan, full, nan, nan, nan, nan, False, 0, level, metric, unit)
+        return EpochsSaved(arm, baseline, *none)
     target = float(theirs.mean())
     at = _meets(points, ours.mean(1), target)
     draws = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
@@ -188,7 +222,7 @@ def epochs_saved(
     return EpochsSaved(
         arm=arm,
         baseline=baseline,
-        target=target,
+        target=sign * target,
         full=full,
         saved=full - at,
         low=float(low),
@@ -197,6 +231,8 @@ def epochs_saved(
         at_most=at == points[0],
         n=n,
         level=level,
+        metric=metric,
+        unit=unit,
     )
 
 
@@ -213,8 +249,10 @@ def _meets(points: Numbers, errors: Numbers, target: float) -> float:
     return float(points[k - 1] + part * (points[k] - points[k - 1]))
 
 
-def _runs(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
-    number_column(metric)
+def _runs(trials: pd.DataFrame, metric: str | None) -> pd.DataFrame:
+    """The complete confirmation runs, with ``value`` and ``length``."""
+    name = metric or confirm_metric(trials)
+    number_column(trials, name)
     own = rows(trials, "confirm")
-    own = own.assign(value=numbers(own, metric))
+    own = own.assign(value=numbers(own, name), length=own[length_column(trials)])
     return own[(own["state"] == "complete") & finite(own["value"])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,34 +15,60 @@ from srsgd_ray.analysis.rows import (
     arm_label,
     arms,
     baselines,
+    confirm_metric,
+    design,
     finite,
+    length_column,
     number_column,
     numbers,
     restarting,
     rows,
+    search_goal,
+    searched_knobs,
 )
 from srsgd_ray.analysis.search import best_trial, expected_best
 from srsgd_ray.analysis.words import in_words, lost_text
-from srsgd_ray.config import one_of
+from srsgd_ray.knobs import one_of
+from srsgd_ray.results import schema_of
 
 __all__ = ["render", "summary"]
 
 WIDTH = 100
 ENDS = ("complete", "pruned", "diverged", "failed", "running")
-KNOBS = ("lr", "weight_decay", "restart_f1", "restart_growth", "restart_kind")
+# Of studies of SRSGD, what is always shown, and how it is called in a narrow column.
+RESTARTS = ("lr", "weight_decay", "restart_f1", "restart_growth", "restart_kind")
+SHORT = {"restart_f1": "F1 (steps)", "restart_growth": "growth", "restart_kind": "restarts"}
+MOST_KNOBS = 8
 
 
-def summary(trials: pd.DataFrame, metric: str = "test_error") -> pd.DataFrame:
+def shown_knobs(trials: pd.DataFrame) -> list[str]:
+    """The knobs that a study's table shows: those that were searched, or that arms differ in."""
+    known = schema_of(trials)
+    if set(RESTARTS) <= set(known):
+        return list(RESTARTS)
+    searched = searched_knobs(trials)
+    confirm = trials[trials["phase"] == "confirm"]
+    table = confirm if len(confirm) else trials
+    differ = [
+        name
+        for name in known.named("knob")
+        if name != "seed" and name not in searched and name in table
+        and table[name].map(str).nunique() > 1
+    ]  # fmt: skip
+    return [*searched, *differ][:MOST_KNOBS]
+
+
+def summary(trials: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     """What each arm was given, and what came of it.
 
     Returns:
         One row for each arm: ``arm``; ``trials`` of the search, of which ``complete``, ``pruned``,
         ``diverged``, ``failed``, ``running``; ``epochs`` that the search has spent;
-        ``best_val_error`` (%, the lowest of a complete trial); ``lr``, ``weight_decay``,
-        ``restart_f1`` (steps), ``restart_growth`` and ``restart_kind`` of the configuration that
-        was confirmed, or else of the best trial so far; ``confirmed`` (complete confirmation runs)
-        and ``mean`` and ``std`` of the metric over them. What does not exist is NaN or None, also
-        the restart columns of an arm without restarts.
+        ``best_METRIC`` (the best value of the search metric of a complete trial); the knobs of
+        :func:`shown_knobs` of the configuration that was confirmed, or else of the best trial so
+        far; ``confirmed`` (complete confirmation runs) and ``mean`` and ``std`` of the metric over
+        them. What does not exist is NaN or None, also the restart columns of an arm without
+        restarts.
 
     Raises:
         UnknownNameError: if there is no such metric.
@@ -54,7 +80,8 @@ def summary(trials: pd.DataFrame, metric: str = "test_error") -> pd.DataFrame:
 
 def _summary_row(trials: pd.DataFrame, arm: str, found: Confirmation) -> dict[str, Any]:
     search, confirm = rows(trials, "search", arm), rows(trials, "confirm", arm)
-    value = numbers(search, "val_error")
+    metric, mode = search_goal(trials)
+    value = numbers(search, metric)
     good = (search["state"] == "complete") & finite(value)
     chosen = None
     if len(confirm):
@@ -62,38 +89,40 @@ def _summary_row(trials: pd.DataFrame, arm: str, found: Confirmation) -> dict[st
     elif good.any():
         chosen = best_trial(trials, arm)
     has_restarts = arm in restarting(trials)
+    known = schema_of(trials)
     result = found.arm(arm).estimate
+    knobs: dict[str, Any] = {}
+    for knob in shown_knobs(trials):
+        there = chosen is not None and (has_restarts or not knob.startswith("restart_"))
+        nothing = None if str(known[knob].type) == "string" else math.nan
+        knobs[knob] = chosen[knob] if chosen is not None and there else nothing
     return {
         "arm": arm,
         "trials": len(search),
         **{state: int((search["state"] == state).sum()) for state in ENDS},
         "epochs": int(search["epochs_done"].fillna(0).sum()),
-        "best_val_error": float(value[good].min()),
-        **{
-            knob: chosen[knob]
-            if chosen is not None and (has_restarts or not knob.startswith("restart_"))
-            else (None if knob == "restart_kind" else math.nan)
-            for knob in KNOBS
-        },
+        f"best_{metric}": float(value[good].min() if mode == "min" else value[good].max()),
+        **knobs,
         "confirmed": result.n,
         "mean": result.mean,
         "std": result.std,
     }
 
 
-def render(trials: pd.DataFrame, baseline: str | None = None, metric: str = "test_error") -> str:
+def render(trials: pd.DataFrame, baseline: str | None = None, metric: str | None = None) -> str:
     """A study's summary and verdict as plain text, at most 100 columns wide.
 
     Args:
         trials: the trials of one study.
         baseline: the arm that the others are compared with; by default what the study says.
-        metric: what the confirmation is judged by; lower is better.
+        metric: what the confirmation is judged by; None: as the study says.
 
     Raises:
         UnknownNameError: for an unknown baseline or metric.
         ValueError: see :func:`confirmation`.
     """
-    number_column(metric)
+    metric = metric or confirm_metric(trials)
+    number_column(trials, metric)
     if baseline is not None:
         one_of("baseline", baseline, arms(trials))
     if trials.empty:
@@ -104,29 +133,67 @@ def render(trials: pd.DataFrame, baseline: str | None = None, metric: str = "tes
     found = confirmation(trials, baseline or baselines(trials), metric)
     searched = (trials["phase"] == "search").any()
     parts = [_search_text(trials), _expected_text(trials)] if searched else []
-    knobs = _table(
-        f"{'Best c' if searched else 'C'}onfiguration of each arm",
-        ["arm", "lr", "weight decay", "F1 (steps)", "growth", "restarts"],
-        [
-            [arm_label(row["arm"]), *(_number(row[knob], ".4g") for knob in KNOBS[:4]),
-             "-" if pd.isna(row["restart_kind"]) else row["restart_kind"]]
-            for _, row in table.iterrows()
-        ],
-    )  # fmt: skip
+    knobs = _knobs_text(trials, table, bool(searched))
     return "\n\n".join([*(part for part in parts if part), knobs, _confirmation_text(found)])
+
+
+def _knobs_text(trials: pd.DataFrame, table: pd.DataFrame, searched: bool) -> str:
+    """The configuration of each arm that was chosen, or that it is."""
+    names = shown_knobs(trials)
+    if not names:
+        return ""
+    heads = [
+        name if name == "lr" else SHORT.get(name, in_words(name).removeprefix("options."))
+        for name in names
+    ]
+    return _table(
+        f"{'Best c' if searched else 'C'}onfiguration of each arm",
+        ["arm", *heads],
+        [[arm_label(row["arm"]), *(_knob(row[name]) for name in names)]
+         for _, row in table.iterrows()],
+    )  # fmt: skip
+
+
+def _knob(value: Any) -> str:
+    if hasattr(value, "__len__") and not isinstance(value, str):
+        return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return "-"
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _search_text(trials: pd.DataFrame) -> str:
     table = summary(trials[trials["phase"] == "search"])
+    metric, mode = search_goal(trials)
+    column = number_column(trials, metric)
+    validation = metric == "val_error"
+    where = {"validation": ", on the validation split", "train": ", on the training split"}
+    unit = f" {column.unit}" if column.unit else ""
+    word = "best error" if validation else f"{'lowest' if mode == 'min' else 'highest'} {metric}"
+    spent = schema_of(trials)["epochs_done"].unit or "epochs"
+    form = _form(table[f"best_{metric}"])
     return _table(
-        "Search, on the validation split",
-        ["arm", "trials", *ENDS, "epochs", "best error %"],
+        f"Search{where.get(column.split, '')}{_better_words(mode == 'min', validation)}",
+        ["arm", "trials", *ENDS, spent, f"{word}{unit}"],
         [
             [arm_label(row["arm"]), row["trials"], *(row[s] for s in ENDS), row["epochs"],
-             _number(row["best_val_error"], ".2f")]
+             _number(row[f"best_{metric}"], form)]
             for _, row in table.iterrows()
         ],
     )  # fmt: skip
+
+
+def _better_words(lower: bool, known: bool = False) -> str:
+    """Which values are better, where the name of the metric does not say so already."""
+    return "" if known else f" ({'lower' if lower else 'higher'} is better)"
+
+
+def _form(values: Iterable[Any]) -> str:
+    """Two digits after the point, or as many as show four of the largest value."""
+    sizes = [abs(float(v)) for v in values if pd.notna(v) and v]
+    if not sizes or max(sizes) >= 2:
+        return ".2f"
+    return ".4f" if max(sizes) >= 0.01 else ".3e"
 
 
 def _expected_text(trials: pd.DataFrame) -> str:
@@ -140,14 +207,19 @@ def _expected_text(trials: pd.DataFrame) -> str:
     counts = [k for k in (1, 2, 4, 8, 16, 32, 64) if k < most] + [most]
     if most < 4:
         return ""
+    metric = search_goal(trials)[0]
+    unit = number_column(trials, metric).unit
+    what = f"{in_words(metric)} {unit}".rstrip()
+    form = _form([value for table in tables.values() for value in table["high"]])
     return _table(
-        "Expected best validation error % after k trials (middle 95 % of the orders of trials)",
+        f"Expected best {what} after k trials (middle 95 % of the orders of trials)",
         ["k", *(arm_label(arm) for arm in tables)],
         [
             [
                 k,
                 *(
-                    f"{table['expected'][k]:.2f} ({table['low'][k]:.2f}-{table['high'][k]:.2f})"
+                    f"{table['expected'][k]:{form}} "
+                    f"({table['low'][k]:{form}}-{table['high'][k]:{form}})"
                     for table in tables.values()
                 ),
             ]
@@ -158,7 +230,12 @@ def _expected_text(trials: pd.DataFrame) -> str:
 
 def _many_lengths(trials: pd.DataFrame) -> bool:
     """Whether an arm has search trials or confirmation runs of several numbers of epochs."""
-    return bool((trials.groupby(["arm", "phase"])["epochs"].nunique() > 1).any())
+    name = length_column(trials)
+    if name == "epochs_done":
+        trials = trials[trials["state"] == "complete"]
+    several = trials.groupby(["arm", "phase"])[name].nunique() > 1
+    # A second aim that is no length has its points at one length.
+    return bool(several.any()) or bool(design(trials, "pareto_metric"))
 
 
 def _epochs_text(trials: pd.DataFrame, baseline: str | None, metric: str) -> list[str]:
@@ -166,9 +243,9 @@ def _epochs_text(trials: pd.DataFrame, baseline: str | None, metric: str) -> lis
     table = error_by_epochs(trials, metric)
     if table.empty:
         return ["No confirmation runs yet."]
-    unit = number_column(metric).unit
+    unit = number_column(trials, metric).unit
     shown = _table(
-        f"Confirmation, {in_words(metric)} {unit} by epochs, over seeds",
+        f"Confirmation, {f'{in_words(metric)} {unit}'.rstrip()} by epochs, over seeds",
         ["arm", "epochs", "runs", "mean", "std", "95 % interval"],
         [
             [arm_label(row["arm"]), row["epochs"], row["n"], _number(row["mean"], ".2f"),
@@ -193,16 +270,21 @@ def _confirmation_text(found: Confirmation) -> str:
     if not any(arm.seeds or arm.lost for arm in found.arms):
         return "No confirmation runs yet."
     what = f"{in_words(found.metric)} {found.unit}".rstrip()
+    plain = found.metric == "test_error" or not found.direction
+    values = [v for arm in found.arms for v in (arm.estimate.mean, arm.estimate.high)]
+    form = _form(values)
     table = _table(
-        f"Confirmation, {what} over seeds",
+        f"Confirmation, {what} over seeds{_better_words(found.direction == 'lower', plain)}",
         ["arm", "runs", "mean", "std", f"{100 * found.level:g} % interval"],
         [
             [
                 arm_label(arm.arm),
                 arm.estimate.n,
-                _number(arm.estimate.mean, ".2f"),
-                _number(arm.estimate.std, ".2f"),
-                "-" if arm.estimate.n < 2 else f"{arm.estimate.low:.2f} to {arm.estimate.high:.2f}",
+                _number(arm.estimate.mean, form),
+                _number(arm.estimate.std, form),
+                "-"
+                if arm.estimate.n < 2
+                else f"{arm.estimate.low:{form}} to {arm.estimate.high:{form}}",
             ]
             for arm in found.arms
         ],

@@ -1,25 +1,31 @@
-"""Which rows of a trials table are meant: one study, by phase and arm, with checks."""
+"""Which rows of a trials table are meant, and by which of its columns: as the study itself says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
-from srsgd_ray.config import one_of
-from srsgd_ray.results.columns import Column, columns
+from srsgd_ray.knobs import one_of
+from srsgd_ray.results import Column, schema_of
 
 __all__ = [
     "arm_label",
     "arms",
     "baselines",
+    "better_of",
+    "confirm_metric",
     "default_baseline",
+    "design",
     "finite",
+    "length_column",
     "number_column",
     "numbers",
     "restarting",
     "rows",
+    "search_goal",
+    "searched_knobs",
 ]
 
 LABELS = {
@@ -75,22 +81,78 @@ def rows(trials: pd.DataFrame, phase: str, arm: str | None = None) -> pd.DataFra
     return chosen.reset_index(drop=True)
 
 
-def number_column(name: str) -> Column:
-    """The trials column of that name, which must hold numbers.
+def number_column(table: pd.DataFrame, name: str) -> Column:
+    """The column of that name, which must hold numbers.
 
     Raises:
         UnknownNameError: if there is no such column.
         ValueError: if it does not hold numbers.
     """
-    column = next((c for c in columns("trials") if c.name == name), None) or Column(
-        name, pa.float64(), ""
+    return schema_of(table).number(name)
+
+
+def design(trials: pd.DataFrame, name: str) -> Any:
+    """What the study says under a column of its design; None if it says nothing."""
+    said = list(trials[name].dropna()[:1]) if name in trials else []
+    return said[0] if said else None
+
+
+def search_goal(trials: pd.DataFrame) -> tuple[str, str]:
+    """The metric that the search judges by, and its mode, min or max.
+
+    A table that does not say so is of image classification, which lowers the validation error.
+    """
+    metric = design(trials, "metric") or "val_error"
+    return str(metric), str(design(trials, "mode") or "min")
+
+
+def confirm_metric(trials: pd.DataFrame) -> str:
+    """The metric that the confirmation compares arms by."""
+    said = design(trials, "confirm_metric")
+    if said is not None:
+        return str(said)
+    metric = search_goal(trials)[0]
+    return "test_error" if "test_error" in trials or metric not in trials else metric
+
+
+def better_of(table: pd.DataFrame, metric: str) -> str:
+    """Which values of a metric are better, ``lower`` or ``higher``.
+
+    Raises:
+        ValueError: if neither its column nor the study says.
+    """
+    column = number_column(table, metric)
+    if column.better:
+        return column.better
+    if metric == design(table, "metric"):
+        return "lower" if search_goal(table)[1] == "min" else "higher"
+    raise ValueError(
+        f"a metric needs a direction to be compared, but {metric!r} has none. Declare it: "
+        f"Metric({metric!r}, better='lower' or 'higher')."
     )
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise ValueError(
-            f"a column of numbers is needed, but {name!r} holds {column.type}. "
-            f"Choose one such as val_error or lr."
-        )
-    return column
+
+
+def length_column(trials: pd.DataFrame) -> str:
+    """The column that says how long a trial is: a knob, or what a complete one has done."""
+    known = schema_of(trials)
+    knob = "epochs" in known and known["epochs"].role in ("", "knob")
+    return "epochs" if knob and "epochs" in trials else "epochs_done"
+
+
+def searched_knobs(trials: pd.DataFrame) -> list[str]:
+    """The knobs that have several values among the search trials of one arm, in order."""
+    known = schema_of(trials)
+    search = trials[trials["phase"] == "search"]
+    found = []
+    for name in known.named("knob"):
+        if name == "seed" or name not in search or search.empty:
+            continue
+        values = search[name].map(lambda v: tuple(v) if hasattr(v, "__len__") else v)
+        per_arm = values.groupby(search["arm"]).nunique()
+        if (per_arm > 1).any():
+            found.append(name)
+    parts = {name.partition(".")[0] for name in found if "." in name}
+    return [name for name in found if name not in parts]
 
 
 def numbers(table: pd.DataFrame, name: str) -> pd.Series[float]:
@@ -105,6 +167,8 @@ def finite(values: pd.Series[float]) -> pd.Series[bool]:
 
 def restarting(trials: pd.DataFrame) -> list[str]:
     """The arms whose momentum is restarted."""
+    if "optimizer" not in trials or "restart_kind" not in trials:
+        return []
     return [arm for arm in arms(trials) if "srsgd" in _optimizers(trials, arm)]
 
 

@@ -9,24 +9,42 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from srsgd_ray.analysis.rows import arms, finite, number_column, numbers, restarting, rows
-from srsgd_ray.config import one_of
+from srsgd_ray.analysis.rows import (
+    arms,
+    design,
+    finite,
+    number_column,
+    numbers,
+    restarting,
+    rows,
+    search_goal,
+    searched_knobs,
+)
+from srsgd_ray.knobs import one_of
+from srsgd_ray.results import schema_of
 
-__all__ = ["best_so_far", "best_trial", "expected_best", "sensitivity"]
+__all__ = ["best_so_far", "best_trial", "expected_best", "main_knobs", "sensitivity"]
 
 
 def best_trial(
-    trials: pd.DataFrame, arm: str, metric: str = "val_error", mode: str = "min"
+    trials: pd.DataFrame, arm: str, metric: str | None = None, mode: str | None = None
 ) -> pd.Series[Any]:
     """The row of an arm's best complete search trial.
 
-    Ties are broken by the lower validation loss, then by the lower number.
+    Args:
+        trials: the trials of one study.
+        arm: name of the arm.
+        metric: column that is judged; None: the study's.
+        mode: min or max; None: the study's.
+
+    Ties are broken by the study's tie-breaking metric, then by the lower number.
 
     Raises:
         UnknownNameError: for an unknown arm, metric or mode.
         ValueError: if the metric holds no numbers, or no complete trial has one.
     """
-    number_column(metric)
+    metric, mode = metric or search_goal(trials)[0], mode or search_goal(trials)[1]
+    number_column(trials, metric)
     one_of("mode", mode, ("min", "max"))
     own = rows(trials, "search", arm)
     value = numbers(own, metric)
@@ -45,33 +63,36 @@ def best_trial(
 def _best_first(
     table: pd.DataFrame, value: pd.Series[float], candidates: pd.Index[Any]
 ) -> pd.Index[Any]:
-    """Index of the candidates by value, then by validation loss, then by number."""
-    keys = {
-        "value": value,
-        "val_loss": numbers(table, "val_loss") if "val_loss" in table else value,
-        "number": table["number"],
-    }
+    """Index of the candidates by value, then by the tie-breaking metric, then by number."""
+    keys = {"value": value}
+    tie = str(design(table, "tie_break") or ("val_loss" if "val_loss" in table else ""))
+    if tie in table:
+        higher = schema_of(table)[tie].better == "higher"
+        keys["tie"] = -numbers(table, tie) if higher else numbers(table, tie)
+    keys["number"] = table["number"]
     return pd.DataFrame(keys).loc[candidates].sort_values(list(keys)).index
 
 
 def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
-    """Best validation error of each arm against what the search had spent by then.
+    """Best value of the search metric of each arm against what the search had spent by then.
 
     Trials that ended otherwise than complete spend budget, but are never the best.
 
     Returns:
         One row for each search trial that has ended, arm by arm in the order of their ends:
         ``arm``, ``trial``, ``state``, ``trials`` (how many had ended, with this one), ``epochs``
-        (spent by those together), ``val_error`` (%, of this trial; NaN unless complete) and
-        ``best_val_error`` (%, so far; NaN before the first complete trial).
+        (spent by those together), the metric under its own name (of this trial; NaN unless
+        complete) and as ``best_METRIC`` (so far; NaN before the first complete trial).
     """
+    metric, mode = search_goal(trials)
+    best = f"best_{metric}"
     search = rows(trials, "search")
     search = search[search["state"] != "running"]
     tables = []
     for arm in arms(search):
         own = search[search["arm"] == arm]
         own = own.assign(ended=numbers(own, "ended")).sort_values(["ended", "number"])
-        value = numbers(own, "val_error")
+        value = numbers(own, metric)
         value = value.where((own["state"] == "complete") & finite(value))
         tables.append(
             pd.DataFrame(
@@ -81,39 +102,41 @@ def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
                     "state": own["state"],
                     "trials": np.arange(1, len(own) + 1),
                     "epochs": own["epochs_done"].fillna(0).astype("int64").cumsum(),
-                    "val_error": value,
-                    "best_val_error": value.cummin().ffill(),
+                    metric: value,
+                    best: (value.cummin() if mode == "min" else value.cummax()).ffill(),
                 }
             )
         )
-    names = ["arm", "trial", "state", "trials", "epochs", "val_error", "best_val_error"]
+    names = ["arm", "trial", "state", "trials", "epochs", metric, best]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=names)
 
 
 def expected_best(trials: pd.DataFrame, arm: str, level: float = 0.95) -> pd.DataFrame:
-    """Expected best validation error of an arm if only k of its n trials had been made.
+    """Expected best value of the search metric if only k of an arm's n trials had been made.
 
     Every set of k trials is taken as equally likely, which suits a random search; of a search
     that learns from its trials it tells only what its trials are worth in another order. With
-    the values in increasing order, the i-th is the best of k with probability
+    the values from best to worst, the i-th is the best of k with probability
     ``C(n - i, k - 1) / C(n, k)``. A trial that is not complete counts as the worst complete one.
 
     Source: Dodge et al., Show Your Work (2019), there with replacement.
 
     Returns:
-        One row for each k: ``trials`` (k), ``expected`` (%), and ``low`` and ``high`` (%), between
-        which the best of k lies with probability ``level``: chance of the order, not of the seed.
+        One row for each k: ``trials`` (k), ``expected``, and ``low`` and ``high``, between which
+        the best of k lies with probability ``level``: chance of the order, not of the seed.
 
     Raises:
         ValueError: if no trial is complete, or ``level`` is not between 0 and 1.
     """
     check_level(level)
-    worst = float(best_trial(trials, arm, mode="max")["val_error"])
+    metric, mode = search_goal(trials)
+    sign = 1 if mode == "min" else -1
+    worst = float(best_trial(trials, arm, mode="max" if mode == "min" else "min")[metric])
     own = rows(trials, "search", arm)
     own = own[own["state"] != "running"]
-    value = numbers(own, "val_error")
+    value = numbers(own, metric)
     value = value.where((own["state"] == "complete") & finite(value), worst)
-    ordered = np.sort(value.to_numpy())
+    ordered = np.sort(sign * value.to_numpy())
     n = len(ordered)
     table = []
     for k in range(1, n + 1):
@@ -123,15 +146,40 @@ def expected_best(trials: pd.DataFrame, arm: str, level: float = 0.95) -> pd.Dat
             ordered[min(n - 1, int(np.searchsorted(below, quantile - 1e-12)))]
             for quantile in ((1 - level) / 2, (1 + level) / 2)
         )
-        table.append({"trials": k, "expected": chance @ ordered, "low": low, "high": high})
+        ends = sorted((sign * low, sign * high))
+        table.append(
+            {"trials": k, "expected": sign * (chance @ ordered), "low": ends[0], "high": ends[1]}
+        )
     return pd.DataFrame(table)
+
+
+def main_knobs(trials: pd.DataFrame) -> tuple[str, ...]:
+    """At most two searched knobs that hold numbers, to draw a search against.
+
+    The restart frequency and the learning rate come first where they were searched; otherwise
+    those that go best with the ranks of the metric.
+    """
+    known = schema_of(trials)
+    kinds = {n: str(known[n].type) for n in searched_knobs(trials)}
+    found = [n for n, kind in kinds.items() if kind in ("double", "int64")]
+    if {"restart_f1", "lr"} <= set(known):
+        return "restart_f1", "lr"
+    search = trials[(trials["phase"] == "search") & (trials["state"] == "complete")]
+    value = numbers(search, search_goal(trials)[0]).rank()
+
+    def strength(name: str) -> float:
+        ranks = numbers(search, name).rank()
+        tie = ranks.nunique() < 2 or value.nunique() < 2
+        return 0.0 if tie else -abs(float(ranks.corr(value)))
+
+    return tuple(sorted(found, key=strength)[:2])
 
 
 def sensitivity(
     trials: pd.DataFrame,
-    x: str = "restart_f1",
-    y: str = "lr",
-    value: str = "val_error",
+    x: str | None = None,
+    y: str | None = None,
+    value: str | None = None,
     *,
     which: Literal["restarts", "no restarts", "all"] = "restarts",
     bins: int | None = None,
@@ -140,16 +188,16 @@ def sensitivity(
 
     Args:
         trials: the trials of one study.
-        x: column of the first knob.
-        y: column of the second knob.
-        value: column of the result.
+        x: column of the first knob; None: the first of :func:`main_knobs`.
+        y: column of the second knob; None: the other.
+        value: column of the result; None: what the search judges by.
         which: the arms that have restarts, those that have none, or all.
         bins: put the trials into so many bins a knob (of equal ratio if the knob is positive, as
             suits a learning rate), for a heat map.
 
     Returns:
         Without bins, one row for each search trial that has ended: ``arm``, ``trial``, ``state``,
-        the three columns, and ``best`` (the lowest value of its arm, ties broken as in
+        the three columns, and ``best`` (the best value of its arm, ties broken as in
         :func:`best_trial`). The value is NaN unless the trial is complete, since one that was
         stopped early cannot be compared with it. With bins,
         one row for each bin that holds a trial: ``arm``, ``X_low``, ``X_high``, ``Y_low``,
@@ -160,8 +208,18 @@ def sensitivity(
         UnknownNameError: for an unknown column or ``which``.
         ValueError: if a column holds no numbers, two are the same, or ``bins`` is below 1.
     """
+    chosen = main_knobs(trials) if x is None or y is None else ()
+    if x is None or y is None:
+        if len(chosen) < 2:
+            raise ValueError(
+                f"a map takes two searched knobs that hold numbers, but there are {len(chosen)}. "
+                f"Name x and y."
+            )
+        x, y = x or chosen[0], y or chosen[1]
+    metric, mode = search_goal(trials)
+    value = value or metric
     for name in (x, y, value):
-        number_column(name)
+        number_column(trials, name)
     one_of("which", which, ("restarts", "no restarts", "all"))
     if len({x, y, value}) < 3:
         raise ValueError(f"x, y and value must differ, but got {x!r}, {y!r} and {value!r}.")
@@ -179,7 +237,8 @@ def sensitivity(
         **{name: numbers(search, name) for name in (x, y, value)}
     )
     table[value] = table[value].where((table["state"] == "complete") & finite(table[value]))
-    ranked = table.loc[_best_first(search, table[value], table.index[table[value].notna()])]
+    ranked_by = table[value] if value != metric or mode == "min" else -table[value]
+    ranked = table.loc[_best_first(search, ranked_by, table.index[table[value].notna()])]
     table["best"] = table.index.isin(ranked.drop_duplicates("arm").index)
     table = table.reset_index(drop=True)
     return table if bins is None else _binned(table, x, y, value, bins)

@@ -18,7 +18,7 @@ SEEDS_NAMED = 5
 
 def in_words(column: str) -> str:
     """A column's name as words: ``test error`` for ``test_error``."""
-    spelt = {"val": "validation", "train": "training", "lr": "learning rate"}
+    spelt = {"val": "validation", "train": "training", "lr": "learning rate", "auc": "AUC"}
     return " ".join(spelt.get(word, word) for word in column.replace("_", " ").split())
 
 
@@ -53,10 +53,11 @@ def verdict(comparison: Comparison) -> str:
             f"interval can be given"
         )
     elif c.lower is not None:
-        loser = rival if c.lower == c.arm else name
+        winner = c.better or c.lower
+        loser = rival if winner == c.arm else name
         low, high = sorted((abs(found.low), abs(found.high)))
         said = (
-            f"{arm_label(c.lower)} has a lower {what} than {loser}: by "
+            f"{arm_label(winner)} has a {c.direction} {what} than {loser}: by "
             f"{_amount(abs(found.mean), c)} ({_interval(low, high, c)})"
         )
     else:

@@ -14,8 +14,10 @@ from srsgd_ray.figures.style import (
     ArmStyle,
     NotYet,
     arm_styles,
+    better_words,
     check_arms,
     look,
+    several_lengths,
     short_label,
     title,
 )
@@ -28,7 +30,7 @@ SPREAD = 0.24  # over which points stand side by side: test errors of two seeds 
 
 
 def confirmation(
-    trials: pd.DataFrame, baseline: str | None = None, metric: str = "test_error"
+    trials: pd.DataFrame, baseline: str | None = None, metric: str | None = None
 ) -> Figure:
     """Error of each arm over the seeds, and the paired differences to the baseline.
 
@@ -39,19 +41,19 @@ def confirmation(
     Args:
         trials: the trials of one study.
         baseline: the arm to compare with; by default as :func:`srsgd_ray.analysis.render` has it.
-        metric: column of the trials table; lower is better.
+        metric: column of the trials table; by default what the study compares arms by.
 
     Raises:
         NotYet: if no confirmation run is complete, or an arm's runs differ in their epochs.
     """
-    if (trials[trials["phase"] == "confirm"].groupby("arm")["epochs"].nunique() > 1).any():
+    if several_lengths(trials):
         raise NotYet("an arm's runs differ in their epochs: see error_by_epochs")
     check_arms(analysis.arms(trials))
     found = analysis.confirmation(trials, baseline or analysis.baselines(trials), metric)
     if not any(arm.seeds for arm in found.arms):
         raise NotYet("no confirmation run is complete")
     styles = arm_styles(analysis.arms(trials))
-    what = analysis.in_words(metric)
+    what = analysis.in_words(found.metric)
     unit = f" ({found.unit})" if found.unit else ""
     step = {"%": " (points)"}.get(found.unit, unit)
     with look():
@@ -62,7 +64,7 @@ def confirmation(
         made = figure.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)
         panels: list[Axes] = list(made[0])
         _runs(panels[0], found, styles)
-        panels[0].set_ylabel(f"{what}{unit}")
+        panels[0].set_ylabel(f"{what}{unit}{better_words(found.direction, found.metric)}")
         if compared:
             _differences(panels[1], compared, _beside(found), styles)
             panels[1].set_ylabel(f"difference in {what}{step}")

@@ -14,45 +14,52 @@ from srsgd_ray.figures.style import (
     NOTE,
     WIDTH,
     ArmStyle,
+    NotMeant,
     NotYet,
+    arm_name,
     arm_styles,
     check_arms,
     legend_below,
     log_axis,
     look,
+    several_lengths,
     short_label,
     title,
     wide_range,
 )
+from srsgd_ray.results import schema_of
 
 __all__ = ["training_curves"]
 
 MOST_TICKS = 60  # more restarts than this cannot be told apart: blocks stand for them
 FEWEST_FOR_INTERVAL = 3  # seeds; the t interval of two is so wide that it would hide the curves
 MOST_MARKERS = 30  # epochs; more would hide the lines
+PANELS = 2  # metrics that are drawn
 NAMED_STAGE = 0.13  # share of the axis that a stage needs for its label
 
 
 def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
-    """Loss and error of the confirmation runs against the epoch, and when they restart.
+    """Loss and search metric of the confirmation runs against the epoch, and when they restart.
 
-    Above: training loss, below: validation error, or training error where the runs had no
-    validation split; of each arm the mean over seeds and its 95 % t interval. At the bottom a
-    strip for each arm that restarts: a tick for each restart or, if they are more than
-    ``MOST_TICKS``, a block for each stage of the schedule, named by its F.
+    Above: the first metric of the training split, such as its loss; below: what the search judged
+    by, or the next metric where the runs had no validation split. Of each arm the mean over seeds
+    and its 95 % t interval. At the bottom a strip for each arm that restarts: a tick for each
+    restart or, if they are more than ``MOST_TICKS``, a block for each stage of the schedule, named
+    by its F.
 
     Raises:
         NotYet: if no confirmation run has finished an epoch, or an arm's runs differ in length.
+        NotMeant: if runs report once.
     """
-    if (trials[trials["phase"] == "confirm"].groupby("arm")["epochs"].nunique() > 1).any():
+    if several_lengths(trials):
         raise NotYet("an arm's runs differ in their epochs: see error_by_epochs")
     check_arms(analysis.arms(trials))
-    validated = analysis.seed_curves(epochs, trials, "val_error")
-    error = "train_error" if validated.empty else "val_error"
-    losses = analysis.seed_curves(epochs, trials, "train_loss")
-    curves = {"train_loss": losses, error: analysis.seed_curves(epochs, trials, error)}
-    if losses.empty:
+    curves = _drawn(epochs, trials)
+    if not curves:
         raise NotYet("no confirmation run has finished an epoch")
+    losses = next(iter(curves.values()))
+    if losses["epoch"].max() == 1:
+        raise NotMeant("its trials report once")
     confirm = epochs[epochs["phase"] == "confirm"]
     arms = [arm for arm in analysis.arms(trials) if arm in set(losses["arm"])]
     strips = [arm for arm in arms if arm in analysis.restarting(trials)]
@@ -60,24 +67,40 @@ def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     last = int(losses["epoch"].max())
     with look():
         figure = Figure(figsize=(WIDTH, 5.6 + 0.55 * len(strips)), layout="constrained")
-        heights = [10.0, 8.0] + ([1.7 * len(strips)] if strips else [])
-        made = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-        panels: list[Axes] = list(made)
+        heights = [10.0, 8.0][: len(curves)] + ([1.7 * len(strips)] if strips else [])
+        made = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
+        panels: list[Axes] = list(made[:, 0])
         for axes, (metric, table) in zip(panels, curves.items(), strict=False):
             _curves(axes, table, styles)
-            _vertical(axes, table, metric)
-        for axes in panels[:2]:
+            _vertical(axes, table, metric, epochs)
+        for axes in panels[: len(curves)]:
             for epoch in _milestones(confirm, arms, last):
                 axes.axvline(epoch, color=NOTE, linestyle=":", linewidth=1.0, zorder=1)
         if strips:
             _strips(panels[-1], confirm, strips, styles, last)
-        panels[-1].set_xlabel("epochs finished")
+        unit = schema_of(epochs)["epoch"].unit or "epochs"
+        panels[-1].set_xlabel(f"{unit} finished")
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0].set_xlim(0, last * 1.01)
         drops = bool(_milestones(confirm, arms, last))
         legend_below(figure, _handles(losses, arms, styles, drops))
-        title(figure, "Training of each arm's best configuration", _notes(trials, losses))
+        title(figure, "Training of each arm's best configuration", _notes(trials, losses, curves))
     return figure
+
+
+def _drawn(epochs: pd.DataFrame, trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The metrics that are drawn, at most two, with their curves."""
+    known = schema_of(epochs)
+    metrics = known.named("metric")
+    of_train = [name for name in metrics if known[name].split == "train"]
+    searched = analysis.search_goal(trials)[0]
+    found: dict[str, pd.DataFrame] = {}
+    for name in dict.fromkeys([*of_train[:1], searched, *of_train[1:], *metrics]):
+        if name in epochs and len(found) < PANELS:
+            curves = analysis.seed_curves(epochs, trials, name)
+            if not curves.empty:
+                found[name] = curves
+    return found
 
 
 def _curves(axes: Axes, table: pd.DataFrame, styles: dict[str, ArmStyle]) -> None:
@@ -110,19 +133,24 @@ def _curves(axes: Axes, table: pd.DataFrame, styles: dict[str, ArmStyle]) -> Non
         )
 
 
-def _vertical(axes: Axes, table: pd.DataFrame, metric: str) -> None:
+def _vertical(axes: Axes, table: pd.DataFrame, metric: str, epochs: pd.DataFrame) -> None:
     """Limits from the runs, not from the intervals: those of two seeds may be huge."""
+    column = schema_of(epochs)[metric]
     ends = [*table["least"], *table["most"]]
-    if (metric == "train_loss" and min(ends) > 0) or wide_range(ends):
+    loss = column.split == "train" and column.better == "lower" and column.unit != "%"
+    if (loss and min(ends) > 0) or wide_range(ends):
         log_axis(axes, "y", ends)
     else:
-        room = 0.05 * (max(ends) - min(ends)) or 1.0
-        axes.set_ylim(max(0.0, min(ends) - room), max(ends) + room)
-    unit = {"train_loss": "nats", "val_error": "%", "train_error": "%"}[metric]
-    axes.set_ylabel(f"{analysis.in_words(metric)} ({unit})")
+        room = 0.05 * (max(ends) - min(ends)) or abs(max(ends)) * 0.05 or 1.0
+        low = min(ends) - room
+        axes.set_ylim(max(0.0, low) if min(ends) >= 0 else low, max(ends) + room)
+    unit = f" ({column.unit})" if column.unit else ""
+    axes.set_ylabel(f"{analysis.in_words(metric)}{unit}")
 
 
 def _milestones(confirm: pd.DataFrame, arms: list[str], last: int) -> list[int]:
+    if "lr_milestones" not in confirm:
+        return []
     rows = confirm[confirm["arm"].isin(arms)].drop_duplicates("arm")
     found = {int(epoch) for milestones in rows["lr_milestones"] for epoch in milestones}
     return sorted(epoch for epoch in found if epoch <= last)
@@ -177,14 +205,14 @@ def _handles(
     for arm in arms:
         n = int(table.loc[table["arm"] == arm, "n"].max())
         seeds = f"{n} seed{'s' * (n > 1)}"
-        handles.append(styles[arm].handle(f"{analysis.arm_label(arm)}, {seeds}", few))
+        handles.append(styles[arm].handle(f"{arm_name(arm)}, {seeds}", few))
     if drops:
         handles.append(Line2D([], [], color=NOTE, linestyle=":", label="learning rate drops"))
     return handles
 
 
-def _notes(trials: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    found = analysis.confirmation(trials, None, "train_loss")
+def _notes(trials: pd.DataFrame, table: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> list[str]:
+    found = analysis.confirmation(trials, None, next(iter(curves)))
     lost = [text for arm in found.arms if (text := analysis.lost_text(arm.arm, arm.lost))]
     seeds = set(table["n"])
     bands = {

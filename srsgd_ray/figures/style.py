@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import matplotlib as mpl
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -20,15 +21,18 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from srsgd_ray.analysis import arm_label
+from srsgd_ray import analysis
+from srsgd_ray.analysis import length_column
 
 __all__ = [
     "ENDED_BADLY",
     "ArmStyle",
     "NotMeant",
     "NotYet",
+    "arm_name",
     "arm_styles",
     "bad_handles",
+    "better_words",
     "check_arms",
     "legend_below",
     "log_axis",
@@ -36,6 +40,7 @@ __all__ = [
     "look",
     "mark_bad",
     "point_handle",
+    "several_lengths",
     "short_label",
     "title",
     "wide_range",
@@ -112,6 +117,21 @@ def check_arms(arms: Sequence[str]) -> None:
         )
 
 
+def several_lengths(trials: pd.DataFrame) -> bool:
+    """Whether the confirmation runs of an arm differ in their length."""
+    name = length_column(trials)
+    runs = trials[trials["phase"] == "confirm"]
+    if name == "epochs_done":
+        runs = runs[runs["state"] == "complete"]
+    return bool((runs.groupby("arm")[name].nunique() > 1).any())
+
+
+def better_words(direction: str, metric: str) -> str:
+    """Which values are better, for an axis whose name does not say so already."""
+    said = metric.endswith(("_error", "_loss"))
+    return "" if said or not direction else f", {direction} is better"
+
+
 @contextmanager
 def look() -> Iterator[None]:
     """The settings in which figures are made and saved; those from before return afterwards."""
@@ -136,7 +156,7 @@ def look() -> Iterator[None]:
 def title(figure: Figure, text: str, notes: Iterable[str] = ()) -> None:
     """Head a figure with a title and, below it and smaller, notes of any length."""
     width, height = figure.get_size_inches()
-    lines = [line for note in notes for line in _wrap(note, int(width * LETTERS))]
+    lines = [plain_text(line) for note in notes for line in _wrap(note, int(width * LETTERS))]
     used = 0.32 + 0.16 * len(lines)
     figure.text(0.01, 1 - 0.08 / height, text, va="top", fontsize=10.5, fontweight="bold")
     if lines:
@@ -157,7 +177,17 @@ def _wrap(note: str, width: int) -> list[str]:
 
 def short_label(arm: str) -> str:
     """An arm's label in lines that are narrow enough to stand under a column."""
-    return textwrap.fill(arm_label(arm), 12)
+    return textwrap.fill(arm_name(arm), 12)
+
+
+def arm_name(arm: str) -> str:
+    """An arm's label as matplotlib draws it: a dollar sign begins no formula."""
+    return plain_text(analysis.arm_label(arm))
+
+
+def plain_text(text: str) -> str:
+    """A text that is drawn as it is, though a name in it may hold a dollar sign."""
+    return text.replace("$", r"\$")
 
 
 def mark_bad(axes: Axes, x: Sequence[float], y: Sequence[float], state: str, colour: str) -> None:

@@ -1,27 +1,38 @@
-"""Results: the one schema, the crash-safe record of a study, and its Parquet tables."""
+"""Results: the schema, the crash-safe record of a study, and its Parquet tables.
+
+In: what happened to trials. Out: tables that carry what their columns mean.
+"""
+
+from typing import Any
 
 from srsgd_ray.results.columns import (
     STATES,
     Column,
+    Columns,
     arrow_schema,
     check_column,
     columns,
+    columns_from_plain,
     columns_of,
     columns_to_plain,
 )
 from srsgd_ray.results.provenance import provenance
 from srsgd_ray.results.record import Record, RecordError, TrialRecord, read_record
+from srsgd_ray.results.schema import Schema, schema_of
 from srsgd_ray.results.tables import read_epochs, read_table, read_trials, write_tables
 
 __all__ = [
     "STATES",
     "Column",
+    "Columns",
     "Record",
     "RecordError",
+    "Schema",
     "TrialRecord",
     "arrow_schema",
     "check_column",
     "columns",
+    "columns_from_plain",
     "columns_of",
     "columns_to_plain",
     "provenance",
@@ -29,13 +40,13 @@ __all__ = [
     "read_record",
     "read_table",
     "read_trials",
+    "schema_of",
     "write_tables",
 ]
 
 
-def __getattr__(name):
-    from srsgd_ray.results import columns as c
-
-    if name in ("EPOCH_COLUMNS", "TRIAL_COLUMNS"):
-        return getattr(c, name)
-    raise AttributeError(name)
+def __getattr__(name: str) -> Any:
+    """EPOCH_COLUMNS and TRIAL_COLUMNS, those of image classification."""
+    if name not in ("EPOCH_COLUMNS", "TRIAL_COLUMNS"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return columns("epochs" if name == "EPOCH_COLUMNS" else "trials")

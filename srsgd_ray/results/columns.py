@@ -1,21 +1,35 @@
-"""The one schema of all results: every column of ``epochs.parquet`` and ``trials.parquet``.
+"""The schema of results: every column of ``epochs.parquet`` and ``trials.parquet``.
 
-Three groups of columns stand in both tables: which trial it is, its configuration (named as the
-fields of :class:`srsgd_ray.config.TrainConfig`), and what happened. Times are Unix seconds (UTC).
+It follows from what a study studies: its knobs and metrics stand between columns that all studies
+have. It travels with the data: in the first line of the record, and as metadata of the Parquet
+fields, so that a folder is readable where its trainable is not installed. Times are Unix seconds.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from srsgd_ray.knobs import UnknownNameError, knob_types
-from srsgd_ray.trainable import Trainable, find
+from srsgd_ray.trainable import Metric, Trainable, find
+
+__all__ = [
+    "STATES",
+    "Column",
+    "Columns",
+    "arrow_schema",
+    "check_column",
+    "columns",
+    "columns_from_plain",
+    "columns_of",
+    "columns_to_plain",
+    "first_edition",
+]
 
 SCHEMA_VERSION = 2
 Table = Literal["epochs", "trials"]
@@ -31,7 +45,18 @@ STATES = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, Arrow type, unit ("" for none) and meaning."""
+    """One column.
+
+    Attributes:
+        name: of the column.
+        type: its Arrow type.
+        doc: its meaning.
+        unit: of its values; "" for none.
+        role: identity, budget, metric (with a direction), measure (another number that is
+            reported), knob, outcome, design or provenance; "" if not known.
+        better: of a metric, ``lower`` or ``higher``.
+        split: of a metric, ``train``, ``validation`` or ``test``.
+    """
 
     name: str
     type: pa.DataType
@@ -42,148 +67,202 @@ class Column:
     split: str = ""
 
 
+Columns = Mapping[str, tuple[Column, ...]]
 TEXT, WHOLE, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 TYPES = {
     str: TEXT, int: WHOLE, float: REAL, bool: FLAG, tuple[int, ...]: pa.list_(WHOLE),
     tuple[float, ...]: pa.list_(REAL), tuple[str, ...]: pa.list_(TEXT), dict[str, Any]: TEXT,
 }  # fmt: skip
+NAMED_TYPES = {str(kind): kind for kind in TYPES.values()}
+
+
+def _group(role: str, *rows: tuple[Any, ...]) -> tuple[Column, ...]:
+    return tuple(Column(row[0], row[1], row[2], row[3] if row[3:] else "", role) for row in rows)
+
+
+IDENTITY = _group(
+    "identity",
+    ("study", TEXT, "name of the study"),
+    ("phase", TEXT, "search (a configuration is tried) or confirm (the best, again)"),
+    ("arm", TEXT, "which side of the comparison, such as srsgd or sgd"),
+    ("trial", TEXT, "name of the trial, unique in the study: phase-arm-number"),
+    ("number", WHOLE, "0-based number of the trial within its phase and arm"),
+)
+STATE = _group(
+    "outcome",
+    ("state", TEXT, "; ".join(f"{name}: {doc}" for name, doc in STATES.items())),
+    ("reason", TEXT, "why it ended, unless complete"),
+)
+END = _group(
+    "outcome",
+    ("parameters", WHOLE, "trainable parameters of the network"),
+    ("workers", WHOLE, "worker processes of the trial"),
+    ("train_seconds", REAL, "sum over the epochs", "s"),
+    ("started", REAL, "when the trial was handed out first", "s"),
+    ("ended", REAL, "when it ended", "s"),
+)
+DESIGN = _group(
+    "design",
+    ("baseline", TEXT, "arm that this arm is compared with; none if it is itself a baseline"),
+    ("metric", TEXT, "column of the epochs table that the search judged by, last epoch"),
+    ("mode", TEXT, "min or max: which end of it is better"),
+    ("pareto", FLAG, "whether the search had a second aim, few epochs"),
+    ("protocol", TEXT, "named set of fields that the study was run with, if it has such"),
+    ("pareto_metric", TEXT, "the second aim, if it is another metric than the epochs"),
+    ("confirm_metric", TEXT, "column by which the confirmation compares arms"),
+    ("tie_break", TEXT, "column that decides between equal values of the metric"),
+    ("trainable", TEXT, "name or import path of what a trial ran"),
+)
+PROVENANCE = _group(
+    "provenance",
+    ("schema_version", WHOLE, "version of this schema"),
+    ("commit", TEXT, "git commit of the code, with +dirty if it was changed"),
+    ("host", TEXT, "machine of the first worker"),
+    ("hardware", TEXT, "processor or GPU of the first worker"),
+    ("python_version", TEXT, "version of Python"),
+    ("srsgd_ray_version", TEXT, "version of this package"),
+    ("torch_version", TEXT, "version of torch"),
+    ("ray_version", TEXT, "version of Ray"),
+    ("optuna_version", TEXT, "version of Optuna"),
+)
+# What every epoch has, where the trainable does not report it itself.
+CLOCK = (
+    Column("train_seconds", REAL, "wall time of the epoch", "s", "measure"),
+    Column("time", REAL, "when the epoch ended", "s", "measure"),
+)
+SEED = Column("seed", WHOLE, "seed of the trial", role="knob")
 
 
 def columns_of(
-    trainable: Trainable, extra: Mapping[str, type] | None = None
-) -> dict[Table, tuple[Column, ...]]:
-    config = trainable.Config
-    types = knob_types(config)
-    knobs = [
+    trainable: Trainable, extra_knobs: Mapping[str, type] | None = None
+) -> dict[str, tuple[Column, ...]]:
+    """The columns of both tables of studies of a trainable, in order.
+
+    Args:
+        trainable: what is studied.
+        extra_knobs: type of each part of a knob that has a column of its own, such as
+            ``optimizer_options.momentum``.
+    """
+    unit = trainable.budget.unit if trainable.budget is not None else "reports"
+    epoch = Column("epoch", WHOLE, f"number of {unit} finished, from 1", unit, "budget")
+    done = Column("epochs_done", WHOLE, f"{unit} finished", unit, "outcome")
+    step = Column("diverged_step", WHOLE, "step of the first non-finite loss", "steps", "outcome")
+    reported = tuple(_of_metric(metric) for metric in trainable.metrics)
+    names = {column.name for column in reported}
+    knobs = _knobs(trainable.Config, extra_knobs or {})
+    metrics = tuple(
+        dataclasses.replace(c, doc=c.doc.replace("; where evaluated", "") + ", last epoch done")
+        for c in reported
+        if c.role == "metric"
+    )
+    measures = tuple(c for c in reported if c.role != "metric") if not _many(trainable) else ()
+    best = [c for m in reversed(trainable.metrics) for c in _best(m, unit)]
+    return {
+        "epochs": (
+            *IDENTITY, epoch, *reported, *(c for c in CLOCK if c.name not in names), *knobs,
+        ),
+        "trials": (
+            *IDENTITY, *STATE, done, step, *metrics, *measures, *best, *END, *knobs, *DESIGN,
+            *PROVENANCE,
+        ),
+    }  # fmt: skip
+
+
+def _many(trainable: Trainable) -> bool:
+    """Whether trials report more than once: then the last of a count or a time says little."""
+    return trainable.budget is not None
+
+
+def _of_metric(metric: Metric) -> Column:
+    role = "metric" if metric.better else "measure"
+    kind = TYPES[metric.kind]
+    return Column(metric.name, kind, metric.doc, metric.unit, role, metric.better, metric.split)
+
+
+def _best(metric: Metric, unit: str) -> tuple[Column, ...]:
+    """The best value over the epochs, and where it was reached."""
+    if not metric.best_at:
+        return ()
+    part = {"validation": "validation ", "test": "test "}.get(metric.split, "")
+    noun = "error" if metric.name.endswith("error") else metric.name
+    end = {"lower": "lowest", "higher": "highest"}[metric.better]
+    chosen = ", chosen by itself" if metric.split == "test" else ""
+    name = f"best_{metric.name}"
+    return (
         Column(
-            f.name,
-            TYPES[types[f.name]],
-            f.metadata.get("doc", ""),
-            f.metadata.get("unit", ""),
+            name, TYPES[metric.kind], f"{end} {part}{noun} over the {unit}{chosen}", metric.unit,
+            "outcome", metric.better, metric.split,
+        ),
+        Column(metric.best_at, WHOLE, f"first epoch that reached {name}", unit, "outcome"),
+    )  # fmt: skip
+
+
+def _knobs(config: type, extra: Mapping[str, type]) -> tuple[Column, ...]:
+    types = knob_types(config)
+    found = [
+        Column(
+            field.name,
+            TYPES[types[field.name]],
+            field.metadata.get("doc", ""),
+            field.metadata.get("unit", ""),
             "knob",
         )
-        for f in dataclasses.fields(config)
+        for field in dataclasses.fields(config)
     ]
     if "seed" not in types:
-        knobs.append(Column("seed", WHOLE, "seed of the trial", role="knob"))
-    knobs += [Column(n, TYPES[t], "", role="knob") for n, t in (extra or {}).items()]
-    ident = [
-        Column(n, WHOLE if n == "number" else TEXT, "", role="identity")
-        for n in ("study", "phase", "arm", "trial", "number")
-    ]
-    metrics = [
-        Column(
-            m.name,
-            TYPES[m.kind],
-            m.doc,
-            m.unit,
-            "metric" if m.better else "measure",
-            m.better,
-            m.split,
-        )
-        for m in trainable.metrics
-    ]
-    names = [m.name for m in trainable.metrics]
-    shared = [
-        Column(n, REAL, "", "s", "measure") for n in ("train_seconds", "time") if n not in names
-    ]
-    best = []
-    for m in trainable.metrics:
-        if m.best_at:
-            best += [
-                Column(f"best_{m.name}", REAL, "", m.unit, "outcome"),
-                Column(m.best_at, WHOLE, "", "epochs", "outcome"),
-            ]
-    out = [
-        Column(n, t, "", role="outcome")
-        for n, t in (
-            ("state", TEXT),
-            ("reason", TEXT),
-            ("epochs_done", WHOLE),
-            ("diverged_step", WHOLE),
-        )
-    ]
-    out += (
-        [c for c in metrics if c.role == "metric"]
-        + [c for c in metrics if c.role == "measure" and c.name != "train_seconds"]
-        + best
-    )
-    out += [
-        Column(n, t, "", role="outcome")
-        for n, t in (
-            ("parameters", WHOLE),
-            ("workers", WHOLE),
-            ("train_seconds", REAL),
-            ("started", REAL),
-            ("ended", REAL),
-        )
-    ]
-    design = [
-        Column(n, FLAG if n == "pareto" else TEXT, "", role="design")
-        for n in (
-            "baseline",
-            "metric",
-            "mode",
-            "pareto",
-            "protocol",
-            "confirm_metric",
-            "tie_break",
-            "pareto_metric",
-            "trainable",
-        )
-    ]
-    prov = [
-        Column(n, WHOLE if n == "schema_version" else TEXT, "", role="provenance")
-        for n in (
-            "schema_version",
-            "commit",
-            "host",
-            "hardware",
-            "python_version",
-            "srsgd_ray_version",
-            "torch_version",
-            "ray_version",
-            "optuna_version",
-        )
-    ]
+        found.append(SEED)
+    for name, kind in extra.items():
+        found.append(Column(name, TYPES[kind], f"a part of {name.partition('.')[0]}", "", "knob"))
+    return tuple(found)
+
+
+def columns_to_plain(given: Columns) -> dict[str, list[dict[str, str]]]:
+    """Columns as JSON holds them, in the first line of a record."""
     return {
-        "epochs": tuple(
-            [*ident, Column("epoch", WHOLE, "", "epochs", "budget"), *metrics, *shared, *knobs]
-        ),
-        "trials": tuple([*ident, *out, *knobs, *design, *prov]),
+        table: [
+            {f.name: str(getattr(column, f.name)) for f in dataclasses.fields(Column)}
+            for column in group
+        ]
+        for table, group in given.items()
     }
 
 
-def columns_to_plain(columns: Any) -> Any:
+def columns_from_plain(plain: Mapping[str, Iterable[Mapping[str, str]]]) -> Columns:
+    """Inverse of :func:`columns_to_plain`."""
     return {
-        t: [
-            {**dataclasses.asdict(dataclasses.replace(c, type=None)), "type": str(c.type)}
-            for c in cs
-        ]
-        for t, cs in columns.items()
+        table: tuple(Column(**{**row, "type": NAMED_TYPES[row["type"]]}) for row in rows)
+        for table, rows in plain.items()
     }
 
 
 @functools.cache
-def _default() -> Any:
+def first_edition() -> Columns:
+    """The columns of image classification: those of folders that do not say theirs."""
     return columns_of(find("image"))
 
 
 def columns(table: Table) -> tuple[Column, ...]:
-    return tuple(_default()[table])
+    """The columns of one of the two tables of image classification, in order."""
+    return first_edition()[table]
 
 
-def arrow_schema(table: Table, given: Any = None) -> pa.Schema:
+def arrow_schema(table: str, given: Columns | None = None) -> pa.Schema:
+    """The Arrow schema of a table; each field carries what its column says."""
+    group = (given if given is not None else first_edition())[table]
     return pa.schema(
-        [
-            pa.field(c.name, c.type, metadata={"doc": c.doc, "unit": c.unit})
-            for c in (given or _default())[table]
-        ],
+        [pa.field(c.name, c.type, metadata=field_metadata(c)) for c in group],
         metadata={"srsgd_ray_schema": str(SCHEMA_VERSION)},
     )
 
 
+def field_metadata(column: Column) -> dict[str, str]:
+    """What a Parquet field says of its column besides name and type."""
+    names = ("doc", "unit", "role", "better", "split")
+    return {name: getattr(column, name) for name in names}
+
+
 def check_column(name: str, table: Table) -> str:
+    """Return ``name`` if image classification has such a column, else raise with the valid ones."""
     valid = [c.name for c in columns(table)]
     if name not in valid:
         raise UnknownNameError(f"unknown column {name!r} of {table}. Valid: {', '.join(valid)}.")
@@ -191,8 +270,8 @@ def check_column(name: str, table: Table) -> str:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "EPOCH_COLUMNS":
-        return columns("epochs")
-    if name == "TRIAL_COLUMNS":
-        return columns("trials")
-    raise AttributeError(name)
+    """EPOCH_COLUMNS and TRIAL_COLUMNS, made when they are first asked for."""
+    tables: dict[str, Table] = {"EPOCH_COLUMNS": "epochs", "TRIAL_COLUMNS": "trials"}
+    if name not in tables:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return columns(tables[name])

@@ -208,6 +208,7 @@ class Record:
         return self._event("epoch", trial=trial, **row)
 
     def artifact(self, trial: str, name: str, columns: dict[str, list[Any]]) -> bool:
+        """A trial made a table of its own; False if it is known already."""
         return self._event("artifact", trial=trial, name=name, columns=columns)
 
     def extend(

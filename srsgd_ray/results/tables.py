@@ -7,7 +7,8 @@ reader never sees half a table, also while the study runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,56 +16,49 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srsgd_ray.results.columns import Table, arrow_schema
-from srsgd_ray.results.columns import columns as _columns
+from srsgd_ray.knobs import value_in
+from srsgd_ray.results.columns import (
+    IDENTITY,
+    Column,
+    Columns,
+    arrow_schema,
+    columns_from_plain,
+    field_metadata,
+    first_edition,
+)
 from srsgd_ray.results.record import Contents, RecordError, TrialRecord
+from srsgd_ray.results.schema import KEY, Schema
 
 __all__ = [
     "epoch_rows",
     "read_epochs",
+    "read_table",
     "read_trials",
     "replace_table",
     "trial_rows",
+    "trials_frame",
     "write_tables",
 ]
 
 
-def write_tables(folder: Path, contents: Contents, columns: Any = None) -> None:
-    for name, made in (("epochs", epoch_rows(contents)), ("trials", trial_rows(contents, columns))):
-        table = pa.Table.from_pylist(list(made), schema=arrow_schema(name, columns))
+SHARED = (b"identity", b"design", b"provenance")  # roles of columns that every study has
+
+
+def columns_in(contents: Contents) -> Columns:
+    """The columns that a record says its tables have; those of the first edition said none."""
+    plain = contents.header.get("columns")
+    return first_edition() if plain is None else columns_from_plain(plain)
+
+
+def write_tables(folder: Path, contents: Contents, columns: Columns | None = None) -> None:
+    """Write the Parquet tables of a study into its folder, each by an atomic rename."""
+    given = columns or columns_in(contents)
+    rows = {"epochs": epoch_rows(contents, given), "trials": trial_rows(contents, given)}
+    for name, made in rows.items():
+        table = pa.Table.from_pylist(list(made), schema=arrow_schema(name, given))
         replace_table(folder / f"{name}.parquet", table)
-    names = {n for t in contents.trials.values() for n in t.artifacts}
-    for n in names:
-        rows = []
-        for t in contents.trials.values():
-            if n in t.artifacts:
-                cols = t.artifacts[n]
-                for i in range(len(next(iter(cols.values())))):
-                    rows.append(
-                        {
-                            **_identity(contents, t),
-                            **_flat(t.config),
-                            **{k: v[i] for k, v in cols.items()},
-                        }
-                    )
-        replace_table(folder / f"{n}.parquet", pa.Table.from_pylist(rows))
-
-
-def read_table(folder: Any, name: str) -> pd.DataFrame:
-    return pd.read_parquet(Path(folder) / f"{name}.parquet")
-
-
-def _flat(config: Any) -> Any:
-    import json
-
-    found = {}
-    for k, v in config.items():
-        found[k] = json.dumps(v) if isinstance(v, dict) else v
-        if isinstance(v, dict):
-            found.update({f"{k}.{n}": x for n, x in v.items()})
-        if isinstance(v, list):
-            found.update({f"{k}.{n}": x for n, x in enumerate(v)})
-    return found
+    for name in dict.fromkeys(n for t in contents.trials.values() for n in t.artifacts):
+        _write_artifact(folder, contents, name, given)
 
 
 def replace_table(path: Path, table: pa.Table) -> None:
@@ -74,50 +68,85 @@ def replace_table(path: Path, table: pa.Table) -> None:
     partial.replace(path)
 
 
-def epoch_rows(contents: Contents) -> Iterator[dict[str, Any]]:
+def _write_artifact(folder: Path, contents: Contents, name: str, columns: Columns) -> None:
+    """Write the tables that trials made under one name as one, unless that is up to date."""
+    path = folder / f"{name}.parquet"
+    mine = [trial for trial in contents.trials.values() if name in trial.artifacts]
+    if path.is_file() and pq.read_metadata(path).metadata.get(b"trials") == _count(mine):
+        return
+    knobs = [c for c in columns["trials"] if c.role == "knob"]
+    shared = [pa.field(c.name, c.type, metadata=field_metadata(c)) for c in (*IDENTITY, *knobs)]
+    parts = []
+    for trial in mine:
+        own = pa.table(trial.artifacts[name])
+        row = {**_identity(contents, trial), **flat(trial.config, knobs)}
+        repeated = [pa.array([row.get(f.name)] * len(own), f.type) for f in shared]
+        schema = pa.schema([*shared, *(f for f in own.schema if f.name not in row)])
+        kept = [own[f.name] for f in own.schema if f.name not in row]
+        parts.append(pa.Table.from_arrays([*repeated, *kept], schema=schema))
+    table = pa.concat_tables(parts, promote_options="permissive")
+    replace_table(path, table.replace_schema_metadata({"trials": _count(mine)}))
+
+
+def _count(trials: list[TrialRecord]) -> bytes:
+    return str(len(trials)).encode()
+
+
+def flat(config: Mapping[str, Any], columns: Iterable[Column]) -> dict[str, Any]:
+    """Knobs as columns, with those parts of a knob that have a column of their own."""
+    parts = [c.name for c in columns if "." in c.name]
+    return {**config, **{name: value_in(config, name) for name in parts}}
+
+
+def epoch_rows(contents: Contents, columns: Columns | None = None) -> Iterator[dict[str, Any]]:
     """One flat row for each finished epoch, trial by trial."""
+    group = (columns or columns_in(contents))["epochs"]
     for trial in contents.trials.values():
-        identity = _identity(contents, trial)
+        identity = {**_identity(contents, trial), **flat(trial.config, group)}
         for row in trial.rows:
-            yield {**identity, **_flat(trial.config), **row}
+            yield {**identity, **row}
 
 
-def trial_rows(contents: Contents, columns: Any = None) -> Iterator[dict[str, Any]]:
+def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[dict[str, Any]]:
+    """One flat row for each trial, also those that failed, diverged or still run."""
+    group = (columns or columns_in(contents))["trials"]
+    reported = [c.name for c in group if c.role in ("metric", "measure")]
+    bests = [pair for pair in pairwise(group) if pair[0].role == "outcome" and pair[0].better]
     session = contents.sessions[-1] if contents.sessions else {}
     spec = contents.header.get("spec", {})
-    cols = columns["trials"] if columns else _columns("trials")
-    design = {c.name: spec.get(c.name) for c in cols if c.role == "design"}
+    design = {c.name: spec.get(c.name) for c in group if c.role == "design"}
     against = {arm["name"]: arm.get("against") for arm in spec.get("arms", [])}
-    metrics = [c for c in cols if c.role in ("metric", "measure")]
     for trial in contents.trials.values():
         last = trial.rows[-1] if trial.rows else {}
-        best = {}
-        for m in metrics:
-            if m.better:
-                vals = [
-                    (r[m.name] * (1 if m.better == "lower" else -1), r["epoch"], r[m.name])
-                    for r in trial.rows
-                    if r.get(m.name) is not None
-                ]
-                if vals:
-                    best[f"best_{m.name}"] = min(vals)[2]
-                    at = {"val_error": "best_epoch", "test_error": "best_test_epoch"}.get(m.name)
-                    if at:
-                        best[at] = min(vals)[1]
         yield {
             **session,
             **design,
             "baseline": _baseline(trial.arm, spec.get("baseline"), against.get(trial.arm)),
             **_identity(contents, trial),
-            **_flat(trial.config),
-            **{m.name: last.get(m.name) for m in metrics},
-            **best,
+            **flat(trial.config, group),
+            **{name: last.get(name) for name in reported},
+            **{name: value for pair in bests for name, value in _best(trial, *pair).items()},
             "epochs_done": len(trial.rows),
-            "train_seconds": sum(row["train_seconds"] for row in trial.rows),
+            "train_seconds": sum(row.get("train_seconds") or 0 for row in trial.rows),
             "started": trial.started,
             "state": trial.state,
             **(trial.end or {}),
         }
+
+
+def trials_frame(contents: Contents, columns: Columns) -> pd.DataFrame:
+    """The trials table of a record that is being written, as a frame that knows its columns."""
+    frame = pd.DataFrame(list(trial_rows(contents, columns)))
+    frame.attrs[KEY] = Schema(columns["trials"])
+    return frame
+
+
+def _best(trial: TrialRecord, best: Column, at: Column) -> dict[str, Any]:
+    """The best value of a metric over the epochs, and the first epoch that reached it."""
+    metric, sign = best.name.removeprefix("best_"), 1 if best.better == "lower" else -1
+    values = [(sign * r[metric], r["epoch"]) for r in trial.rows if r.get(metric) is not None]
+    value, epoch = min(values, default=(None, None))
+    return {best.name: None if value is None else sign * value, at.name: epoch}
 
 
 def _baseline(arm: str, of_study: str | None, own: str | None) -> str | None:
@@ -139,20 +168,28 @@ def read_epochs(*paths: Path | str) -> pd.DataFrame:
     """One row an epoch: of a study's folder, of several, or of a folder of studies.
 
     Returns:
-        The columns of ``EPOCH_COLUMNS``.
+        The columns of all of them by name; what a study does not have is missing in its rows.
 
     Raises:
-        RecordError: if no table is found.
+        RecordError: if no table is found, or two studies have one column with different types.
     """
     return _read("epochs", paths)
 
 
 def read_trials(*paths: Path | str) -> pd.DataFrame:
-    """One row a trial; otherwise as :func:`read_epochs`, with ``TRIAL_COLUMNS``."""
+    """One row a trial; otherwise as :func:`read_epochs`."""
     return _read("trials", paths)
 
 
-def _read(name: Table, paths: Iterable[Path | str]) -> pd.DataFrame:
+def read_table(*paths: Path | str, name: str = "") -> pd.DataFrame:
+    """A table that trials made themselves: ``read_table(folder, name="curves")``."""
+    if not name:
+        *paths_, name = paths  # type: ignore[assignment]
+        return _read(str(name), paths_)
+    return _read(name, paths)
+
+
+def _read(name: str, paths: Iterable[Path | str]) -> pd.DataFrame:
     files: list[Path] = []
     for path in map(Path, paths):
         own = path / f"{name}.parquet"
@@ -164,6 +201,47 @@ def _read(name: Table, paths: Iterable[Path | str]) -> pd.DataFrame:
     for file in files:
         # Opened once: pyarrow opens a path twice, and a study may replace it in between.
         with file.open("rb") as opened:
-            tables.append(pq.read_table(opened))
-    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+            tables.append(_whole(name, pq.read_table(opened)))
+    _check_types(tables, files)
+    joined = pa.concat_tables(tables, promote_options="permissive")
+    frame: pd.DataFrame = joined.to_pandas()
+    frame.attrs[KEY] = Schema.of_arrow([table.schema for table in tables])
     return frame
+
+
+def _whole(name: str, table: pa.Table) -> pa.Table:
+    """A table of an older version with all columns that it should have, empty where it had none.
+
+    Folders of the first edition do not say what their columns are: they are image classification.
+    """
+    if name not in first_edition():
+        return table
+    there = set(table.column_names)
+    schema = arrow_schema(name)
+    if any(b"role" in (field.metadata or {}) for field in table.schema):
+        shared = [f for f in schema if f.name not in there and f.metadata[b"role"] in SHARED]
+        schema = pa.schema([*table.schema, *shared], metadata=table.schema.metadata)
+    made = [
+        table[f.name].cast(f.type) if f.name in there else pa.nulls(len(table), f.type)
+        for f in schema
+    ]
+    return pa.Table.from_arrays(made, schema=schema)
+
+
+def _check_types(tables: list[pa.Table], files: list[Path]) -> None:
+    """Whole numbers may stand beside others; every other difference of types is refused."""
+    seen: dict[str, tuple[pa.DataType, Path]] = {}
+    for table, file in zip(tables, files, strict=True):
+        for field in table.schema:
+            was, first = seen.setdefault(field.name, (field.type, file))
+            alike = was == field.type or pa.types.is_null(was) or pa.types.is_null(field.type)
+            if not alike and not (_number(was) and _number(field.type)):
+                raise RecordError(
+                    f"a column must have one type in all studies that are read together, but "
+                    f"{field.name} is {was} in {first.parent} and {field.type} in {file.parent}. "
+                    f"Read them one after the other."
+                )
+
+
+def _number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

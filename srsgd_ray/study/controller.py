@@ -18,7 +18,7 @@ from srsgd_ray import analysis
 from srsgd_ray.backends.base import Assignment
 from srsgd_ray.knobs import make
 from srsgd_ray.results import Record, TrialRecord, write_tables
-from srsgd_ray.results.tables import trial_rows
+from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.schedulers import ArmScheduler
 from srsgd_ray.study.search import Search
 from srsgd_ray.study.spec import Study
@@ -168,7 +168,7 @@ class Controller:
         found: dict[str, list[dict[str, Any]]] = {}
         table = pd.DataFrame()
         if self._searches:
-            table = pd.DataFrame(list(trial_rows(self.record.contents, self._columns)))
+            table = trials_frame(self.record.contents, self._columns)
         for arm in study.arms:
             if arm.name not in self._searches:
                 found[arm.name] = [study.plain(arm.name, {})]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 
 from srsgd_ray import analysis
 from srsgd_ray.analysis import Comparison
+from srsgd_ray.knobs import value_in
 from srsgd_ray.results import read_epochs, read_record, read_trials
 
 __all__ = ["FINISHED", "INTERRUPTED", "OUT_OF_BUDGET", "PLANNED", "StudyResult", "barren"]
@@ -53,13 +53,14 @@ class StudyResult:
         found: dict[str, dict[str, Any]] = {}
         for trial in contents.trials.values():
             if trial.phase == "confirm" and trial.arm not in found:
-                found[trial.arm] = _chosen(trial.config, searched[trial.arm])
+                found[trial.arm] = {n: value_in(trial.config, n) for n in searched[trial.arm]}
         table = self.trials
         for arm in searched:
             mine = table[(table["arm"] == arm) & (table["phase"] == "search")]
             if arm not in found and (mine["state"] == "complete").any():
                 name = str(analysis.best_trial(table, arm)["trial"])
-                found[arm] = _chosen(contents.trials[name].config, searched[arm])
+                config = contents.trials[name].config
+                found[arm] = {n: value_in(config, n) for n in searched[arm]}
         return found
 
     @property
@@ -75,17 +76,6 @@ class StudyResult:
 
     def __str__(self) -> str:
         return analysis.render(self.trials)
-
-
-def _chosen(config: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    found = {}
-    for name in names:
-        field, dot, part = name.partition(".")
-        value = config[field]
-        if dot:
-            value = value[int(part)] if isinstance(value, list) else value.get(part)
-        found[name] = value
-    return found
 
 
 def barren(folder: Path) -> dict[str, str]:

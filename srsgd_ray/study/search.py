@@ -33,7 +33,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
-from srsgd_ray.knobs import load, one_of
+from srsgd_ray.knobs import load, one_of, value_in
 from srsgd_ray.results.record import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
 
@@ -275,15 +275,8 @@ def _suggest(handle: optuna.trial.Trial, name: str, spread: Any) -> Any:
 
 def _searched(space: SearchSpace, config: Mapping[str, Any]) -> dict[str, Any]:
     """The values of the searched knobs in a recorded configuration."""
-    found = {}
-    for name in space.ranges:
-        field, dot, part = name.partition(".")
-        value = config.get(field)
-        if dot and value is not None:
-            value = value[int(part)] if isinstance(value, list) else value.get(part)
-        if value is not None:
-            found[name] = value
-    return found
+    found = {name: value_in(config, name) for name in space.ranges}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _fixed(params: dict[str, Any], base: BaseSampler | None = None) -> BaseSampler:

@@ -1,0 +1,107 @@
+"""The schema that a table carries with it: what its columns mean, without its trainable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from srsgd_ray.knobs import UnknownNameError, did_you_mean
+from srsgd_ray.results.columns import Column, first_edition
+
+__all__ = ["KEY", "Schema", "schema_of"]
+
+KEY = "srsgd_ray"  # under which a frame's attrs hold it
+
+
+class Schema(Mapping[str, Column]):
+    """Columns by name. Never changed, so that pandas need not copy it with each frame."""
+
+    def __init__(self, columns: Iterable[Column]) -> None:
+        self._columns = {column.name: column for column in columns}
+
+    @classmethod
+    def of_arrow(cls, schemas: Iterable[pa.Schema]) -> Schema:
+        """The union of what several tables say of their columns."""
+        found: dict[str, Column] = {}
+        for schema in schemas:
+            for field in schema:
+                column = _of_field(field)
+                if field.name not in found or (column.role and not found[field.name].role):
+                    found[field.name] = column
+        return cls(found.values())
+
+    def __getitem__(self, name: str) -> Column:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __copy__(self) -> Schema:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Schema:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schema) and self._columns == other._columns
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def named(self, role: str) -> list[str]:
+        """The columns of a role, in order."""
+        return [name for name, column in self._columns.items() if column.role == role]
+
+    def column(self, name: str, table: str = "trials") -> Column:
+        """The column of that name; raises with the valid names otherwise."""
+        if name not in self._columns:
+            raise UnknownNameError(
+                f"unknown column {name!r} of {table}. Valid: {', '.join(self._columns)}."
+                f"{did_you_mean(name, self._columns)}"
+            )
+        return self._columns[name]
+
+    def number(self, name: str) -> Column:
+        """The column of that name, which must hold numbers."""
+        column = self.column(name)
+        if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+            raise ValueError(
+                f"a column of numbers is needed, but {name!r} holds {column.type}. "
+                f"Choose one such as {', '.join(self.named('metric')[:2]) or 'number'}."
+            )
+        return column
+
+
+def _of_field(field: pa.Field) -> Column:
+    """A column from what a Parquet field says; the first edition said no role."""
+    says = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+    known = _known().get(field.name)
+    if "role" not in says and known is not None:
+        return known
+    names = ("doc", "unit", "role", "better", "split")
+    return Column(field.name, field.type, **{name: says.get(name, "") for name in names})
+
+
+def _known() -> dict[str, Column]:
+    """Columns of the first edition by name; those of trials tell more."""
+    both = first_edition()
+    return {column.name: column for column in (*both["epochs"], *both["trials"])}
+
+
+def schema_of(frame: pd.DataFrame) -> Schema:
+    """What a frame's columns mean: what it carries, or what their names and types suggest."""
+    carried = frame.attrs.get(KEY)
+    if isinstance(carried, Schema) and all(name in carried for name in frame.columns):
+        return carried
+    known = {**_known(), **(dict(carried) if isinstance(carried, Schema) else {})}
+    found = []
+    for name in map(str, frame.columns):
+        kind = pa.float64() if pd.api.types.is_float_dtype(frame[name]) else pa.string()
+        kind = pa.int64() if pd.api.types.is_integer_dtype(frame[name]) else kind
+        found.append(known.get(name) or Column(name, kind, ""))
+    return Schema(found)
