@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from srsgd_ray.trainables import CapacityError, plan_slots
+from srsgd_ray.backends import CapacityError, plan_slots
 
 GPU_NODES = [{"CPU": 4.0}, {"CPU": 16.0, "GPU": 4.0}, {"CPU": 16.0, "GPU": 4.0}]
 

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.fs as pafs
 import pytest
 
-from srsgd_ray.trainables import SlotOptions, TrialError, WarmTrainable, trial_config
-from srsgd_ray.trainables.store import CheckpointStore
+from srsgd_ray.backends import Assignment
+from srsgd_ray.backends.ray import abandoned
+from srsgd_ray.backends.ray.cluster import gentle_stop
+from srsgd_ray.backends.ray.slot import SlotOptions, TrialError, WarmTrainable, trial_config
+from srsgd_ray.backends.store import CheckpointStore, check_storage, join, trial_folder
 
 PULSE = {"silent": 0.0, "step": 5, "groups": 1, "trouble": None, "epoch": 2}
 
 
 @pytest.fixture
 def slot(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """A slot whose mailbox gives the pulse that a test wants; its calls are kept in ``called``."""
-    monkeypatch.setattr("srsgd_ray.trainables.warm.free_abandoned", lambda: 0)
+    """A slot whose channel gives the pulse that a test wants; its calls are kept in ``called``."""
+    monkeypatch.setattr("srsgd_ray.backends.ray.slot.free_abandoned", lambda: 0)
 
     def make(**pulse: Any) -> Any:
         made = object.__new__(WarmTrainable)
         made._options = SlotOptions(workers=2, silence_limit=100.0, start_limit=300.0, restarts=3)
         made._error = None
         made._thread = threading.current_thread()
-        made._trial = "search-sgd-000"
+        made._trial, made._epoch, made._artifacts = "search-sgd-000", 2, {}
         made.called = []
 
-        def call(method: str, *args: Any) -> Any:
+        def call(method: str, *args: Any, wait: float = 0.0) -> Any:
             made.called.append(method)
             return {**PULSE, **pulse}
 
@@ -69,14 +75,13 @@ def test_a_trial_that_kills_its_workers_fails_and_frees_the_slot(slot: Callable[
     assert message["kind"] == "error"
     assert "was begun 5 times" in message["error"]
     assert "CUDA out of memory" in message["error"]
-    assert made.called[-1] == "drop"
-    assert made._result({"epoch": 2}, **message) == {
-        "row": {"epoch": 2},
-        "workers": 2,
+    assert made.called[-1] == "cancel"
+    assert made._result(None, message) == {
+        "row": None,
+        "artifacts": {},
         "epoch": 2,
-        "state": "failed",
-        "reason": message["error"],
         "done": True,
+        "end": {"state": "failed", "reason": message["error"], "workers": 2},
     }
 
 
@@ -88,8 +93,11 @@ def test_a_group_that_ended_is_told(slot: Callable[..., Any]) -> None:
 
 
 def test_tune_keys_are_the_configs_names() -> None:
-    config = trial_config("t", {"lr": 0.1}, known_epochs=3, checkpoints="/c/t")
-    assert config == {"lr": 0.1, "_trial": "t", "_known_epochs": 3, "_checkpoints": "/c/t"}
+    config = trial_config(Assignment("t", {"lr": 0.1}, 3, 9, 7, True), "/c/t")
+    assert config == {
+        "lr": 0.1, "_trial": "t", "_known_epochs": 3, "_epochs": 9, "_seed": 7, "_final": True,
+        "_checkpoints": "/c/t",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("where", ["path", "file URI", "remote"])
@@ -114,3 +122,58 @@ def test_checkpoints_are_kept_fetched_and_removed(tmp_path: Path, where: str) ->
     store.remove()
     store.remove()
     assert not (tmp_path / "study" / "trial").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_tune_run_in_order(number: signal.Signals) -> None:
+    asked: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda signum, frame: asked.append(signum))
+    try:
+        with gentle_stop(None):
+            os.kill(os.getpid(), number)
+            assert asked == [signal.SIGUSR1]
+            os.kill(os.getpid(), number)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_reservations_of_dead_jobs_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [SimpleNamespace(job_id="01", end_time=5), SimpleNamespace(job_id="02", end_time=0)]
+
+    def group(identity: str, job: str, state: str = "CREATED", detached: bool = False) -> Any:
+        return SimpleNamespace(
+            placement_group_id=identity * 36, creator_job_id=job, state=state, is_detached=detached
+        )
+
+    groups = [
+        group("a", "01"), group("b", "02"), group("c", "01", "REMOVED"), group("d", "01", "CREATED", True),
+    ]  # fmt: skip
+    removed: list[str] = []
+    monkeypatch.setattr(abandoned, "list_jobs", lambda detail: jobs)
+    monkeypatch.setattr(abandoned, "list_placement_groups", lambda detail, limit: groups)
+    monkeypatch.setattr(
+        abandoned, "remove_placement_group", lambda found: removed.append(found.id.hex())
+    )
+    assert abandoned.free_abandoned() == 1
+    assert removed == ["a" * 36]
+
+
+def test_names_become_folders_and_uris() -> None:
+    assert trial_folder("search-srsgd-000") == "search-srsgd-000"
+    odd = trial_folder("search-cost $2 {low$-000")
+    assert odd != trial_folder("search-cost _2 _low_-000")
+    assert all(c.isalnum() or c in "-_." for c in odd)
+    assert join("/a/b/", "c") == "/a/b/c"
+    assert join("s3://b/x?region=us", "c d") == "s3://b/x/c%20d?region=us"
+
+
+def test_a_storage_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    check_storage(str(tmp_path / "new" / "er"))
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="--storage must be a folder or URI that can be written"):
+        check_storage(str(tmp_path / "file" / "x"))
+    with pytest.raises(ValueError, match="but nosuch://bucket/x is not"):
+        check_storage("nosuch://bucket/x")
