@@ -383,6 +383,12 @@ def test_the_trainable_leaves_milestones_to_the_schedule_of_steps() -> None:
     assert IMAGE.smoke(with_parts(dataset="own_parts:made")).get("data_dir") is None
 
 
+def test_a_smoke_test_runs_every_part_of_the_users() -> None:
+    family = IMAGE.family
+    assert family(with_parts(optimizer="sgd", depth=14)) == family(with_parts(optimizer="sgd"))
+    assert family(with_parts(model="own_parts:Tiny")) != family(with_parts())
+
+
 def test_the_time_of_an_epoch_of_ones_own_data_is_measured() -> None:
     config = with_parts(dataset="own_parts:made", model="own_parts:Tiny", accumulate=2)
     found = IMAGE.seconds(config, 1)
