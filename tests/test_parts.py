@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from srsgd_ray.models import build_model, check_fit
 from srsgd_ray.models.imagenet import adapt_channels
 from srsgd_ray.optim import build_optimizer
 from srsgd_ray.optim.together import Together
+from srsgd_ray.trainable import Run
 from srsgd_ray.trainables.image import IMAGE
 from srsgd_ray.training import train
 from srsgd_ray.training.checks import check_parts, fitting_model
@@ -383,10 +385,56 @@ def test_the_trainable_leaves_milestones_to_the_schedule_of_steps() -> None:
     assert IMAGE.smoke(with_parts(dataset="own_parts:made")).get("data_dir") is None
 
 
+def test_a_smoke_test_runs_every_part_of_the_users() -> None:
+    family = IMAGE.family
+    assert family(with_parts(optimizer="sgd", depth=14)) == family(with_parts(optimizer="sgd"))
+    assert family(with_parts(model="own_parts:Tiny")) != family(with_parts())
+
+
 def test_the_time_of_an_epoch_of_ones_own_data_is_measured() -> None:
     config = with_parts(dataset="own_parts:made", model="own_parts:Tiny", accumulate=2)
     found = IMAGE.seconds(config, 1, 1)
     assert found is not None and found > 0
+
+
+class Alone(Run):
+    """A run in this process, which keeps its rows and what was cached."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.kept: dict[Any, Any] = {}
+
+    def stored(self) -> Any:
+        return nullcontext(None)
+
+    def tell(self, row: dict[str, Any], write: Any) -> None:
+        self.rows.append(row)
+
+    def cached(self, load: Any, *key: Any) -> Any:
+        if key not in self.kept:
+            self.kept[key] = load(*key)
+        return self.kept[key]
+
+    def alive(self, step: int) -> None:
+        pass
+
+    def resume(self, **parts: Any) -> int:
+        raise AssertionError
+
+    report = checkpoint = artifact = save = resume  # type: ignore[assignment]
+
+
+def test_the_trainable_runs_parts_of_ones_own_and_keeps_their_data() -> None:
+    run = Alone()
+    config = with_parts(
+        dataset="own_parts:made", dataset_options={"classes": 4}, model="own_parts:Tiny"
+    )
+    for seed in (0, 1):
+        IMAGE.train(config.replace(seed=seed), run)
+    assert len(run.rows) == 4 and len(run.kept) == 1
+    IMAGE.train(config.replace(**{"dataset_options.classes": 3}), run)
+    assert len(run.kept) == 2
+    assert set(run.rows[0]) - {"epoch", "time"} == {m.name for m in IMAGE.metrics}
 
 
 def test_options_survive_json() -> None:

@@ -340,6 +340,17 @@ def test_a_checkpoint_of_another_run_is_refused(
     assert message in str(error.value)
 
 
+def test_a_checkpoint_from_before_a_knob_came_goes_on(tmp_path: Path, config: TrainConfig) -> None:
+    cut_after(config, 1, tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    for name in ("accumulate", "lr_schedule", "model_options"):
+        del state["config"][name]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert numbers(run(config, resume_from=tmp_path)[0]) == numbers(run(config)[0])
+    with pytest.raises(CheckpointError, match=r"another run: accumulate=1 \(now 2\)"):
+        run(config.replace(accumulate=2), resume_from=tmp_path)
+
+
 def test_missing_and_damaged_checkpoints_are_refused(tmp_path: Path, config: TrainConfig) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint: expected"):
         run(config, resume_from=tmp_path)

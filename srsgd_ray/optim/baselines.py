@@ -70,7 +70,8 @@ def build_optimizer(
         if not config.optimizer_fallback:
             raise ValueError(
                 f"optimizer={config.optimizer!r} does not take all parameters of the network: "
-                f"{error} It refuses {len(refused)} of {len(named)}: {_some(refused)}. Give "
+                f"{str(error).rstrip('.')}. It refuses {len(refused)} of {len(named)}: "
+                f"{_some(refused)}. Give "
                 f"optimizer_fallback='adamw' (or any other), which is to update those."
             ) from error
         rest = config.replace(

@@ -125,8 +125,9 @@ class ImageClassification(Trainable):
         return made
 
     def family(self, config: TrainConfig) -> str:
-        """One arm for each optimizer is enough of a smoke test."""
-        return config.optimizer
+        """One arm for each optimizer and each part of the user's is enough of a smoke test."""
+        own = (config.model, config.dataset, config.lr_schedule, config.optimizer_fallback)
+        return " ".join((config.optimizer, *(part for part in own if ":" in part)))
 
     def seconds(self, config: TrainConfig, workers: int, threads: int) -> float | None:
         """A few steps and an evaluation on made-up images, and arithmetic."""

@@ -68,9 +68,9 @@ def train(
         run = _Run(config.check(), load)
     except DataError as error:
         raise RankError(str(error)) from error
-    if ready is not None:
-        ready()
     try:
+        if ready is not None:
+            ready()
         with kernels(config):
             return run(report, resume_from, progress or (lambda step: None), keep)
     except checkpoint.CheckpointError:
@@ -101,9 +101,7 @@ class _Run:
         # Module.to(memory_format=...) is right but missing from torch's own annotations.
         self.model: nn.Module = model.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        self.optimizer = build_optimizer(
-            self.model.named_parameters(), config, self.steps_per_epoch
-        )
+        self.optimizer = build_optimizer(model.named_parameters(), config, self.steps_per_epoch)
         self.lr_schedule = build_lr_schedule(self.optimizer, config, self.steps_per_epoch)
         self.wrapped = parallel(self.model, self.device, config.sync_batch_norm)
         self.one_step = Step(config, self.wrapped, self.optimizer, self.precision)
@@ -113,8 +111,7 @@ class _Run:
             schedule = config.restart_schedule(self.steps_per_epoch)
             self.restarts = schedule.restarts(config.epochs * self.steps_per_epoch)
             self.period = schedule.period
-        self.epoch = 0
-        self.step = 0
+        self.epoch = self.step = 0
         self.sums = self._no_sums()
         self.history: list[Row] = []
 
