@@ -1,18 +1,14 @@
-"""The paper's quadratic: the published curves again, the search of a schedule, and both resumed."""
+"""The paper's quadratic: the published curves again, its expectation, and its pieces."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from srsgd_ray.problems.quadratic import (
@@ -27,22 +23,12 @@ from srsgd_ray.problems.quadratic import (
 )
 from srsgd_ray.problems.quadratic_expected import expected_gaps
 from srsgd_ray.problems.quadratic_results import (
-    TABLES,
     agreement_table,
     agreements,
     kept_steps,
     measure,
-    read_table,
 )
 from srsgd_ray.published import curves, quadratic_means
-from srsgd_ray.results import Record
-from srsgd_ray.study.quadratic import launch_quadratic, launch_quadratic_search
-from srsgd_ray.study.quadratic_arms import ARMS
-from srsgd_ray.study.quadratic_figure2 import Figure2
-from srsgd_ray.study.quadratic_report import contests, report
-from srsgd_ray.study.quadratic_search import QuadraticSearch, objective
-from srsgd_ray.study.quadratic_tuning import Jobs
-from srsgd_ray.trainables.quadratic import do_job
 
 SEEDS = range(5)
 LINEAR = [method for method in METHODS if method != "ARNAG"]
@@ -272,266 +258,3 @@ def test_the_problem_knows_neither_ray_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-# --- the studies, without Ray ---
-
-FIGURE2: dict[str, Any] = {
-    "iterations": 120,
-    "seeds": 3,
-    "cases": ["exact", "constant"],
-    "methods": ["GD", "SRNAG"],
-    "schedule": "as_published",
-}
-SEARCH: dict[str, Any] = {
-    "iterations": 2000,
-    "trials": 2,
-    "confirm_seeds": 3,
-    "cases": ["constant"],
-    "seed": 1,
-}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def conduct(
-    kind: Callable[..., Any], spec: dict[str, Any], folder: Path, most: int = 99, fail: str = ""
-) -> Jobs:
-    """Do up to ``most`` jobs, as Tune would; the job ``fail`` fails."""
-    header = {"study": "t", "kind": "k", "spec": spec}
-    begun = (folder / "record.jsonl").exists()
-    with Record.reopen(folder) if begun else Record.create(folder, header) as record:
-        record.session(commit="abc", ray_version="2")
-        jobs: Jobs = kind(record, spec)
-        while most and (job := jobs.next()) is not None:
-            most -= 1
-            if job[0] == fail:
-                jobs.failed(job[0], "it broke")
-            else:
-                jobs.ended(job[0], do_job(job[1]))
-        jobs.write_tables()
-    return jobs
-
-
-def assert_schema(folder: Path, name: str) -> None:
-    schema = pq.read_schema(folder / f"{name}.parquet")
-    assert [(f.name, f.type) for f in schema] == [(c.name, c.type) for c in TABLES[name]]
-    assert schema.field(0).metadata == {b"doc": b"name of the study", b"unit": b""}
-    assert not list(folder.glob("*.tmp"))
-
-
-def test_a_cut_study_goes_on_with_what_is_missing(tmp_path: Path) -> None:
-    cut, whole = tmp_path / "cut", tmp_path / "whole"
-    first = conduct(Figure2, FIGURE2, cut, most=2)
-    assert not first.finished
-    assert first.line() == "6/8 runs"
-    before = read_table(cut, "runs")
-    assert len(before) == 6
-    second = conduct(Figure2, FIGURE2, cut)
-    assert second.finished
-    runs, points = read_table(cut, "runs"), read_table(cut, "curves")
-    assert runs[: len(before)]["seconds"].equals(before["seconds"]), "done runs are not done again"
-    conduct(Figure2, FIGURE2, whole)
-    assert points.equals(read_table(whole, "curves"))
-    columns = ["case", "method", "seed", "mean_gap_last_1000", "final_gap", "min_gap"]
-    assert runs[columns].equals(read_table(whole, "runs")[columns])
-    assert conduct(Figure2, FIGURE2, cut).finished
-    for name in ("runs", "curves"):
-        assert_schema(cut, name)
-
-
-def test_the_tables_of_figure_2(tmp_path: Path) -> None:
-    conduct(Figure2, FIGURE2, tmp_path)
-    runs, points = read_table(tmp_path, "runs"), read_table(tmp_path, "curves")
-    found = sorted(zip(runs["case"], runs["method"], runs["seed"], strict=True))
-    noisy = [("constant", method, seed) for method in ("GD", "SRNAG") for seed in (0, 1, 2)]
-    assert found == [*noisy, ("exact", "GD", 0), ("exact", "SRNAG", 0)]
-    assert set(runs["commit"]) == {"abc"}
-    srnag = runs[(runs["case"] == "exact") & (runs["method"] == "SRNAG")].iloc[0]
-    assert srnag["frequencies"].tolist() == [1000, 2000, 4000]
-    assert srnag["switches"].tolist() == [2000, 10_000]
-    assert srnag["step_size"] == 0.25
-    assert runs["momentum"].isna().all()
-    one = points[(points["case"] == "constant") & (points["seed"] == 2)]
-    one = one[one["method"] == "SRNAG"]
-    assert one["step"].tolist() == kept_steps(120)
-    curve = run([published_setting("constant", "SRNAG", iterations=120)], (2,))[0, 0]
-    assert (one["value"].to_numpy() == curve[kept_steps(120)]).all()
-
-
-def test_a_failed_job_is_told_and_done_by_a_resume(tmp_path: Path) -> None:
-    first = conduct(Figure2, FIGURE2, tmp_path, fail="constant-0")
-    assert first.finished
-    assert len(first.lost) == 4
-    assert first.lost[0] == "constant-GD-0: it broke"
-    second = conduct(Figure2, FIGURE2, tmp_path)
-    assert second.lost == []
-    assert len(read_table(tmp_path, "runs")) == 8
-
-
-def test_the_search_confirms_the_best_of_each_arm(tmp_path: Path) -> None:
-    cut, whole = tmp_path / "cut", tmp_path / "whole"
-    assert not conduct(QuadraticSearch, SEARCH, cut, most=5).finished
-    assert report(read_table(cut, "search")).startswith("constant: not confirmed yet")
-    assert not conduct(QuadraticSearch, SEARCH, cut, most=4).finished
-    assert conduct(QuadraticSearch, SEARCH, cut).finished
-    assert conduct(QuadraticSearch, SEARCH, whole).finished
-    table, uncut = read_table(cut, "search"), read_table(whole, "search")
-    compared = ["trial", "state", "setting", "seed", "objective"]
-    assert table[compared].equals(uncut[compared])
-    assert_schema(cut, "search")
-    assert set(table["state"]) == {"complete"}
-    searched, confirmed = (table[table["phase"] == phase] for phase in ("search", "confirm"))
-    assert searched.groupby("arm").size().to_dict() == dict.fromkeys(ARMS, 2)
-    assert searched["seed"].isna().all()
-    for arm, trials in searched.groupby("arm"):
-        best = trials.sort_values("objective").iloc[0]
-        again = confirmed[confirmed["arm"] == f"best {arm}"]
-        assert again["seed"].tolist() == [1000, 1001, 1002]
-        assert set(again["setting"]) == {best["setting"]}
-    published = confirmed[confirmed["arm"] == "SRNAG published"]
-    assert set(published["setting"]) == {"F = 200"}
-    storage = f"sqlite:///{cut}/optuna.db"
-    stored = optuna.load_study(study_name="t-constant-one_f", storage=storage).trials
-    values = searched[searched["arm"] == "one_f"]["objective"].tolist()
-    assert [trial.value for trial in stored] == values
-    found = {one.arm: one for one in contests(table, "constant")}
-    pairs = {
-        arm: runs.sort_values("seed")["mean_gap_last_1000"].to_numpy()
-        for arm, runs in confirmed.groupby("arm")
-    }
-    gd = found["GD"].difference
-    assert gd is not None
-    assert gd.n == 3
-    assert gd.mean == pytest.approx(1e6 * (pairs["GD"] - pairs["SRNAG published"]).mean())
-    assert found["GD"].word == "higher"
-    assert "Searched: constant_momentum 2 trials" in report(table)
-
-
-def test_a_failed_trial_is_no_candidate(tmp_path: Path) -> None:
-    spec = {**SEARCH, "trials": 1}
-    done = conduct(QuadraticSearch, spec, tmp_path, fail="search-constant-one_f-000")
-    assert done.lost == ["search-constant-one_f-000: it broke"]
-    assert done.finished
-    table = read_table(tmp_path, "search")
-    assert "best one_f" not in set(table["arm"])
-    assert "one_f 1 trials (1 failed)" in report(table)
-
-
-def test_the_objective_of_the_exact_case() -> None:
-    row = {"mean_gap_last_1000": 1e-8, "stays_below": None}
-    assert objective("exact", row, 1000) == pytest.approx(3000)
-    assert objective("exact", {**row, "mean_gap_last_1000": 1e-20}, 1000) == 1000
-    assert objective("exact", {**row, "stays_below": 70}, 1000) == 70
-    assert objective("constant", {**row, "stays_below": 70}, 1000) == 1e-8
-
-
-@pytest.mark.parametrize("name", ARMS)
-def test_every_corner_of_a_space_can_be_run(name: str) -> None:
-    for case in CASES:
-        for end in ("low", "high"):
-            params = {k: getattr(d, end) for k, d in ARMS[name].ranges(2000).items()}
-            setting = ARMS[name].setting(case, 2000, params).check()
-            assert len(momenta(setting)) == 2000
-
-
-# --- the command line ---
-
-
-@pytest.mark.parametrize(
-    ("launch", "arguments", "message"),
-    [
-        (launch_quadratic, ["--iterations", "0"], "1 <= iterations must hold, but got iter"),
-        (launch_quadratic, ["--seeds", "0"], "1 <= seeds must hold, but got seeds=0"),
-        (launch_quadratic, ["--cases", "loud"], "unknown case 'loud'. Valid: exact, constant"),
-        (launch_quadratic, ["--methods", "Adam"], "unknown method 'Adam'. Valid: GD, "),
-        (launch_quadratic, ["--methods", "GD", "GD"], "methods must be different, but got"),
-        (launch_quadratic, ["--schedule", "x"], "unknown schedule 'x'. Valid: as_published"),
-        (launch_quadratic, ["--slots", "0"], "1 <= slots must hold, but got slots=0"),
-        (launch_quadratic, ["--name", "a b"], "must be of letters, digits"),
-        (launch_quadratic, ["--resume"], "no study here: expected"),
-        (launch_quadratic, ["--name", "taken"], "already holds a study. Go on with it by --re"),
-        (launch_quadratic, ["--name", "search", "--resume"], "holds another kind of study"),
-        (
-            launch_quadratic,
-            ["--name", "taken", "--resume", "--seeds", "9"],
-            "was started with other values of seeds. Resume it without them",
-        ),
-        (launch_quadratic, ["--results", "FILE/x"], "the results folder must be writable"),
-        (launch_quadratic_search, ["--iterations", "100"], "2000 <= iterations must hold, but"),
-        (launch_quadratic_search, ["--trials", "0"], "1 <= trials must hold, but got trials=0"),
-        (launch_quadratic_search, ["--confirm-seeds", "1"], "2 <= confirm_seeds must hold"),
-        (launch_quadratic_search, ["--seed", "-1"], "0 <= seed must hold, but got seed=-1"),
-    ],
-)
-def test_refusals_come_before_any_work(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    launch: Callable[[list[str]], int],
-    arguments: list[str],
-    message: str,
-) -> None:
-    for name, kind, spec in (
-        ("taken", "figure2_quadratic", FIGURE2),
-        ("search", "quadratic_search", SEARCH),
-    ):
-        Record.create(tmp_path / name, {"study": name, "kind": kind, "spec": spec}).close()
-    (tmp_path / "FILE").write_text("")
-    before = sorted(tmp_path.rglob("*"))
-    given = [word.replace("FILE", str(tmp_path / "FILE")) for word in arguments]
-    if "--results" not in given:
-        given = ["--results", str(tmp_path), *given]
-    assert launch(given) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert len(error.strip().splitlines()) == 1
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_help_names_the_defaults(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["studies/figure2_quadratic.py"])
-    with pytest.raises(SystemExit) as stop:
-        launch_quadratic(["--help"])
-    assert stop.value.code == 0
-    text = capsys.readouterr().out
-    assert "python studies/figure2_quadratic.py" in text
-    assert "[10]" in text
-    assert "None" not in text
-
-
-def test_the_page_is_the_schema() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "quadratic.md").read_text()
-    for name, columns in TABLES.items():
-        part = page.split(f"### {name}.parquet", 1)[1].split("\n#", 1)[0]
-        rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) \| (.+) \|$", part, re.M)
-        assert rows == [(c.name, str(c.type), c.unit, c.doc) for c in columns]
-
-
-@pytest.mark.ray
-@pytest.mark.usefixtures("ray_cluster")
-def test_through_ray(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    import ray
-
-    arguments = ["--results", str(tmp_path), "--name", "t", "--iterations", "120", "--seeds", "3"]
-    arguments += ["--cases", "exact", "constant", "--methods", "GD", "SRNAG"]
-    assert launch_quadratic(arguments) == 0
-    assert ray.is_initialized()
-    printed = capfd.readouterr().out
-    assert "8/8 runs" in printed
-    assert "constant  SRNAG" in printed
-    by_hand = tmp_path / "by_hand"
-    conduct(Figure2, FIGURE2, by_hand)
-    keys = ["case", "method", "seed", "step"]
-    ours, theirs = (
-        read_table(folder, "curves").sort_values(keys).drop(columns="study").reset_index(drop=True)
-        for folder in (tmp_path / "t", by_hand)
-    )
-    assert ours.equals(theirs), "Ray changes no number"
-    assert not (tmp_path / "t" / "tune").exists()
-    assert launch_quadratic([*arguments, "--resume"]) == 0
-    assert len(read_table(tmp_path / "t", "curves")) == len(ours)
