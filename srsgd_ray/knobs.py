@@ -143,7 +143,8 @@ def make(config: type[C], values: Mapping[str, Any]) -> C:
         if types[field] == dict[str, Any]:
             known[field] = {**known.get(field, {}), **options}
         else:
-            known[field] = _convert(field, types[field], _placed(field, known, options))
+            held = known.get(field, _default(config, field))
+            known[field] = _convert(field, types[field], _placed(field, held, options))
     missing = [
         f.name
         for f in dataclasses.fields(config)  # type: ignore[arg-type]
@@ -216,9 +217,15 @@ def _convert(key: str, kind: Any, value: Any) -> Any:
         raise ValueError(f"{key} must be of type {named}, but got {key}={value!r}.") from error
 
 
-def _placed(field: str, known: Mapping[str, Any], options: Mapping[str, Any]) -> list[Any]:
+def _default(config: type, name: str) -> Any:
+    """The items that a tuple has where nobody gives any."""
+    field = next(f for f in dataclasses.fields(config) if f.name == name)
+    return () if field.default is dataclasses.MISSING else field.default
+
+
+def _placed(field: str, held: Any, options: Mapping[str, Any]) -> list[Any]:
     """The items of a tuple with some of them set."""
-    items = dict(enumerate(known.get(field, ())))
+    items = dict(enumerate(held))
     items.update({int(place): value for place, value in options.items() if place.isdecimal()})
     if sorted(items) != list(range(len(items))) or not all(map(str.isdecimal, options)):
         raise ValueError(

@@ -12,10 +12,10 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from srsgd_ray.backends import Assignment
 from srsgd_ray.results import Record, read_epochs, read_trials
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
-from srsgd_ray.backends import Assignment
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.search import Search, open_storage
 

@@ -14,6 +14,11 @@ import optuna
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from srsgd_ray.study.quadratic_arms import ARMS
+from srsgd_ray.study.quadratic_figure2 import Figure2
+from srsgd_ray.study.quadratic_report import contests, report
+from srsgd_ray.study.quadratic_search import QuadraticSearch, objective
+from srsgd_ray.study.quadratic_tuning import Jobs
 
 from srsgd_ray.problems.quadratic import (
     CASES,
@@ -37,11 +42,6 @@ from srsgd_ray.problems.quadratic_results import (
 from srsgd_ray.published import curves, quadratic_means
 from srsgd_ray.results import Record
 from srsgd_ray.study.quadratic import launch_quadratic, launch_quadratic_search
-from srsgd_ray.study.quadratic_arms import ARMS
-from srsgd_ray.study.quadratic_figure2 import Figure2
-from srsgd_ray.study.quadratic_report import contests, report
-from srsgd_ray.study.quadratic_search import QuadraticSearch, objective
-from srsgd_ray.study.quadratic_tuning import Jobs
 from srsgd_ray.trainables.quadratic import do_job
 
 SEEDS = range(5)

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import TrialRecord
 from srsgd_ray.search_spaces import LEARNING_RATE, RESTART_AND_LR, SPACES, SearchSpace
-from srsgd_ray.study.search import SEARCHERS, Search, open_storage
+from srsgd_ray.study.search import SEARCHERS, Goal, Search, open_storage
 
 Row = Callable[..., dict[str, Any]]
 ENDS = ["complete", "pruned", "diverged", "failed"]
@@ -30,9 +30,8 @@ def search(file: Path, searcher: str = "tpe", space: SearchSpace = RESTART_AND_L
         "s",
         "srsgd",
         space,
+        goals=[Goal("val_error")],
         searcher=searcher,
-        mode="min",
-        metric="val_error",
         trials=12,
         seed=3,
     )
@@ -135,7 +134,7 @@ def test_spaces_are_data_that_survives_the_record() -> None:
     for name, space in SPACES.items():
         assert space.name == name
         assert SearchSpace.from_dict(space.to_dict()) == space
-        space.check(lambda values: TrainConfig().replace(**values))
+        space.check(lambda values: TrainConfig().replace(**values).check())
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_spaces_are_data_that_survives_the_record() -> None:
 )
 def test_spaces_with_bad_ends_are_refused(space: SearchSpace, message: str) -> None:
     with pytest.raises(ValueError) as error:
-        space.check(lambda values: TrainConfig().replace(**values))
+        space.check(lambda values: TrainConfig().replace(**values).check())
     assert message in str(error.value)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from srsgd_ray.analysis.chosen import SHORT, knob_text, shown_knobs
 from srsgd_ray.analysis.confirm import Confirmation, confirmation
 from srsgd_ray.analysis.pareto import epochs_saved, error_by_epochs
 from srsgd_ray.analysis.rows import (
@@ -24,7 +25,6 @@ from srsgd_ray.analysis.rows import (
     restarting,
     rows,
     search_goal,
-    searched_knobs,
 )
 from srsgd_ray.analysis.search import best_trial, expected_best
 from srsgd_ray.analysis.words import in_words, lost_text
@@ -35,27 +35,6 @@ __all__ = ["render", "summary"]
 
 WIDTH = 100
 ENDS = ("complete", "pruned", "diverged", "failed", "running")
-# Of studies of SRSGD, what is always shown, and how it is called in a narrow column.
-RESTARTS = ("lr", "weight_decay", "restart_f1", "restart_growth", "restart_kind")
-SHORT = {"restart_f1": "F1 (steps)", "restart_growth": "growth", "restart_kind": "restarts"}
-MOST_KNOBS = 8
-
-
-def shown_knobs(trials: pd.DataFrame) -> list[str]:
-    """The knobs that a study's table shows: those that were searched, or that arms differ in."""
-    known = schema_of(trials)
-    if set(RESTARTS) <= set(known):
-        return list(RESTARTS)
-    searched = searched_knobs(trials)
-    confirm = trials[trials["phase"] == "confirm"]
-    table = confirm if len(confirm) else trials
-    differ = [
-        name
-        for name in known.named("knob")
-        if name != "seed" and name not in searched and name in table
-        and table[name].map(str).nunique() > 1
-    ]  # fmt: skip
-    return [*searched, *differ][:MOST_KNOBS]
 
 
 def summary(trials: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
@@ -149,17 +128,9 @@ def _knobs_text(trials: pd.DataFrame, table: pd.DataFrame, searched: bool) -> st
     return _table(
         f"{'Best c' if searched else 'C'}onfiguration of each arm",
         ["arm", *heads],
-        [[arm_label(row["arm"]), *(_knob(row[name]) for name in names)]
+        [[arm_label(row["arm"]), *(knob_text(row[name]) for name in names)]
          for _, row in table.iterrows()],
     )  # fmt: skip
-
-
-def _knob(value: Any) -> str:
-    if hasattr(value, "__len__") and not isinstance(value, str):
-        return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
-    if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return "-"
-    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _search_text(trials: pd.DataFrame) -> str:

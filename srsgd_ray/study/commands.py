@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from srsgd_ray.backends.trial import said_by
+from srsgd_ray.backends.ends import said_by
 from srsgd_ray.knobs import load, plain
 from srsgd_ray.results import read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
@@ -131,7 +131,7 @@ def check_command(argv: Sequence[str]) -> int:
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="that must agree [2]")
     parser.add_argument("--set", nargs="+", default=[], metavar="KNOB=VALUE", help="knobs to try")
     given = parser.parse_args(argv)
-    from srsgd_ray.study.launch import settings
+    from srsgd_ray.study.flags import settings
     from srsgd_ray.testing import check_trainable
 
     knobs = settings(given.set)

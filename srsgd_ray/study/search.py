@@ -96,8 +96,27 @@ def check_searcher(name: str, goals: int = 1) -> None:
         raise ValueError(f"pareto=True needs searcher {others}, but got {name!r}.")
 
 
-def _sampler(name: str, seed: int, study_seed: int, trials: int, grouped: bool) -> BaseSampler:
-    """The sampler for one trial; ``seed`` is that trial's, ``study_seed`` the search's."""
+class _Point(QMCSampler):
+    """One point of the search's sequence; Optuna's own counts in the storage, which may be lost."""
+
+    def __init__(self, number: int, study_seed: int, seed: int) -> None:
+        super().__init__(
+            seed=study_seed,
+            scramble=True,
+            independent_sampler=RandomSampler(seed=seed),
+            warn_independent_sampling=False,
+            warn_asynchronous_seeding=False,
+        )
+        self._number = number
+
+    def _find_sample_id(self, study: optuna.Study, search_space: dict[str, Any]) -> int:
+        return self._number
+
+
+def _sampler(
+    name: str, number: int, seed: int, study_seed: int, trials: int, grouped: bool
+) -> BaseSampler:
+    """The sampler for the trial ``number``; ``seed`` is its own, ``study_seed`` the search's."""
     # A third of the trials are drawn at random first, but never more than Optuna's own 10.
     startup = min(10, max(3, trials // 3))
     with warnings.catch_warnings():
@@ -111,14 +130,7 @@ def _sampler(name: str, seed: int, study_seed: int, trials: int, grouped: bool) 
         if name == "gp":
             return GPSampler(seed=seed, n_startup_trials=startup)
         if name == "qmc":
-            # One sequence for the whole search; how far it is stands in the storage.
-            return QMCSampler(
-                seed=study_seed,
-                scramble=True,
-                independent_sampler=RandomSampler(seed=seed),
-                warn_independent_sampling=False,
-                warn_asynchronous_seeding=False,
-            )
+            return _Point(number, study_seed, seed)
         if name == "nsgaii":
             return NSGAIISampler(seed=seed, population_size=max(4, min(50, trials // 4)))
         if ":" in name:
@@ -199,7 +211,7 @@ class Search:
         if self.searcher == "grid":
             return self._begin(trial, _fixed(self.space.points(self.seed)[number]))
         grouped = bool(self.space.conditions)
-        sampler = _sampler(self.searcher, seed, self.seed, self.trials, grouped)
+        sampler = _sampler(self.searcher, number, seed, self.seed, self.trials, grouped)
         if number < len(self._enqueue):
             sampler = _fixed(dict(self._enqueue[number]), sampler)
         return self._begin(trial, sampler)
