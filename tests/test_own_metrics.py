@@ -152,7 +152,7 @@ def test_several_studies_are_read_by_name(folder: Path, tmp_path: Path) -> None:
     assert schema_of(both)["score"].better == "higher"
     files = f"['{example}/trials.parquet', '{folder}/trials.parquet']"
     query = f"SELECT count(score), count(val_error) FROM read_parquet({files}, union_by_name=true)"
-    assert duckdb.sql(query).fetchone() == (both["score"].count(), both["val_error"].count())
+    assert duckdb.sql(query).fetchall()[0] == (both["score"].count(), both["val_error"].count())
     (tmp_path / "other").mkdir()
     table = pq.read_table(folder / "trials.parquet").drop_columns(["x"])
     clash = table.append_column("x", table["arm"])
