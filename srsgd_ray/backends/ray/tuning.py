@@ -108,8 +108,9 @@ class StopScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""
-        row = result.get("row")
-        if row is None or result.get("done"):
+        # A scheduler is given the result with nested names: row/epoch.
+        row = {k.removeprefix("row/"): v for k, v in result.items() if k.startswith("row/")}
+        if not row or result.get("done"):
             return TrialScheduler.CONTINUE
         go_on = self._trials.go_on(trial.config["_trial"], row)
         return TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP
