@@ -220,6 +220,7 @@ def test_without_a_search_each_fixed_configuration_is_run_over_the_seeds(
         while (assignment := stage.controller.next()) is not None:
             seen.append((assignment.trial, assignment.config["epochs"], assignment.config["seed"]))
             stage.run(assignment, row)
+        stage.controller.write_tables(force=True)
         assert seen == [
             ("confirm-short-000", 1, 6),
             ("confirm-other-000", 2, 6),
@@ -231,6 +232,26 @@ def test_without_a_search_each_fixed_configuration_is_run_over_the_seeds(
         assert stage.controller.finished
         assert dataclasses.astuple(stage.controller.counts()) == (6, 6, 10, 10)
     assert [study.baseline_of(arm.name) for arm in arms] == ["sgd", None, None]
+    told = read_trials(tmp_path).drop_duplicates("arm").set_index("arm")["baseline"]
+    assert told["short"] == "sgd"
+    assert told[["other", "sgd"]].isna().all()
+
+
+def test_an_arms_own_rival_stands_in_the_table(tmp_path: Path, row: Row) -> None:
+    arms = (
+        Arm("a", fixed={"lr": 0.1}, against="c"), Arm("b", fixed={"lr": 0.2}),
+        Arm("c", fixed={"lr": 0.3}, against=""),
+    )  # fmt: skip
+    study = dataclasses.replace(STUDY, arms=arms, baseline="a", trials=0).check()
+    with Stage(tmp_path, study) as stage:
+        while (assignment := stage.controller.next()) is not None:
+            stage.run(assignment, row)
+        stage.controller.write_tables(force=True)
+    trials = read_trials(tmp_path)
+    told = trials.drop_duplicates("arm").set_index("arm")["baseline"]
+    assert told[["a", "b"]].to_dict() == {"a": "c", "b": "a"}
+    assert told.isna()["c"]
+    assert analysis.baselines(trials) == {"a": "c", "b": "a"}
 
 
 def test_two_aims_confirm_points_of_the_front(tmp_path: Path, row: Row) -> None:
