@@ -68,7 +68,7 @@ def test_run_plan_and_resume_by_verbs(
     file = script(tmp_path)
     words = [file, "--backend", "local", "--no-figures", "--name", "n"]
     assert cli(["run", *words]) == 0
-    assert "near has a higher test score than far" in capsys.readouterr().out
+    assert "Confirmation, test score over seeds (higher is better)" in capsys.readouterr().out
     folder = tmp_path / "results" / "n"
     assert read_record(folder).header["options"]["backend"] == "local"
     # By the folder alone: where it was started and with what stands in its record.

@@ -18,6 +18,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from test_local import STUDY, X, conduct
 
 from srsgd_ray import analysis
+from srsgd_ray.cli import main as cli
 from srsgd_ray.figures import best_so_far, confirmation, sensitivity_map, training_curves
 from srsgd_ray.results import RecordError, read_epochs, read_trials, schema_of
 from srsgd_ray.study import Arm
@@ -141,6 +142,24 @@ def test_a_folder_is_read_and_drawn_where_its_trainable_is_not(
         assert done.returncode == 0, done.stderr
         assert "near" in done.stdout or "drawn/" in done.stdout or "score" in done.stdout
     assert (tmp_path / "drawn" / "confirmation.png").stat().st_size > 10_000
+
+
+def test_figures_that_cannot_be_written_are_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert cli(["figures", str(folder), "--out", str(tmp_path / "file")]) == 2
+    error = capsys.readouterr().err
+    assert "figures must go into a folder that can be written" in error
+    assert "Choose another with --out." in error
+
+
+def test_a_name_with_a_dollar_is_drawn_as_it_is(trials: pd.DataFrame, tmp_path: Path) -> None:
+    named = trials.assign(arm=trials["arm"].replace("near", "cost $2 {low$"), baseline="far")
+    named.attrs = trials.attrs
+    for figure in (best_so_far(named), confirmation(named), sensitivity_map(named)):
+        figure.savefig(tmp_path / "a.svg")
+        assert "cost $2" in (tmp_path / "a.svg").read_text()
 
 
 def test_several_studies_are_read_by_name(folder: Path, tmp_path: Path) -> None:

@@ -167,3 +167,14 @@ def test_a_grid_without_values_is_refused() -> None:
 def test_unwritable_storage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the Optuna storage must be writable"):
         open_storage(tmp_path / "missing" / "o.db")
+
+
+@pytest.mark.parametrize("name", ["sp ace", "h#1", "runs?1", "50%41", "{0}", "é"])
+def test_a_storage_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name / "optuna.db"
+    file.parent.mkdir()
+    for _ in range(2):
+        storage = open_storage(file)
+        optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
+    assert file.is_file()
+    assert [p.name for p in tmp_path.iterdir()] == [name]

@@ -142,7 +142,7 @@ def _search_text(trials: pd.DataFrame) -> str:
     unit = f" {column.unit}" if column.unit else ""
     word = "best error" if validation else f"{'lowest' if mode == 'min' else 'highest'} {metric}"
     spent = schema_of(trials)["epochs_done"].unit or "epochs"
-    form = _form(table[f"best_{metric}"])
+    form = _form(table[f"best_{metric}"], column.unit)
     return _table(
         f"Search{where.get(column.split, '')}{_better_words(mode == 'min', validation)}",
         ["arm", "trials", *ENDS, spent, f"{word}{unit}"],
@@ -159,10 +159,10 @@ def _better_words(lower: bool, known: bool = False) -> str:
     return "" if known else f" ({'lower' if lower else 'higher'} is better)"
 
 
-def _form(values: Iterable[Any]) -> str:
+def _form(values: Iterable[Any], unit: str) -> str:
     """Two digits after the point, or as many as show four of the largest value."""
     sizes = [abs(float(v)) for v in values if pd.notna(v) and v]
-    if not sizes or max(sizes) >= 2:
+    if unit == "%" or not sizes or max(sizes) >= 2:
         return ".2f"
     return ".4f" if max(sizes) >= 0.01 else ".3e"
 
@@ -181,7 +181,7 @@ def _expected_text(trials: pd.DataFrame) -> str:
     metric = search_goal(trials)[0]
     unit = number_column(trials, metric).unit
     what = f"{in_words(metric)} {unit}".rstrip()
-    form = _form([value for table in tables.values() for value in table["high"]])
+    form = _form([value for table in tables.values() for value in table["high"]], unit)
     return _table(
         f"Expected best {what} after k trials (middle 95 % of the orders of trials)",
         ["k", *(arm_label(arm) for arm in tables)],
@@ -243,7 +243,7 @@ def _confirmation_text(found: Confirmation) -> str:
     what = f"{in_words(found.metric)} {found.unit}".rstrip()
     plain = found.metric == "test_error" or not found.direction
     values = [v for arm in found.arms for v in (arm.estimate.mean, arm.estimate.high)]
-    form = _form(values)
+    form = _form(values, found.unit)
     table = _table(
         f"Confirmation, {what} over seeds{_better_words(found.direction == 'lower', plain)}",
         ["arm", "runs", "mean", "std", f"{100 * found.level:g} % interval"],

@@ -87,7 +87,7 @@ def load_study(what: str) -> Study:
                 f"srsgd-ray run {Path(what).stem}:NAME."
             )
         return next(iter(studies.values()))
-    found = load(what, "study", str(Path.cwd()))
+    found = load(what, "study")
     if not isinstance(found, Study):
         raise ValueError(f"{what} must be a Study, but is {type(found).__name__}.")
     return found
@@ -150,7 +150,7 @@ def _found(what: str) -> list[tuple[str, Trainable, dict[str, Any]]]:
     if what.endswith(".py"):
         held = {n: v for n, v in vars(load_file(Path(what))).items() if not n.startswith("_")}
     else:
-        held = {what: load(what, "what to check", str(Path.cwd()))}
+        held = {what: load(what, "what to check")}
     found = []
     for study in {id(v): v for v in held.values() if isinstance(v, Study)}.values():
         study.check()

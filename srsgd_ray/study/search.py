@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sqlite3
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ from optuna.samplers import (
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import URL
 
 from srsgd_ray.knobs import load, one_of, value_in
 from srsgd_ray.results.record import TrialRecord
@@ -48,6 +48,7 @@ SEARCHERS = {
     "qmc": "quasi-random points (Sobol), which fill the space evenly",
     "nsgaii": "genetic algorithm, for two metrics",
 }
+LOCK_WAIT = 60.0  # seconds
 ONE_GOAL = ("cmaes",)  # searchers that take one metric only
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -65,22 +66,19 @@ def open_storage(file: Path | None) -> BaseStorage:
     """
     if file is None:
         return InMemoryStorage()
+    # A dashboard may read while the study writes: wait for its lock rather than fail.
+    options: dict[str, Any] = {"connect_args": {"timeout": LOCK_WAIT}}
+    url = f"sqlite:///{file}"
+    if any(c in str(file) for c in "?#%{}"):
+        # These have a meaning in a URL, which no escape takes from them all the way to SQLite.
+        url = "sqlite:///optuna.db"
+        options = {"creator": lambda: sqlite3.connect(file, timeout=LOCK_WAIT)}
     try:
-        # By its parts, for a path may hold what has a meaning in a URL, such as ? or %.
-        url = URL.create("sqlite", database=str(file)).render_as_string()
-        if "?" in str(file) or "%" in str(file):
-            url = f"sqlite:///file:{_escaped(file)}?uri=true"
-        # A dashboard may read while the study writes: wait for its lock rather than fail.
-        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+        return RDBStorage(url, engine_kwargs=options)
     except Exception as error:
         raise ValueError(
             f"the Optuna storage must be writable, but {file} is not: {error}"
         ) from error
-
-
-def _escaped(file: Path) -> str:
-    """The path as SQLite's own URIs want it."""
-    return str(file).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def check_searcher(name: str, goals: int = 1) -> None:

@@ -103,7 +103,7 @@ class Study:
     @functools.cached_property
     def work(self) -> Trainable:
         """The trainable; what it says of metrics becomes the study's where it says nothing."""
-        work = find(self.trainable, str(Path(self.place.rpartition(":")[0]).parent))
+        work = find(self.trainable, self.folder)
         better = {metric.name: metric.better for metric in work.metrics}
         metric = self.metric or work.search_metric
         mode = {"lower": "min", "higher": "max"}.get(better.get(metric, ""), "")
@@ -114,6 +114,12 @@ class Study:
         ):
             object.__setattr__(self, name, value)
         return work
+
+    @property
+    def folder(self) -> str:
+        """The folder of the script that made it; "" if there is none."""
+        file = Path(self.place.rpartition(":")[0])
+        return str(file.parent) if file.is_file() else ""
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; raises with the valid names otherwise."""
@@ -243,7 +249,7 @@ class Study:
             "lr_drops": list(self.lr_drops) if isinstance(self.lr_drops, tuple) else self.lr_drops,
             "protocols": {name: _listed(fields) for name, fields in self.protocols.items()},
             "trainable": path,
-            "trainable_folder": folder if ":" in path else "",
+            "trainable_folder": folder or self.folder,
             "tie_break": self.work.tie_break,
         }
 
@@ -261,7 +267,8 @@ class Study:
         drops = known.get("lr_drops")
         known["lr_drops"] = None if drops is None else tuple(drops)
         path = known.get("trainable", "image")
-        known["trainable"] = find(path, folder) if ":" in path else path
+        work = find(path, folder)
+        known["trainable"] = work if ":" in path else path
         return cls(**{**known, "arms": arms})
 
 

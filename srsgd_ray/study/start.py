@@ -53,7 +53,7 @@ def job_of(study: Study, options: Options, root: str = "") -> Job:
         )
     if not alone:
         _check_module(path, folder)
-    return Job(study.work, path, folder, study.metric, root, options.silence_limit)
+    return Job(study.work, path, folder or study.folder, study.metric, root, options.silence_limit)
 
 
 def _check_module(path: str, folder: str) -> None:

@@ -114,12 +114,15 @@ def find(what: object, folder: str = "") -> Trainable:
 
     Args:
         what: a :class:`Trainable` or its class, a decorated function, or a text.
-        folder: where to look for its module besides where Python looks.
+        folder: where to look for its module, and for others that its configuration names, besides
+            where Python looks.
 
     Raises:
         ValueError: if there is none such, or it is unsound.
     """
     found = what
+    if folder and Path(folder).is_dir() and folder not in sys.path:
+        sys.path.append(folder)
     if isinstance(what, str):
         known = names()
         if ":" not in what and what not in known:
@@ -128,7 +131,7 @@ def find(what: object, folder: str = "") -> Trainable:
                 f"my_module:my_function.{did_you_mean(what, known)}"
             )
         path = known.get(what, what)
-        found = load(path, "trainable", folder)
+        found = load(path, "trainable")
         if isinstance(found, Trainable):
             found.path = what
         elif isinstance(found, type) and issubclass(found, Trainable):
