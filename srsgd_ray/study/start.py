@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from srsgd_ray.backends import Backend, Job, Plan, make_backend, plan_slots
-from srsgd_ray.knobs import affecting, one_of, plain
+from srsgd_ray.knobs import affecting, knob_types, one_of, plain
 from srsgd_ray.results import RecordError
 from srsgd_ray.study.check import without_defaults
 from srsgd_ray.study.options import Options
@@ -74,7 +74,9 @@ def _check_module(path: str, folder: str) -> None:
 def check_data(study: Study) -> None:
     """Look for the data of each arm once, so that missing data stop it before it begins."""
     seen = set()
-    fields = affecting(study.work.Config, "data")
+    config_type = study.work.Config
+    machine = set(knob_types(config_type)) - set(affecting(config_type, "outcome"))
+    fields = sorted({*affecting(config_type, "data"), *machine})
     for arm in study.arms:
         config = study.config(arm.name, without_defaults(study, arm))
         # What is imported by a path may fail in its own way, whatever the data.
