@@ -27,7 +27,8 @@ from ray.train.torch import TorchTrainer
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import read_record
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study import Arm, Options, Study, run_study
+from srsgd_ray.study import Arm, Study
+from srsgd_ray.study.run import run
 
 CONFIG = TrainConfig(optimizer="sgd", width=4, epochs=1, threads=1)
 SPACE = SearchSpace("lr", "?", {"lr": FloatDistribution(0.01, 0.3, log=True)})
@@ -47,8 +48,7 @@ def warm(folder: Path, trials: int, workers: int) -> list[float]:
         searcher="random",
         confirm_seeds=0,
     )
-    options = Options(results=folder, slots=1, workers_per_trial=workers)
-    run_study(study, options, name=study.name, resume=False, say=lambda text: None)
+    run(study, results=folder, slots=1, workers_per_trial=workers)
     done = list(read_record(folder / study.name).trials.values())
     ends = [(t.end or {})["ended"] for t in done]
     work = [sum(r["train_seconds"] + r["eval_seconds"] for r in t.rows) for t in done]

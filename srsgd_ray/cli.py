@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -28,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "table", help="a study's table, or a published one beside our runs", add_help=False
     )
     columns = commands.add_parser("columns", help="every column of the results, with its meaning")
-    columns.add_argument("table", nargs="?", default="trials", help="trials or epochs")
+    columns.add_argument(
+        "table", nargs="?", default="trials", help="trials, epochs, or FOLDER for a study's own"
+    )
     commands.add_parser("figures", help="a study's figures, or the paper's by name", add_help=False)
     commands.add_parser("lmdb", help="ImageNet in LMDB: build, check, measure", add_help=False)
     commands.add_parser("train", help="one training run, without Ray", add_help=False)
@@ -67,9 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _columns(table: str) -> str:
-    from srsgd_ray.config import one_of
-    from srsgd_ray.results import columns
+    from srsgd_ray.knobs import one_of
+    from srsgd_ray.results import columns, read_trials, schema_of
 
-    one_of("table", table, ("trials", "epochs"))
-    found = columns("epochs" if table == "epochs" else "trials")
+    if Path(table).is_dir():
+        found = list(schema_of(read_trials(table)).values())
+    else:
+        one_of("table", table, ("trials", "epochs"))
+        found = list(columns("epochs" if table == "epochs" else "trials"))
     return "\n".join(f"{c.name:20} {c.type!s:12} {c.unit:9} {c.doc}".rstrip() for c in found)

@@ -143,7 +143,8 @@ def make(config: type[C], values: Mapping[str, Any]) -> C:
         if types[field] == dict[str, Any]:
             known[field] = {**known.get(field, {}), **options}
         else:
-            known[field] = _convert(field, types[field], _placed(field, known, options))
+            held = known.get(field, _default(config, field))
+            known[field] = _convert(field, types[field], _placed(field, held, options))
     missing = [
         f.name
         for f in dataclasses.fields(config)  # type: ignore[arg-type]
@@ -216,9 +217,15 @@ def _convert(key: str, kind: Any, value: Any) -> Any:
         raise ValueError(f"{key} must be of type {named}, but got {key}={value!r}.") from error
 
 
-def _placed(field: str, known: Mapping[str, Any], options: Mapping[str, Any]) -> list[Any]:
+def _default(config: type, name: str) -> Any:
+    """The items that a tuple has where nobody gives any."""
+    field = next(f for f in dataclasses.fields(config) if f.name == name)
+    return () if field.default is dataclasses.MISSING else field.default
+
+
+def _placed(field: str, held: Any, options: Mapping[str, Any]) -> list[Any]:
     """The items of a tuple with some of them set."""
-    items = dict(enumerate(known.get(field, ())))
+    items = dict(enumerate(held))
     items.update({int(place): value for place, value in options.items() if place.isdecimal()})
     if sorted(items) != list(range(len(items))) or not all(map(str.isdecimal, options)):
         raise ValueError(
@@ -240,13 +247,12 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
-def load(path: str, what: str = "name", folder: str = "") -> Any:
+def load(path: str, what: str = "name") -> Any:
     """What an import path ``package.module:name`` names.
 
     Args:
         path: the import path.
         what: what it is for, as the messages call it.
-        folder: where the module lies if it cannot be imported as it is, such as a script's folder.
 
     Raises:
         ValueError: if there is no such module, or nothing of that name in it.
@@ -255,7 +261,7 @@ def load(path: str, what: str = "name", folder: str = "") -> Any:
     if not colon or not module_name or not name:
         raise ValueError(f"{what} must be an import path such as my_module:name, but got {path!r}.")
     try:
-        found: Any = _module(module_name, folder)
+        found: Any = _module(module_name)
     except ImportError as error:
         raise ValueError(
             f"{what} {path!r} cannot be imported here: {error}. Its module must lie where Python "
@@ -273,18 +279,14 @@ def load(path: str, what: str = "name", folder: str = "") -> Any:
     return found
 
 
-def _module(name: str, folder: str) -> Any:
+def _module(name: str) -> Any:
+    """The module, from where Python looks or else from the folder of the command."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Beside the script first, then where the command was given: as Python itself looks.
-        for place in (folder, str(Path.cwd())):
-            if place and place not in sys.path and error.name == name.split(".")[0]:
-                sys.path.append(place)
-                importlib.invalidate_caches()
-                try:
-                    return importlib.import_module(name)
-                except ModuleNotFoundError as again:
-                    if again.name != error.name:
-                        raise
-        raise
+        here = str(Path.cwd())
+        if here in sys.path or error.name != name.partition(".")[0]:
+            raise
+        sys.path.append(here)
+        importlib.invalidate_caches()
+        return importlib.import_module(name)

@@ -23,8 +23,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from srsgd_ray.backends.ends import reason_of, run_trial
 from srsgd_ray.backends.store import CheckpointStore
-from srsgd_ray.backends.trial import TrialRun, reason_of, run_trial
+from srsgd_ray.backends.trial import TrialRun
 from srsgd_ray.knobs import make, plain
 from srsgd_ray.trainable import Trainable, find, path_of
 

@@ -44,10 +44,10 @@ def cancer(config: Config, run):
         torch.nn.Linear(30, config.hidden), torch.nn.Tanh(), torch.nn.Linear(config.hidden, 1)
     )
     wrapped = DistributedDataParallel(model) if run.size > 1 else model
-    if config.optimizer == "srsgd":
-        optimizer = SRSGD(model.parameters(), lr=config.lr, restart=config.restart)
-    else:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr)
+    optimizer = {
+        "srsgd": lambda: SRSGD(model.parameters(), lr=config.lr, restart=config.restart),
+        "adamw": lambda: torch.optim.AdamW(model.parameters(), lr=config.lr),
+    }[config.optimizer]()
 
     def auc(part):
         with torch.no_grad():

@@ -12,10 +12,12 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from srsgd_ray.results import Record, read_epochs, read_trials
+from srsgd_ray import analysis
+from srsgd_ray.backends import Assignment
+from srsgd_ray.figures import best_so_far
+from srsgd_ray.results import Record, read_epochs, read_record, read_trials
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
-from srsgd_ray.backends import Assignment
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.search import Search, open_storage
 
@@ -218,6 +220,7 @@ def test_without_a_search_each_fixed_configuration_is_run_over_the_seeds(
         while (assignment := stage.controller.next()) is not None:
             seen.append((assignment.trial, assignment.config["epochs"], assignment.config["seed"]))
             stage.run(assignment, row)
+        stage.controller.write_tables(force=True)
         assert seen == [
             ("confirm-short-000", 1, 6),
             ("confirm-other-000", 2, 6),
@@ -229,6 +232,26 @@ def test_without_a_search_each_fixed_configuration_is_run_over_the_seeds(
         assert stage.controller.finished
         assert dataclasses.astuple(stage.controller.counts()) == (6, 6, 10, 10)
     assert [study.baseline_of(arm.name) for arm in arms] == ["sgd", None, None]
+    told = read_trials(tmp_path).drop_duplicates("arm").set_index("arm")["baseline"]
+    assert told["short"] == "sgd"
+    assert told[["other", "sgd"]].isna().all()
+
+
+def test_an_arms_own_rival_stands_in_the_table(tmp_path: Path, row: Row) -> None:
+    arms = (
+        Arm("a", fixed={"lr": 0.1}, against="c"), Arm("b", fixed={"lr": 0.2}),
+        Arm("c", fixed={"lr": 0.3}, against=""),
+    )  # fmt: skip
+    study = dataclasses.replace(STUDY, arms=arms, baseline="a", trials=0).check()
+    with Stage(tmp_path, study) as stage:
+        while (assignment := stage.controller.next()) is not None:
+            stage.run(assignment, row)
+        stage.controller.write_tables(force=True)
+    trials = read_trials(tmp_path)
+    told = trials.drop_duplicates("arm").set_index("arm")["baseline"]
+    assert told[["a", "b"]].to_dict() == {"a": "c", "b": "a"}
+    assert told.isna()["c"]
+    assert analysis.baselines(trials) == {"a": "c", "b": "a"}
 
 
 def test_two_aims_confirm_points_of_the_front(tmp_path: Path, row: Row) -> None:
@@ -267,6 +290,67 @@ def test_two_aims_confirm_points_of_the_front(tmp_path: Path, row: Row) -> None:
     ]
     with Stage(tmp_path, study) as again:
         assert again.controller.finished
+
+
+def test_table_and_figures_show_the_configuration_that_was_confirmed(
+    tmp_path: Path, row: Row
+) -> None:
+    """A search by validation loss: its best has another error than the lowest."""
+    study = dataclasses.replace(STUDY, metric="val_loss", mode="", trials=3).check()
+    assert study.mode == "min"
+    with Stage(tmp_path, study) as stage:
+        losses = {"srsgd": [0.9, 0.2, 0.5], "sgd": [0.3, 0.8, 0.7]}
+        errors = {"srsgd": [3.0, 9.0, 5.0], "sgd": [8.0, 4.0, 6.0]}
+        best: dict[str, float] = {}
+        for number in range(3):
+            for arm in ("srsgd", "sgd"):
+                assignment = stage.next()
+                if losses[arm][number] == min(losses[arm]):
+                    best[arm] = assignment.config["lr"]
+                for epoch in (1, 2):
+                    told = row(epoch, errors[arm][number], val_loss=losses[arm][number])
+                    stage.controller.epoch(assignment.trial, told)
+                stage.controller.ended(assignment.trial, "complete")
+        assert stage.controller.best_so_far() == {"srsgd": 0.2, "sgd": 0.3}
+        while (assignment_ := stage.controller.next()) is not None:
+            assert assignment_.config["lr"] == best[assignment_.config["optimizer"]]
+            stage.run(assignment_, row)
+        stage.controller.write_tables(force=True)
+    trials = read_trials(tmp_path)
+    table = analysis.summary(trials).set_index("arm")
+    assert table["lr"].to_dict() == best
+    assert table["best_val_loss"].to_dict() == {"srsgd": 0.2, "sgd": 0.3}
+    shown = analysis.sensitivity(trials, which="all")
+    assert shown[shown["best"]].set_index("arm")["lr"].to_dict() == best
+    assert set(shown.columns) >= {"val_loss"}
+    so_far = analysis.best_so_far(trials)
+    assert so_far.groupby("arm")["best_val_loss"].last().to_dict() == {"srsgd": 0.2, "sgd": 0.3}
+    text = analysis.render(trials)
+    assert "lowest val_loss nats" in text
+    assert "Search, on the validation split (lower is better)" in text
+    axes = best_so_far(trials).get_axes()[0]
+    assert axes.get_ylabel() == "validation loss (nats)"
+
+
+def test_the_progress_counts_what_runs(tmp_path: Path, row: Row) -> None:
+    with Stage(tmp_path) as stage:
+        first, second = stage.next(), stage.next()
+        stage.run(first, row)
+        stage.controller.epoch(second.trial, row(1))
+        # 4 search trials and 4 confirmation runs of 2 epochs; one has ended, one is half done.
+        assert dataclasses.astuple(stage.controller.counts()) == (8, 1, 16, 3)
+        stage.controller.ended(second.trial, "pruned", "stopped")
+        assert dataclasses.astuple(stage.controller.counts()) == (8, 2, 15, 3)
+
+
+def test_a_row_after_a_trials_end_is_not_taken(tmp_path: Path, row: Row) -> None:
+    with Stage(tmp_path) as stage:
+        first = stage.next()
+        stage.controller.epoch(first.trial, row(1, 5.0))
+        stage.controller.ended(first.trial, "pruned", "stopped")
+        stage.controller.epoch(first.trial, row(2, 1.0))
+        assert [r["val_error"] for r in stage.record.trials[first.trial].rows] == [5.0]
+    assert len(read_record(tmp_path).trials[first.trial].rows) == 1
 
 
 @pytest.mark.parametrize(

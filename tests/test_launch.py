@@ -23,6 +23,7 @@ def load(script: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[script.stem] = module
     spec.loader.exec_module(module)
     return module
 
@@ -69,7 +70,7 @@ def test_help_names_the_defaults(quickstart: Study, capsys: pytest.CaptureFixtur
         (["--resume"], "no study here: expected"),
         (["--name", "other", "--resume"], "holds the study 'another', not 'quickstart'"),
         (["--name", "taken"], "already holds a study. Go on with it by --resume"),
-        (["--name", "taken", "--resume", "--trials", "9"], "holds another study: trials differ"),
+        (["--name", "taken", "--resume", "--trials", "9"], "study: trials was 12 and is now 9"),
         (["--bad-images", "zero"], "unknown bad_images 'zero'. Valid: stop, skip"),
         (["--checkpoint-steps", "-1"], "0 <= checkpoint_steps < inf must hold"),
         (["--results", "FILE/x"], "the results folder must be writable"),

@@ -42,7 +42,8 @@ def in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
     """Optuna's storage in memory, but where a test looks at the file."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if request.node.get_closest_marker("on_disk") is None:
-        monkeypatch.setattr("srsgd_ray.study.run.open_storage", lambda file: open_storage(None))
+        running = sys.modules["srsgd_ray.study.run"]
+        monkeypatch.setattr(running, "open_storage", lambda file: open_storage(None))
 
 
 def conduct(study: Study, folder: Path, **options: Any) -> StudyResult:

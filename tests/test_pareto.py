@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from made_results import made_trial
+from scipy import stats
 
 from srsgd_ray import analysis
 from srsgd_ray.figures.pareto import error_by_epochs
 from srsgd_ray.figures.style import NotYet
+from srsgd_ray.results import Column, Schema, schema_of
 
 
 def table(*rows: dict[str, object]) -> pd.DataFrame:
@@ -81,6 +85,46 @@ def test_the_interval_comes_from_the_seeds() -> None:
     assert found.low < found.saved < found.high
     assert found.saved == pytest.approx(8 - (4 + 4 * (9 - 6) / (9 - 4.5)))
     assert not found.at_most
+
+
+def test_the_interval_is_stretched_to_the_t_law() -> None:
+    """Resampled means of three seeds vary too little: by sqrt(3/2) t/z around the mean."""
+    ours = {4: [8.0, 7.0, 9.5], 12: [3.0, 4.5, 2.5]}
+    theirs = [5.0, 5.5, 6.5]
+    trials = table(
+        *confirm("srsgd", 4, ours[4]), *confirm("srsgd", 12, ours[12]), *confirm("sgd", 12, theirs)
+    )
+    found = analysis.epochs_saved(trials, "srsgd", "sgd")
+    wide = math.sqrt(3 / 2) * stats.t.ppf(0.975, 2) / stats.norm.ppf(0.975)
+    means = {k: np.mean(v) for k, v in ours.items()}
+    saved = []
+    for draw in np.random.default_rng(0).integers(3, size=(4000, 3)):
+        stretched = {k: m + wide * (np.mean(np.array(ours[k])[draw]) - m) for k, m in means.items()}
+        middle = np.mean(theirs)
+        target = middle + wide * (np.mean(np.array(theirs)[draw]) - middle)
+        if stretched[4] <= target:
+            saved.append(8.0)
+        elif min(stretched.values()) > target:
+            saved.append(-math.inf)
+        else:
+            part = (stretched[4] - target) / (stretched[4] - stretched[12])
+            saved.append(12 - (4 + 8 * part))
+    low, high = np.quantile(saved, [0.025, 0.975], method="inverted_cdf")
+    assert (found.low, found.high) == pytest.approx((low, high))
+    # Without it, the interval would be much narrower.
+    assert found.low < found.saved - 1.2
+
+
+def test_epochs_saved_by_a_metric_that_is_better_higher() -> None:
+    lower = table(*confirm("srsgd", 4, [8.0, 8.0]), *confirm("srsgd", 8, [4.0, 4.0]),
+                  *confirm("sgd", 12, [6.0, 6.0]))  # fmt: skip
+    wanted = analysis.epochs_saved(lower, "srsgd", "sgd").saved
+    column = Column("test_error", pa.float64(), "", "", "metric", "higher", "test")
+    higher = lower.assign(test_error=100 - lower["test_error"])
+    known = {**dict(schema_of(lower)), "test_error": column}
+    higher.attrs["srsgd_ray"] = Schema(known.values())
+    found = analysis.epochs_saved(higher, "srsgd", "sgd")
+    assert (found.saved, found.target) == (wanted, 94.0) == (6.0, 94.0)
 
 
 def test_seeds_that_miss_a_point_are_left_out() -> None:

@@ -24,6 +24,7 @@ from lmdb_images import make_tree
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
+from srsgd_ray.backends.ray import backend
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data.split import hold_out
 from srsgd_ray.image_lmdb import ImageLmdb, build
@@ -31,8 +32,8 @@ from srsgd_ray.image_lmdb import Options as ImageOptions
 from srsgd_ray.results import read_epochs, read_record, read_trials
 from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study import Arm, Options, Study, estimate, paper, run_study
-from srsgd_ray.study.shorten import select, smoke
+from srsgd_ray.study import Arm, Study
+from srsgd_ray.study.run import Options, execute
 from srsgd_ray.training import train
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -59,9 +60,9 @@ def only(arm: str, **changes: Any) -> Study:
     return dataclasses.replace(base, **changes)
 
 
-def conduct(study: Study, folder: Path, resume: bool = False, **options: Any) -> int:
+def conduct(study: Study, folder: Path, resume: bool = False, **options: Any) -> str:
     chosen = Options(results=folder, **{"plan": "no", **options})
-    return run_study(study, chosen, name=study.name, resume=resume, say=lambda text: None)
+    return execute(study, chosen, name=study.name, resume=resume, quiet=True)
 
 
 def workers() -> set[int]:
@@ -120,9 +121,9 @@ def test_a_whole_study_on_two_slots(tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    assert conduct(STUDY, tmp_path, plan="only") == 0
-    assert not (tmp_path / "t" / "record.jsonl").exists()
-    assert conduct(STUDY, tmp_path, plan="yes") == 0
+    assert conduct(STUDY, tmp_path, plan="only") == "planned"
+    assert not (tmp_path / "t").exists()
+    assert conduct(STUDY, tmp_path, plan="yes") == "finished"
     over.set()
     watcher.join()
     record = read_record(tmp_path / "t")
@@ -155,14 +156,13 @@ def test_a_whole_study_on_two_slots(tmp_path: Path) -> None:
     assert not list((tmp_path / "t").glob("checkpoints-*/*/checkpoint.pt"))
     # Nothing is left to do: resuming changes no row.
     before = (tmp_path / "t" / "trials.parquet").read_bytes()
-    assert conduct(STUDY, tmp_path, resume=True) == 0
+    assert conduct(STUDY, tmp_path, resume=True) == "finished"
     after = read_trials(tmp_path / "t")
     assert len(before) > 0
     assert after["trial"].tolist() == trials["trial"].tolist()
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_killed_worker_costs_no_row_and_no_trial(tmp_path: Path, count: int) -> None:
+def test_a_killed_worker_costs_no_row_and_no_trial(tmp_path: Path) -> None:
     study = only("srsgd", epochs=30)
     folder = tmp_path / "t"
 
@@ -171,47 +171,14 @@ def test_a_killed_worker_costs_no_row_and_no_trial(tmp_path: Path, count: int) -
         return found is not None and any(len(t.rows) >= 3 for t in found.trials.values())
 
     with once(three_epochs, lambda: os.kill(max(workers()), signal.SIGKILL)) as killed:
-        assert conduct(study, tmp_path, slots=1, workers_per_trial=count) == 0
+        assert conduct(study, tmp_path, slots=1) == "finished"
     assert killed
     trial = read_record(folder).trials["search-srsgd-000"]
     assert trial.state == "complete"
     assert [r["epoch"] for r in trial.rows] == list(range(1, 31))
-    if count == 1:
-        assert numbers(trial.rows) == by_hand(trial.config)
+    assert numbers(trial.rows) == by_hand(trial.config)
     assert trial.end is not None
-    assert trial.end["workers"] == count
-
-
-def test_ends_of_every_kind(tmp_path: Path) -> None:
-    """A diverging, a failing and a sound trial in one study: each is told as what it was."""
-    space = SearchSpace(
-        "lr", "?", {"lr": CategoricalDistribution((0.1, 1e30))}, {"lr": (0.1, 1e30)}
-    )
-    arm = Arm("sgd", space, {"optimizer": "sgd"})
-    # A batch of more images than the training set holds is fine; fewer than workers is not.
-    study = only("sgd", arms=(arm,), trials=2, searcher="grid", confirm_seeds=1)
-    assert conduct(study, tmp_path, slots=1) == 0
-    record = read_record(tmp_path / "t")
-    states = {t.config["lr"]: t.state for t in record.trials.values() if t.phase == "search"}
-    assert states == {0.1: "complete", 1e30: "diverged"}
-    bad = next(t for t in record.trials.values() if t.state == "diverged")
-    assert bad.end is not None
-    assert bad.end["reason"] == f"diverged at step {bad.end['diverged_step']}"
-    stored = optuna.load_study(
-        study_name="t-sgd", storage=f"sqlite:///{tmp_path}/t/optuna.db"
-    ).trials
-    assert {t.params["lr"]: t.state for t in stored} == {
-        0.1: TrialState.COMPLETE,
-        1e30: TrialState.FAIL,
-    }
-    broken = dataclasses.replace(
-        only("sgd"), name="broken", base={"width": 4, "batch_size": 1, "device": "cuda:7"}
-    )
-    assert conduct(broken, tmp_path, slots=1) == 0
-    trial = read_record(tmp_path / "broken").trials["search-sgd-000"]
-    assert trial.state == "failed"
-    assert trial.end is not None
-    assert "needs GPU 7, but this process sees" in trial.end["reason"]
+    assert trial.end["workers"] == 1
 
 
 def test_imagenet_from_lmdb_on_two_workers_with_an_unreadable_image(tmp_path: Path) -> None:
@@ -264,7 +231,7 @@ def test_asha_prunes_and_the_slot_serves_the_next(tmp_path: Path) -> None:
         asha_reduction=2.0,
         seed=2,
     )
-    assert conduct(study, tmp_path, slots=1) == 0
+    assert conduct(study, tmp_path, slots=1) == "finished"
     trials = list(read_record(tmp_path / "t").trials.values())
     assert len(trials) == 4
     pruned = [t for t in trials if t.state == "pruned"]
@@ -291,7 +258,7 @@ from test_ray import STUDY, conduct
 import dataclasses
 ray.init(address={address!r}, log_to_driver=False)
 study = dataclasses.replace(STUDY, epochs=12)
-sys.exit(conduct(study, Path({folder!r}), resume={resume}))
+conduct(study, Path({folder!r}), resume={resume})
 """
 
 
@@ -324,9 +291,9 @@ def test_a_killed_driver_is_resumed_without_loss(tmp_path: Path) -> None:
     while workers():
         assert time.monotonic() < deadline + 60
         time.sleep(0.2)
-    with pytest.raises(ValueError, match="holds another study: epochs differ"):
+    with pytest.raises(ValueError, match="holds another study: epochs was 12 and is now 3"):
         conduct(STUDY, tmp_path, resume=True)
-    assert conduct(study, tmp_path, resume=True) == 0
+    assert conduct(study, tmp_path, resume=True) == "finished"
     record = read_record(folder)
     assert len(record.trials) == 8
     assert len(record.sessions) == 2
@@ -343,28 +310,64 @@ def test_a_killed_driver_is_resumed_without_loss(tmp_path: Path) -> None:
 def test_more_than_there_is_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"do not fit 1 node with 2 CPUs and 0 GPUs"):
         conduct(STUDY, tmp_path, gpus_per_worker=1)
-    assert not (tmp_path / "t" / "record.jsonl").exists()
-
-
-def test_a_study_of_the_paper_runs_to_its_table_on_generated_data(tmp_path: Path) -> None:
-    """What --smoke does: the published protocol, two arms, and the real layout of the data."""
-    study = smoke(select(paper.table_cifar("cifar10", "t"), {"schedule": ["linear"]}))
-    assert conduct(study, tmp_path) == 0
-    trials = read_trials(tmp_path / "t")
-    assert set(trials["arm"]) == {"srsgd_110_linear", "sgd_110"}
-    assert set(trials["state"]) == {"complete"}
-    assert set(trials["data_dir"]) == {"generated"}
-    assert set(trials["train_on"]) == {"train+validation"}
-    assert (trials["best_test_error"] <= trials["test_error"]).all()
-    epochs = read_epochs(tmp_path / "t")
-    assert epochs["test_error"].notna().all()
-    assert list(epochs["epoch_lr"])[:4] == pytest.approx([0.1, 0.01, 0.001, 1e-4])
+    assert not (tmp_path / "t").exists()
 
 
 def test_a_plan_that_cannot_be_made_in_time_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "MEASURE_LIMIT", -1.0)
-    monkeypatch.setattr(estimate, "SHORTEST_WAIT", 0.01)
-    with pytest.raises(ValueError, match="no plan can be made: preresnet of depth 8 could not be"):
+    monkeypatch.setattr(backend, "MEASURE_LIMIT", -1.0)
+    monkeypatch.setattr(backend, "SHORTEST_WAIT", 0.01)
+    with pytest.raises(ValueError, match="no plan can be made: a configuration could not be timed"):
         conduct(STUDY, tmp_path, plan="only")
+    assert not (tmp_path / "t").exists()
+
+
+def own_model() -> Study:
+    """The user's file, as a module that the workers import from its folder."""
+    from srsgd_ray.study.commands import load_study
+
+    return load_study(str(Path(__file__).parents[1] / "studies" / "own_model.py"))
+
+
+def test_a_users_own_model_on_two_workers_with_asha_and_a_killed_worker(tmp_path: Path) -> None:
+    study = dataclasses.replace(
+        own_model(), trials=3, confirm_seeds=2, scheduler="asha", asha_reduction=2.0, epochs=8
+    )
+    folder = tmp_path / "own_model"
+
+    def three_rows() -> bool:
+        found = contents(folder)
+        return found is not None and sum(len(t.rows) for t in found.trials.values()) >= 3
+
+    with once(three_rows, lambda: os.kill(max(workers()), signal.SIGKILL)) as killed:
+        assert conduct(study, tmp_path, slots=1, workers_per_trial=2) == "finished"
+    assert killed
+    table = read_trials(folder)
+    assert set(table["state"]) <= {"complete", "pruned"}
+    confirmed = table[table["phase"] == "confirm"]
+    assert len(confirmed) == 4
+    assert (confirmed["test_auc"] > 0.8).all()
+    assert set(table["workers"].dropna()) == {2}
+    for trial in read_record(folder).trials.values():
+        assert [row["epoch"] for row in trial.rows] == list(range(1, len(trial.rows) + 1))
+
+
+def test_work_without_workers_runs_in_the_tune_actor_and_tells_the_same(tmp_path: Path) -> None:
+    import toy
+    from test_local import STUDY as TOYS
+    from test_local import conduct as local
+    from test_local import ends as ends_of
+    from test_local import rows as rows_of
+
+    study = dataclasses.replace(TOYS, base={"wrong": f"once:{tmp_path}/marker"})
+    assert conduct(study, tmp_path / "ray", slots=1) == "finished"
+    assert not workers()
+    local(dataclasses.replace(TOYS), tmp_path / "local")
+    assert rows_of(tmp_path / "ray" / "t") == rows_of(tmp_path / "local" / "t")
+    broken = dataclasses.replace(TOYS, base={"wrong": "type"}, trials=1, confirm_seeds=0)
+    assert conduct(broken, tmp_path / "broken", slots=1) == "finished"
+    for state, reason in ends_of(tmp_path / "broken" / "t").values():
+        assert state == "failed"
+        assert "TypeError: object of type 'int' has no len() (toy.py:" in str(reason)
+    assert toy.METRICS[0].name == "score"

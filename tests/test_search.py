@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import TrialRecord
 from srsgd_ray.search_spaces import LEARNING_RATE, RESTART_AND_LR, SPACES, SearchSpace
-from srsgd_ray.study.search import SEARCHERS, Search, open_storage
+from srsgd_ray.study.search import SEARCHERS, Goal, Search, open_storage
 
 Row = Callable[..., dict[str, Any]]
 ENDS = ["complete", "pruned", "diverged", "failed"]
@@ -30,9 +30,8 @@ def search(file: Path, searcher: str = "tpe", space: SearchSpace = RESTART_AND_L
         "s",
         "srsgd",
         space,
+        goals=[Goal("val_error")],
         searcher=searcher,
-        mode="min",
-        metric="val_error",
         trials=12,
         seed=3,
     )
@@ -135,7 +134,7 @@ def test_spaces_are_data_that_survives_the_record() -> None:
     for name, space in SPACES.items():
         assert space.name == name
         assert SearchSpace.from_dict(space.to_dict()) == space
-        space.check(lambda values: TrainConfig().replace(**values))
+        space.check(lambda values: TrainConfig().replace(**values).check())
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_spaces_are_data_that_survives_the_record() -> None:
 )
 def test_spaces_with_bad_ends_are_refused(space: SearchSpace, message: str) -> None:
     with pytest.raises(ValueError) as error:
-        space.check(lambda values: TrainConfig().replace(**values))
+        space.check(lambda values: TrainConfig().replace(**values).check())
     assert message in str(error.value)
 
 
@@ -168,3 +167,14 @@ def test_a_grid_without_values_is_refused() -> None:
 def test_unwritable_storage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the Optuna storage must be writable"):
         open_storage(tmp_path / "missing" / "o.db")
+
+
+@pytest.mark.parametrize("name", ["sp ace", "h#1", "runs?1", "50%41", "{0}", "é"])
+def test_a_storage_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name / "optuna.db"
+    file.parent.mkdir()
+    for _ in range(2):
+        storage = open_storage(file)
+        optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
+    assert file.is_file()
+    assert [p.name for p in tmp_path.iterdir()] == [name]

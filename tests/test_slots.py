@@ -148,8 +148,11 @@ def test_reservations_of_dead_jobs_are_freed(monkeypatch: pytest.MonkeyPatch) ->
         )
 
     groups = [
-        group("a", "01"), group("b", "02"), group("c", "01", "REMOVED"), group("d", "01", "CREATED", True),
-    ]  # fmt: skip
+        group("a", "01"),
+        group("b", "02"),
+        group("c", "01", "REMOVED"),
+        group("d", "01", "CREATED", True),
+    ]
     removed: list[str] = []
     monkeypatch.setattr(abandoned, "list_jobs", lambda detail: jobs)
     monkeypatch.setattr(abandoned, "list_placement_groups", lambda detail, limit: groups)

@@ -26,7 +26,7 @@ class ToyConfig:
     slope: float = knob(1.0, "how much better it gets an epoch")
     kind: str = knob("plain", "a name that conditions may ask for")
     sizes: tuple[int, ...] = knob((1, 2), "a tuple, searched item by item")
-    options: dict[str, Any] = knob({}, "options, searched one by one")  # noqa: RUF009
+    options: dict[str, Any] = knob({}, "options, searched one by one")
     wrong: str = knob("", "what goes wrong")
     wait: float = knob(0.0, "seconds an epoch takes", affects="")
     epochs: int = knob(3, "reports", "epochs")

@@ -73,7 +73,11 @@ def ways(trials: pd.DataFrame, protocol: str) -> list[Way]:
 
 def run_key(config: TrainConfig, workers: int, best: bool) -> object:
     ignored = IGNORED | ({"momentum"} if config.optimizer == "srsgd" else OF_SRSGD)
-    plain = {k: v for k, v in dataclasses.asdict(config).items() if k not in ignored}
+    plain = {
+        k: tuple(v) if isinstance(v, list) else v
+        for k, v in config.to_dict().items()
+        if k not in ignored
+    }
     made_up = config.data_dir == GENERATED
     more = (frequencies(config), _trained_on(config), _precision(config), made_up, workers, best)
     return (*plain.items(), *more)

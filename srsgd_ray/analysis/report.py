@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from srsgd_ray.analysis.chosen import SHORT, knob_text, shown_knobs
 from srsgd_ray.analysis.confirm import Confirmation, confirmation
 from srsgd_ray.analysis.pareto import epochs_saved, error_by_epochs
 from srsgd_ray.analysis.rows import (
@@ -24,7 +25,6 @@ from srsgd_ray.analysis.rows import (
     restarting,
     rows,
     search_goal,
-    searched_knobs,
 )
 from srsgd_ray.analysis.search import best_trial, expected_best
 from srsgd_ray.analysis.words import in_words, lost_text
@@ -35,27 +35,6 @@ __all__ = ["render", "summary"]
 
 WIDTH = 100
 ENDS = ("complete", "pruned", "diverged", "failed", "running")
-# Of studies of SRSGD, what is always shown, and how it is called in a narrow column.
-RESTARTS = ("lr", "weight_decay", "restart_f1", "restart_growth", "restart_kind")
-SHORT = {"restart_f1": "F1 (steps)", "restart_growth": "growth", "restart_kind": "restarts"}
-MOST_KNOBS = 8
-
-
-def shown_knobs(trials: pd.DataFrame) -> list[str]:
-    """The knobs that a study's table shows: those that were searched, or that arms differ in."""
-    known = schema_of(trials)
-    if set(RESTARTS) <= set(known):
-        return list(RESTARTS)
-    searched = searched_knobs(trials)
-    confirm = trials[trials["phase"] == "confirm"]
-    table = confirm if len(confirm) else trials
-    differ = [
-        name
-        for name in known.named("knob")
-        if name != "seed" and name not in searched and name in table
-        and table[name].map(str).nunique() > 1
-    ]  # fmt: skip
-    return [*searched, *differ][:MOST_KNOBS]
 
 
 def summary(trials: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
@@ -149,17 +128,9 @@ def _knobs_text(trials: pd.DataFrame, table: pd.DataFrame, searched: bool) -> st
     return _table(
         f"{'Best c' if searched else 'C'}onfiguration of each arm",
         ["arm", *heads],
-        [[arm_label(row["arm"]), *(_knob(row[name]) for name in names)]
+        [[arm_label(row["arm"]), *(knob_text(row[name]) for name in names)]
          for _, row in table.iterrows()],
     )  # fmt: skip
-
-
-def _knob(value: Any) -> str:
-    if hasattr(value, "__len__") and not isinstance(value, str):
-        return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
-    if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return "-"
-    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _search_text(trials: pd.DataFrame) -> str:
@@ -171,7 +142,7 @@ def _search_text(trials: pd.DataFrame) -> str:
     unit = f" {column.unit}" if column.unit else ""
     word = "best error" if validation else f"{'lowest' if mode == 'min' else 'highest'} {metric}"
     spent = schema_of(trials)["epochs_done"].unit or "epochs"
-    form = _form(table[f"best_{metric}"])
+    form = _form(table[f"best_{metric}"], column.unit)
     return _table(
         f"Search{where.get(column.split, '')}{_better_words(mode == 'min', validation)}",
         ["arm", "trials", *ENDS, spent, f"{word}{unit}"],
@@ -188,10 +159,10 @@ def _better_words(lower: bool, known: bool = False) -> str:
     return "" if known else f" ({'lower' if lower else 'higher'} is better)"
 
 
-def _form(values: Iterable[Any]) -> str:
+def _form(values: Iterable[Any], unit: str) -> str:
     """Two digits after the point, or as many as show four of the largest value."""
     sizes = [abs(float(v)) for v in values if pd.notna(v) and v]
-    if not sizes or max(sizes) >= 2:
+    if unit == "%" or not sizes or max(sizes) >= 2:
         return ".2f"
     return ".4f" if max(sizes) >= 0.01 else ".3e"
 
@@ -210,7 +181,7 @@ def _expected_text(trials: pd.DataFrame) -> str:
     metric = search_goal(trials)[0]
     unit = number_column(trials, metric).unit
     what = f"{in_words(metric)} {unit}".rstrip()
-    form = _form([value for table in tables.values() for value in table["high"]])
+    form = _form([value for table in tables.values() for value in table["high"]], unit)
     return _table(
         f"Expected best {what} after k trials (middle 95 % of the orders of trials)",
         ["k", *(arm_label(arm) for arm in tables)],
@@ -272,7 +243,7 @@ def _confirmation_text(found: Confirmation) -> str:
     what = f"{in_words(found.metric)} {found.unit}".rstrip()
     plain = found.metric == "test_error" or not found.direction
     values = [v for arm in found.arms for v in (arm.estimate.mean, arm.estimate.high)]
-    form = _form(values)
+    form = _form(values, found.unit)
     table = _table(
         f"Confirmation, {what} over seeds{_better_words(found.direction == 'lower', plain)}",
         ["arm", "runs", "mean", "std", f"{100 * found.level:g} % interval"],

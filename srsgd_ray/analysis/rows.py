@@ -94,7 +94,7 @@ def number_column(table: pd.DataFrame, name: str) -> Column:
 def design(trials: pd.DataFrame, name: str) -> Any:
     """What the study says under a column of its design; None if it says nothing."""
     said = list(trials[name].dropna()[:1]) if name in trials else []
-    return said[0] if said else None
+    return said[0] if said and said[0] != "" else None
 
 
 def search_goal(trials: pd.DataFrame) -> tuple[str, str]:

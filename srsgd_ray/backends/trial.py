@@ -1,41 +1,20 @@
-"""A trial as its work sees it, and how it ends: the same code in every backend."""
+"""A trial as its work sees it: the same surroundings in every backend."""
 
 from __future__ import annotations
 
 import math
 import os
-import platform
-import random
-import site
-import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from srsgd_ray.backends.generators import generator_states, set_generator_states
 from srsgd_ray.backends.store import FILE_NAME, CheckpointStore
-from srsgd_ray.knobs import make
-from srsgd_ray.results.provenance import processor
-from srsgd_ray.trainable import Diverged, Metric, RankError, Run, StopTraining, Trainable
+from srsgd_ray.trainable import Diverged, Metric, Run, StopTraining, Trainable
 
-__all__ = [
-    "HOPELESS",
-    "Cache",
-    "Link",
-    "TrialRun",
-    "reason_of",
-    "run_trial",
-    "said_by",
-    "users_place",
-]
+__all__ = ["Cache", "Link", "TrialRun"]
 
-# Errors of the work itself: they would come again. Others may be the machine's.
-HOPELESS = (
-    ValueError, TypeError, LookupError, AttributeError, NameError, ImportError, ArithmeticError,
-    AssertionError, SyntaxError, NotImplementedError,
-)  # fmt: skip
-PACKAGE = str(Path(__file__).resolve().parents[1])
 FORMAT = 1
 
 
@@ -147,7 +126,7 @@ class TrialRun(Run):
                 )
             for name, part in parts.items():
                 part.load_state_dict(state["parts"][name])
-            _set_generators(state["generators"])
+            set_generator_states(state["generators"])
             self._rows = list(state["rows"])
             for row in self._rows:
                 self.tell(dict(row), None)
@@ -221,7 +200,7 @@ class TrialRun(Run):
             "size": self.size,
             "rows": self._rows,
             "parts": {name: part.state_dict() for name, part in self._parts.items()},
-            "generators": _generators(),
+            "generators": generator_states(),
         }
         with partial.open("wb") as file:
             torch.save(state, file)
@@ -297,114 +276,3 @@ def _number(metric: Metric, value: Any) -> Any:
             f"{metric.name} must be a {metric.kind.__name__}, but got {value!r} of type "
             f"{type(value).__name__}. Report one number, or None."
         ) from error
-
-
-def _generators() -> dict[str, Any]:
-    """States of the global random generators, as torch can load them without running code."""
-    import numpy as np
-    import torch
-
-    kind, keys, place, has, gauss = np.random.get_state()  # noqa: NPY002
-    version, internal, following = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [str(kind), torch.from_numpy(np.asarray(keys).astype("int64")), place, has, gauss],
-        "python": [version, list(internal), following],
-    }
-
-
-def _set_generators(state: Mapping[str, Any]) -> None:
-    """Inverse of :func:`_generators`: all workers go on as the first one was, as they began."""
-    import numpy as np
-    import torch
-
-    torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
-    kind, keys, place, has, gauss = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype("uint32"), place, has, gauss))  # noqa: NPY002
-    version, internal, following = state["python"]
-    random.setstate((version, tuple(internal), following))
-
-
-def _seed_all(seed: int, rank: int, torch_too: bool) -> None:
-    import numpy as np
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    if torch_too or "torch" in sys.modules:
-        import torch
-
-        torch.manual_seed(seed)
-
-
-def run_trial(work: Trainable, config: Mapping[str, Any], run: TrialRun) -> dict[str, Any]:
-    """Do the work of one trial.
-
-    Args:
-        work: the trainable.
-        config: its knobs, as plain values.
-        run: its surroundings.
-
-    Returns:
-        How it ended: ``state`` (complete, diverged or stopped) and facts of it.
-
-    Raises:
-        Exception: what the work raised, but for :class:`Diverged` and :class:`StopTraining`.
-    """
-    made: Any = make(work.Config, config)
-    in_group = work.place == "workers"
-    _seed_all(run.seed, run.rank, in_group)
-    if in_group:
-        import torch
-
-        torch.set_num_threads(run.threads)
-    facts: Mapping[str, Any] = {}
-    state, reason, step = "complete", None, None
-    try:
-        facts = work.train(made, run) or {}
-        run.check_whole()
-    except StopTraining as stop:
-        state, reason = "stopped", str(stop)
-    except Diverged as end:
-        state, reason, step = "diverged", str(end), end.step
-    return {
-        "state": state,
-        "reason": reason,
-        "diverged_step": step,
-        "parameters": facts.get("parameters"),
-        "host": platform.node(),
-        "hardware": _hardware(),
-    }
-
-
-def _hardware() -> str:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return processor()
-
-
-def reason_of(error: BaseException) -> str:
-    """An error in a line: what was said last, and where in the user's file."""
-    text, place = said_by(error), users_place(error)
-    return f"{text} ({place})" if place and place not in text else text
-
-
-def said_by(error: BaseException) -> str:
-    """The last line of an error, without the name of a plain ValueError."""
-    text = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
-    if isinstance(error, ValueError) and type(error) in (ValueError, RankError):
-        return str(error)
-    return text
-
-
-def users_place(error: BaseException) -> str:
-    """``FILE:LINE`` of the last frame in a file that is neither ours nor a library's, or ""."""
-    libraries = (PACKAGE, sys.prefix, sys.base_prefix, "<", *site.getsitepackages())
-    found = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith(libraries):
-            found = f"{Path(frame.filename).name}:{frame.lineno}"
-    return found

@@ -144,11 +144,17 @@ def draw_paper(
 
 
 def _save(figure: Figure, stem: str, formats: Sequence[str], target: Path) -> list[Path]:
-    target.mkdir(parents=True, exist_ok=True)
     written = []
-    for form in formats:
-        path = target / f"{stem}.{form}"
-        with look():
-            figure.savefig(path, format=form, metadata=FORMATS[form])
-        written.append(path)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for form in formats:
+            path = target / f"{stem}.{form}"
+            with look():
+                figure.savefig(path, format=form, metadata=FORMATS[form])
+            written.append(path)
+    except OSError as error:
+        raise ValueError(
+            f"figures must go into a folder that can be written, but {target} cannot: {error}. "
+            f"Choose another with --out."
+        ) from error
     return written

@@ -93,7 +93,7 @@ class SearchSpace:
             ValueError: if a range has no grid values.
         """
         values: dict[str, tuple[Any, ...]] = {
-            name: tuple(self.grid.get(name) or getattr(spread, "choices", ()))
+            name: tuple(self.grid.get(name) or getattr(spread, "choices", None) or ())
             for name, spread in self.ranges.items()
         }
         missing = [name for name, found in values.items() if not found]

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from srsgd_ray.backends.trial import said_by
+from srsgd_ray.backends.ends import said_by
 from srsgd_ray.knobs import load, plain
 from srsgd_ray.results import read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
@@ -87,7 +87,7 @@ def load_study(what: str) -> Study:
                 f"srsgd-ray run {Path(what).stem}:NAME."
             )
         return next(iter(studies.values()))
-    found = load(what, "study", str(Path.cwd()))
+    found = load(what, "study")
     if not isinstance(found, Study):
         raise ValueError(f"{what} must be a Study, but is {type(found).__name__}.")
     return found
@@ -131,7 +131,7 @@ def check_command(argv: Sequence[str]) -> int:
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="that must agree [2]")
     parser.add_argument("--set", nargs="+", default=[], metavar="KNOB=VALUE", help="knobs to try")
     given = parser.parse_args(argv)
-    from srsgd_ray.study.launch import settings
+    from srsgd_ray.study.flags import settings
     from srsgd_ray.testing import check_trainable
 
     knobs = settings(given.set)
@@ -150,7 +150,7 @@ def _found(what: str) -> list[tuple[str, Trainable, dict[str, Any]]]:
     if what.endswith(".py"):
         held = {n: v for n, v in vars(load_file(Path(what))).items() if not n.startswith("_")}
     else:
-        held = {what: load(what, "what to check", str(Path.cwd()))}
+        held = {what: load(what, "what to check")}
     found = []
     for study in {id(v): v for v in held.values() if isinstance(v, Study)}.values():
         study.check()

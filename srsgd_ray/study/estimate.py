@@ -88,7 +88,8 @@ def cost(
     fields = affecting(study.work.Config, "cost")
     known = _known(contents, fields)
     times: dict[Key, float] = {}
-    seconds, trials, epochs, timed, recorded = 0.0, 0, 0, 0, 0
+    seconds, trials, epochs, timed = 0.0, 0, 0, 0
+    recorded: set[Key] = set()
     done = contents.trials.values() if contents is not None else ()
     for arm in study.arms:
         length = _length(study, arm.name)
@@ -105,9 +106,10 @@ def cost(
                 continue
             # A confirmation run costs more than a search trial: it also reads the test data.
             key = (*(_hashable(config[name]) for name in fields), phase)
-            if key in known:
-                recorded += key not in times
-                times.setdefault(key, known[key])
+            done_alike = known.get(key, known.get((*key[:-1], "search")))
+            if done_alike is not None:
+                recorded.add(key[:-1])
+                times.setdefault(key, done_alike)
             elif key not in times:
                 found = measure(study.work.knobs_in(config))
                 if found is None:
@@ -122,7 +124,7 @@ def cost(
             epochs += left
     return Cost(
         trials, epochs, seconds, plan.slots, plan.workers, plan.gpus_per_worker > 0,
-        (timed, recorded),
+        (timed, len(recorded)),
     )  # fmt: skip
 
 

@@ -4,68 +4,39 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
-import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, check_counts, make_backend
-from srsgd_ray.backends.capacity import plan_slots
+from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, check_counts
 from srsgd_ray.backends.store import CheckpointStore, check_storage, join, trial_folder
-from srsgd_ray.knobs import affecting, one_of, plain
 from srsgd_ray.results import Record, RecordError, columns_to_plain, provenance, read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.estimate import Budget, cost, spent_hours
 from srsgd_ray.study.extend import extended
+from srsgd_ray.study.options import Options
 from srsgd_ray.study.progress import Display
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
 from srsgd_ray.study.search import Search, open_storage
 from srsgd_ray.study.spec import Study, check_name
-from srsgd_ray.trainable import find, path_of
+from srsgd_ray.study.start import (
+    absolute,
+    backend_of,
+    check_data,
+    check_options,
+    fresh_folder,
+    job_of,
+    plan_of,
+    workers_of,
+)
 
 __all__ = ["Options", "draw_figures", "execute", "run"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """Where and on what a study runs; nothing here changes what it finds.
-
-    Attributes:
-        results: folder that holds a folder for each study.
-        storage: folder or URI for checkpoints that every node sees; None: in the study's folder.
-        backend: ``ray``, or ``local`` for this process.
-        address: of a Ray cluster (``auto`` or a URL); ``local`` starts one on this machine.
-        slots: trials at a time; None: as many as fit (``local`` backend: one, this process).
-        workers_per_trial: worker processes of a trial; None: as published, if all arms agree.
-        cpus_per_worker: None: an equal share.
-        gpus_per_worker: whole GPUs or a fraction; None: one, if the cluster has GPUs.
-        autoscaling: the cluster adds nodes by itself; needs ``slots``.
-        silence_limit: seconds that a trial may wait for its workers or for a sign of life of them.
-        figures: draw the figures at the end (the command line does).
-        plan: estimate the cost first; ``only`` ends after that, ``no`` does not estimate.
-        budget_hours: worker-hours (GPU-hours) after which the study stops, in order; None: none.
-    """
-
-    results: Path = Path("results")
-    storage: str | None = None
-    backend: str = "ray"
-    address: str = "local"
-    slots: int | None = None
-    workers_per_trial: int | None = None
-    cpus_per_worker: float | None = None
-    gpus_per_worker: float | None = None
-    autoscaling: bool = False
-    silence_limit: float = 900.0
-    figures: bool = True
-    plan: str = "yes"
-    budget_hours: float | None = None
 
 
 def run(
@@ -132,22 +103,22 @@ def execute(
         folder = (options.results / check_name(name)).resolve()
         study, new = extended(study, read_record(folder), folder)
     study.check()
-    _check_options(study, options)
-    workers = _workers(study, options)
+    check_options(study, options)
+    workers = workers_of(study, options)
     check_counts(options.slots, workers)  # before Ray is started for it
-    backend = _backend(options, quiet)
-    job = _job(study, options)
+    backend = backend_of(options, quiet)
+    job = job_of(study, options)
     if backend.here:
-        _check_data(study)
+        check_data(study)
     folder = (options.results / check_name(name)).resolve()
     if not resume and (folder / RECORD).exists():
         raise RecordError(
             f"{folder} already holds a study. Go on with it by --resume, or choose another "
             f"name with --name."
         )
-    with _fresh(folder) as keep:
+    with fresh_folder(folder) as keep:
         if options.storage is not None:
-            check_storage(_absolute(options.storage))
+            check_storage(absolute(options.storage))
         tell(f"{name}: {study.question}")
         tell(f"Results in {folder}")
         if resume:
@@ -155,7 +126,7 @@ def execute(
                 tell(f"Taken in: {line}")
         opened = redirect(folder / "log.txt") if redirect is not None else nullcontext(None)
         with opened as screen, backend.open() as nodes:
-            plan = _plan(options, nodes, workers)
+            plan = plan_of(options, nodes, workers)
             if not _show_plan(study, options, plan, job, backend, folder, resume, screen):
                 return PLANNED
             with _open_record(study, folder, name, resume, script, options) as record:
@@ -166,124 +137,6 @@ def execute(
                     return _conduct(study, options, backend, job, plan, record, screen, before)
                 finally:
                     record.pause()
-
-
-def _check_options(study: Study, options: Options) -> None:
-    if options.budget_hours is not None and not options.budget_hours > 0:
-        raise ValueError(f"budget_hours > 0 must hold, but got {options.budget_hours}.")
-    one_of("plan", options.plan, ("yes", "no", "only"))
-    if options.backend == "local" and _workers(study, options) > 1:
-        raise ValueError(
-            f"workers_per_trial=1 must hold for backend='local', but got "
-            f"{_workers(study, options)}. Use backend='ray' for trials of several workers."
-        )
-
-
-def _backend(options: Options, quiet: bool) -> Backend:
-    if options.backend == "ray":
-        return make_backend("ray", address=options.address, quiet=quiet)
-    return make_backend(options.backend)
-
-
-def _job(study: Study, options: Options, root: str = "") -> Job:
-    """What the backend must know; other processes must be able to import the work."""
-    path, folder = path_of(study.work)
-    alone = options.backend == "local" and options.slots in (None, 1)
-    if path.startswith("__main__:") and not alone:
-        raise ValueError(
-            f"a trainable must be importable by the workers, but {path} was typed at a prompt or "
-            f"in a notebook. Put it into a file, or use backend='local' with one slot."
-        )
-    if not alone:
-        _check_module(path, folder)
-    return Job(study.work, path, folder, study.metric, root, options.silence_limit)
-
-
-def _check_module(path: str, folder: str) -> None:
-    """The name under which the workers import a script must be that script."""
-    find(path, folder)
-    module = sys.modules.get(path.partition(":")[0])
-    main = getattr(sys.modules["__main__"], "__file__", None)
-    if module is None or main is None or Path(main).stem != module.__name__:
-        return
-    file = getattr(module, "__file__", None)
-    if file is None or Path(file).resolve() != Path(main).resolve():
-        raise ValueError(
-            f"workers import {Path(main).name} as the module {module.__name__!r}, but that name "
-            f"is taken by {file}. Rename the script."
-        )
-
-
-def _check_data(study: Study) -> None:
-    """Look for the data of each arm once, so that missing data stop it before it begins."""
-    seen = set()
-    fields = affecting(study.work.Config, "data")
-    for arm in study.arms:
-        from srsgd_ray.study.check import without_defaults
-
-        config = study.config(arm.name, without_defaults(study, arm))
-        # What is imported by a path may fail in its own way, whatever the data.
-        own = [v for v in plain(config).values() if isinstance(v, str) and ":" in v]
-        key = (*(str(getattr(config, name)) for name in fields), *own)
-        if key not in seen:
-            seen.add(key)
-            study.work.check_data(config)
-
-
-@contextmanager
-def _fresh(folder: Path) -> Iterator[Callable[[], None]]:
-    """Make the folder; what was made is deleted again unless the function given is called.
-
-    Raises:
-        RecordError: if it cannot be written.
-    """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    log = folder / "log.txt"
-    new_log = not log.exists()
-    kept = False
-
-    def keep() -> None:
-        nonlocal kept
-        kept = True
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        log.touch()
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"no right to write {folder}")
-    except OSError as error:
-        raise RecordError(
-            f"the results folder must be writable, but {folder} is not: {error}. "
-            f"Choose another with --results."
-        ) from error
-    try:
-        yield keep
-    finally:
-        if not kept:
-            if new_log:
-                log.unlink(missing_ok=True)
-            if made and made[0] == folder:
-                shutil.rmtree(folder, ignore_errors=True)
-            for path in made[1:]:
-                if path.is_dir() and not any(path.iterdir()):
-                    path.rmdir()
-
-
-def _plan(options: Options, nodes: Sequence[Mapping[str, float]], workers: int) -> Plan:
-    gpus = options.gpus_per_worker
-    if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0.0) >= 1 for node in nodes) else 0.0
-    slots = options.slots
-    if options.backend == "local" and slots is None:
-        slots = 1
-    return plan_slots(
-        nodes,
-        slots=slots,
-        workers=workers,
-        cpus_per_worker=options.cpus_per_worker,
-        gpus_per_worker=gpus,
-        growing=options.autoscaling,
-    )
 
 
 def _show_plan(
@@ -364,7 +217,7 @@ def _conduct(
 ) -> str:
     """Search and confirm; leaves the tables complete, whatever happens."""
     folder, identity = record.folder, record.contents.header["id"]
-    storage = _absolute(options.storage or str(folder))
+    storage = absolute(options.storage or str(folder))
     root = join(storage, f"checkpoints-{identity}")
     job = Job(job.work, job.path, job.folder, job.judged, root, job.silence_limit)
     controller = Controller(study, record, _searches(study, record), _forgetter(root))
@@ -405,18 +258,6 @@ def _searches(study: Study, record: Record) -> dict[str, Search]:
         )
         for arm in searched
     }
-
-
-def _workers(study: Study, options: Options) -> int:
-    """Workers of a trial: as asked, or as published if all arms agree, or one."""
-    if options.workers_per_trial is not None:
-        return options.workers_per_trial
-    published = {arm.workers for arm in study.arms}
-    return published.pop() if len(published) == 1 and options.backend == "ray" else 1
-
-
-def _absolute(storage: str) -> str:
-    return storage if "://" in storage else str(Path(storage).resolve())
 
 
 def _plan_line(study: Study, plan: Plan) -> str:

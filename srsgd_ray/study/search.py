@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sqlite3
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ from optuna.samplers import (
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import URL
 
 from srsgd_ray.knobs import load, one_of, value_in
 from srsgd_ray.results.record import TrialRecord
@@ -48,6 +48,7 @@ SEARCHERS = {
     "qmc": "quasi-random points (Sobol), which fill the space evenly",
     "nsgaii": "genetic algorithm, for two metrics",
 }
+LOCK_WAIT = 60.0  # seconds
 ONE_GOAL = ("cmaes",)  # searchers that take one metric only
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -65,22 +66,19 @@ def open_storage(file: Path | None) -> BaseStorage:
     """
     if file is None:
         return InMemoryStorage()
+    # A dashboard may read while the study writes: wait for its lock rather than fail.
+    options: dict[str, Any] = {"connect_args": {"timeout": LOCK_WAIT}}
+    url = f"sqlite:///{file}"
+    if any(c in str(file) for c in "?#%{}"):
+        # These have a meaning in a URL, which no escape takes from them all the way to SQLite.
+        url = "sqlite:///optuna.db"
+        options = {"creator": lambda: sqlite3.connect(file, timeout=LOCK_WAIT)}
     try:
-        # By its parts, for a path may hold what has a meaning in a URL, such as ? or %.
-        url = URL.create("sqlite", database=str(file)).render_as_string()
-        if "?" in str(file) or "%" in str(file):
-            url = f"sqlite:///file:{_escaped(file)}?uri=true"
-        # A dashboard may read while the study writes: wait for its lock rather than fail.
-        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+        return RDBStorage(url, engine_kwargs=options)
     except Exception as error:
         raise ValueError(
             f"the Optuna storage must be writable, but {file} is not: {error}"
         ) from error
-
-
-def _escaped(file: Path) -> str:
-    """The path as SQLite's own URIs want it."""
-    return str(file).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def check_searcher(name: str, goals: int = 1) -> None:
@@ -96,8 +94,27 @@ def check_searcher(name: str, goals: int = 1) -> None:
         raise ValueError(f"pareto=True needs searcher {others}, but got {name!r}.")
 
 
-def _sampler(name: str, seed: int, study_seed: int, trials: int, grouped: bool) -> BaseSampler:
-    """The sampler for one trial; ``seed`` is that trial's, ``study_seed`` the search's."""
+class _Point(QMCSampler):
+    """One point of the search's sequence; Optuna's own counts in the storage, which may be lost."""
+
+    def __init__(self, number: int, study_seed: int, seed: int) -> None:
+        super().__init__(
+            seed=study_seed,
+            scramble=True,
+            independent_sampler=RandomSampler(seed=seed),
+            warn_independent_sampling=False,
+            warn_asynchronous_seeding=False,
+        )
+        self._number = number
+
+    def _find_sample_id(self, study: optuna.Study, search_space: dict[str, Any]) -> int:
+        return self._number
+
+
+def _sampler(
+    name: str, number: int, seed: int, study_seed: int, trials: int, grouped: bool
+) -> BaseSampler:
+    """The sampler for the trial ``number``; ``seed`` is its own, ``study_seed`` the search's."""
     # A third of the trials are drawn at random first, but never more than Optuna's own 10.
     startup = min(10, max(3, trials // 3))
     with warnings.catch_warnings():
@@ -111,14 +128,7 @@ def _sampler(name: str, seed: int, study_seed: int, trials: int, grouped: bool) 
         if name == "gp":
             return GPSampler(seed=seed, n_startup_trials=startup)
         if name == "qmc":
-            # One sequence for the whole search; how far it is stands in the storage.
-            return QMCSampler(
-                seed=study_seed,
-                scramble=True,
-                independent_sampler=RandomSampler(seed=seed),
-                warn_independent_sampling=False,
-                warn_asynchronous_seeding=False,
-            )
+            return _Point(number, study_seed, seed)
         if name == "nsgaii":
             return NSGAIISampler(seed=seed, population_size=max(4, min(50, trials // 4)))
         if ":" in name:
@@ -199,7 +209,7 @@ class Search:
         if self.searcher == "grid":
             return self._begin(trial, _fixed(self.space.points(self.seed)[number]))
         grouped = bool(self.space.conditions)
-        sampler = _sampler(self.searcher, seed, self.seed, self.trials, grouped)
+        sampler = _sampler(self.searcher, number, seed, self.seed, self.trials, grouped)
         if number < len(self._enqueue):
             sampler = _fixed(dict(self._enqueue[number]), sampler)
         return self._begin(trial, sampler)

@@ -5,89 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from srsgd_ray.knobs import knob_types, make, one_of, plain
 from srsgd_ray.results import Column, columns_of
-from srsgd_ray.search_spaces import FIXED, SearchSpace, as_space
+from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.study.arm import Arm, called_from, check_name
 from srsgd_ray.study.schedulers import ArmScheduler
 from srsgd_ray.study.search import Goal
 from srsgd_ray.trainable import Trainable, find, path_of
 
 __all__ = ["Arm", "Study", "check_name"]
-
-PACKAGE = str(Path(__file__).resolve().parents[1])
-
-
-def check_name(name: str) -> str:
-    """Return ``name`` if a study and its folder can be called so, else raise ValueError."""
-    sound = isinstance(name, str) and name and all(c.isalnum() or c in "-_." for c in name)
-    if not sound or not name.strip("."):
-        raise ValueError(
-            f"a study's name must be of letters, digits, '-', '_' and '.', but got {name!r}."
-        )
-    return name
-
-
-def _called_from() -> str:
-    """``FILE:LINE`` of the user's code that makes a study or an arm; "" if there is none."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((PACKAGE, "<")) and "dataclasses" not in file:
-            return f"{file}:{frame.f_lineno}"
-        frame = frame.f_back
-    return ""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One side of a comparison: a space to search, and the knobs that are fixed in it.
-
-    Attributes:
-        name: name of the arm.
-        space: what is searched: a SearchSpace, or a mapping of knobs to Optuna distributions
-            (or :class:`~srsgd_ray.search_spaces.When`); nothing by default.
-        fixed: knobs of this arm; the budget among them if it differs from the study's.
-        against: name of the arm it is compared with; None: the study's baseline; "": none.
-        labels: what the command line can select it by, such as ``{"depth": "110"}``.
-        workers: workers of a trial in the published run; 1 if there is none.
-        trials: search trials of this arm; None: the study's; 0: it is fixed, beside searched ones.
-        confirm_seeds: confirmation runs of this arm; None: the study's.
-        enqueue: known points, which the first trials of the search take.
-        place: ``FILE:LINE`` where it was made, for messages.
-    """
-
-    name: str
-    space: SearchSpace | Mapping[str, Any] = FIXED
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    against: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    workers: int = 1
-    trials: int | None = None
-    confirm_seeds: int | None = None
-    enqueue: tuple[Mapping[str, Any], ...] = ()
-    place: str = field(default="", repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if not self.place:
-            object.__setattr__(self, "place", _called_from())
-        if isinstance(self.space, Mapping) and all(_is_range(v) for v in self.space.values()):
-            object.__setattr__(self, "space", as_space(self.space, self.name))
-
-    @property
-    def searched(self) -> SearchSpace:
-        """The space, as a SearchSpace; raises ValueError if it is none."""
-        return as_space(self.space, self.name)
-
-
-def _is_range(value: object) -> bool:
-    return hasattr(value, "single") or hasattr(value, "spread")
 
 
 @dataclass(frozen=True)
@@ -160,7 +91,7 @@ class Study:
 
     def __post_init__(self) -> None:
         if not self.place:
-            object.__setattr__(self, "place", _called_from())
+            object.__setattr__(self, "place", called_from())
         given: Any = self.arms
         if isinstance(given, list):
             object.__setattr__(self, "arms", tuple(given))
@@ -172,7 +103,7 @@ class Study:
     @functools.cached_property
     def work(self) -> Trainable:
         """The trainable; what it says of metrics becomes the study's where it says nothing."""
-        work = find(self.trainable, str(Path(self.place.rpartition(":")[0]).parent))
+        work = find(self.trainable, self.folder)
         better = {metric.name: metric.better for metric in work.metrics}
         metric = self.metric or work.search_metric
         mode = {"lower": "min", "higher": "max"}.get(better.get(metric, ""), "")
@@ -183,6 +114,12 @@ class Study:
         ):
             object.__setattr__(self, name, value)
         return work
+
+    @property
+    def folder(self) -> str:
+        """The folder of the script that made it; "" if there is none."""
+        file = Path(self.place.rpartition(":")[0])
+        return str(file.parent) if file.is_file() else ""
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; raises with the valid names otherwise."""
@@ -312,7 +249,7 @@ class Study:
             "lr_drops": list(self.lr_drops) if isinstance(self.lr_drops, tuple) else self.lr_drops,
             "protocols": {name: _listed(fields) for name, fields in self.protocols.items()},
             "trainable": path,
-            "trainable_folder": folder if ":" in path else "",
+            "trainable_folder": folder or self.folder,
             "tie_break": self.work.tie_break,
         }
 
@@ -330,7 +267,8 @@ class Study:
         drops = known.get("lr_drops")
         known["lr_drops"] = None if drops is None else tuple(drops)
         path = known.get("trainable", "image")
-        known["trainable"] = find(path, folder) if ":" in path else path
+        work = find(path, folder)
+        known["trainable"] = work if ":" in path else path
         return cls(**{**known, "arms": arms})
 
 

@@ -80,7 +80,9 @@ class ImageClassification(Trainable):
     def check_data(self, config: TrainConfig) -> None:
         """Read the data set once; build what is not of this package, and try it on an image."""
         from srsgd_ray.training.checks import check_parts
+        from srsgd_ray.training.device import choose_device
 
+        choose_device(config)
         check_parts(config)
 
     def check_metric(self, config: TrainConfig, metric: str) -> None:

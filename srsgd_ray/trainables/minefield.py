@@ -99,7 +99,7 @@ class Minefield(Trainable):
             first = run.seed if run.final else run.seed + APART
             seeds = range(first, first + config.runs)
             ends = train(config.optimizer, config.lr, seeds, data.train, settings)[-1]
-            means = {}
+            means: dict[str, float | None] = {}
             parts = {"train": data.train, "val": data.validation, "test": data.test}
             for part, points in parts.items():
                 loss, error = scores(ends, points, settings)

@@ -11,8 +11,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from srsgd_ray.backends.ends import HOPELESS, reason_of, run_trial
 from srsgd_ray.backends.store import CheckpointStore
-from srsgd_ray.backends.trial import HOPELESS, Cache, TrialRun, reason_of, run_trial
+from srsgd_ray.backends.trial import Cache, TrialRun
 from srsgd_ray.trainable import find
 
 if TYPE_CHECKING:

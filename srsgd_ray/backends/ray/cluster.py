@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 __all__ = ["gentle_stop", "ray_cluster", "stop_now"]
+
+ANSWER = 10.0  # seconds within which a cluster's port must take a connection
 
 
 @contextmanager
@@ -36,6 +39,7 @@ def ray_cluster(address: str, quiet: bool = False) -> Iterator[list[dict[str, fl
     if ray.is_initialized():
         yield _nodes()
         return
+    _check_address(address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -53,6 +57,17 @@ def ray_cluster(address: str, quiet: bool = False) -> Iterator[list[dict[str, fl
         yield _nodes()
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Ray itself waits for two minutes for a port that nobody listens on."""
+    host, colon, port = address.rpartition("//")[2].partition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
+    except OSError as error:
+        raise ValueError(f"no Ray cluster answers at address={address!r}: {error}.") from error
 
 
 def _nodes() -> list[dict[str, float]]:

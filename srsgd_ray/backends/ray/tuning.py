@@ -62,7 +62,7 @@ class TrialCallback(Callback):
         name = trial.config["_trial"]
         for artifact, columns in (result.get("artifacts") or {}).items():
             self._trials.artifact(name, artifact, columns)
-        if result["row"] is not None:
+        if result.get("row") is not None:
             self._trials.epoch(name, result["row"])
 
     def on_trial_complete(
@@ -108,8 +108,9 @@ class StopScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""
-        row = result["row"]
-        if row is None or result.get("done"):
+        # A scheduler is given the result with nested names: row/epoch.
+        row = {k.removeprefix("row/"): v for k, v in result.items() if k.startswith("row/")}
+        if not row or result.get("done"):
             return TrialScheduler.CONTINUE
         go_on = self._trials.go_on(trial.config["_trial"], row)
         return TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP

@@ -9,9 +9,10 @@ import ray
 import ray.train
 from ray.train.torch import get_device
 
+from srsgd_ray.backends.ends import HOPELESS, reason_of, run_trial, users_place
 from srsgd_ray.backends.ray.channel import CLOSE
 from srsgd_ray.backends.store import CheckpointStore
-from srsgd_ray.backends.trial import HOPELESS, Cache, TrialRun, reason_of, run_trial, users_place
+from srsgd_ray.backends.trial import Cache, TrialRun
 from srsgd_ray.trainable import RankError, find
 
 __all__ = ["serve"]

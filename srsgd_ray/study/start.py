@@ -1,0 +1,157 @@
+"""Everything that can be refused before a study writes its first line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from srsgd_ray.backends import Backend, Job, Plan, make_backend, plan_slots
+from srsgd_ray.knobs import affecting, knob_types, one_of, plain
+from srsgd_ray.results import RecordError
+from srsgd_ray.study.check import without_defaults
+from srsgd_ray.study.options import Options
+from srsgd_ray.study.spec import Study
+from srsgd_ray.trainable import find, path_of
+
+__all__ = [
+    "absolute", "backend_of", "check_data", "check_options", "fresh_folder", "job_of", "plan_of",
+    "workers_of",
+]  # fmt: skip
+
+
+def check_options(study: Study, options: Options) -> None:
+    """Raise ValueError for options that can never work."""
+    if options.budget_hours is not None and not options.budget_hours > 0:
+        raise ValueError(f"budget_hours > 0 must hold, but got {options.budget_hours}.")
+    one_of("plan", options.plan, ("yes", "no", "only"))
+    if options.backend == "local" and workers_of(study, options) > 1:
+        raise ValueError(
+            f"workers_per_trial=1 must hold for backend='local', but got "
+            f"{workers_of(study, options)}. Use backend='ray' for trials of several workers."
+        )
+
+
+def backend_of(options: Options, quiet: bool) -> Backend:
+    """The backend that the options name."""
+    if options.backend == "ray":
+        return make_backend("ray", address=options.address, quiet=quiet)
+    return make_backend(options.backend)
+
+
+def job_of(study: Study, options: Options, root: str = "") -> Job:
+    """What the backend must know; other processes must be able to import the work."""
+    path, folder = path_of(study.work)
+    alone = options.backend == "local" and options.slots in (None, 1)
+    if path.startswith("__main__:") and not alone:
+        raise ValueError(
+            f"a trainable must be importable by the workers, but {path} was typed at a prompt or "
+            f"in a notebook. Put it into a file, or use backend='local' with one slot."
+        )
+    if not alone:
+        _check_module(path, folder)
+    return Job(study.work, path, folder or study.folder, study.metric, root, options.silence_limit)
+
+
+def _check_module(path: str, folder: str) -> None:
+    """The name under which the workers import a script must be that script."""
+    find(path, folder)
+    module = sys.modules.get(path.partition(":")[0])
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    if module is None or main is None or Path(main).stem != module.__name__:
+        return
+    file = getattr(module, "__file__", None)
+    if file is None or Path(file).resolve() != Path(main).resolve():
+        raise ValueError(
+            f"workers import {Path(main).name} as the module {module.__name__!r}, but that name "
+            f"is taken by {file}. Rename the script."
+        )
+
+
+def check_data(study: Study) -> None:
+    """Look for the data of each arm once, so that missing data stop it before it begins."""
+    seen = set()
+    config_type = study.work.Config
+    machine = set(knob_types(config_type)) - set(affecting(config_type, "outcome"))
+    fields = sorted({*affecting(config_type, "data"), *machine})
+    for arm in study.arms:
+        config = study.config(arm.name, without_defaults(study, arm))
+        # What is imported by a path may fail in its own way, whatever the data.
+        own = [v for v in plain(config).values() if isinstance(v, str) and ":" in v]
+        key = (*(str(getattr(config, name)) for name in fields), *own)
+        if key not in seen:
+            seen.add(key)
+            study.work.check_data(config)
+
+
+@contextmanager
+def fresh_folder(folder: Path) -> Iterator[Callable[[], None]]:
+    """Make the folder; what was made is deleted again unless the function given is called.
+
+    Raises:
+        RecordError: if it cannot be written.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    log = folder / "log.txt"
+    new_log = not log.exists()
+    kept = False
+
+    def keep() -> None:
+        nonlocal kept
+        kept = True
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log.touch()
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"no right to write {folder}")
+    except OSError as error:
+        raise RecordError(
+            f"the results folder must be writable, but {folder} is not: {error}. "
+            f"Choose another with --results."
+        ) from error
+    try:
+        yield keep
+    finally:
+        if not kept:
+            if new_log:
+                log.unlink(missing_ok=True)
+            if made and made[0] == folder:
+                shutil.rmtree(folder, ignore_errors=True)
+            for path in made[1:]:
+                if path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
+
+
+def plan_of(options: Options, nodes: Sequence[Mapping[str, float]], workers: int) -> Plan:
+    """How many trials at a time, and what each gets."""
+    gpus = options.gpus_per_worker
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU", 0.0) >= 1 for node in nodes) else 0.0
+    slots = options.slots
+    if options.backend == "local" and slots is None:
+        slots = 1
+    return plan_slots(
+        nodes,
+        slots=slots,
+        workers=workers,
+        cpus_per_worker=options.cpus_per_worker,
+        gpus_per_worker=gpus,
+        growing=options.autoscaling,
+    )
+
+
+def workers_of(study: Study, options: Options) -> int:
+    """Workers of a trial: as asked, or as published if all arms agree, or one."""
+    if options.workers_per_trial is not None:
+        return options.workers_per_trial
+    published = {arm.workers for arm in study.arms}
+    return published.pop() if len(published) == 1 and options.backend == "ray" else 1
+
+
+def absolute(storage: str) -> str:
+    """A folder with its whole path; a URI as it is."""
+    return storage if "://" in storage else str(Path(storage).resolve())
