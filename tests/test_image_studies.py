@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from srsgd_ray import analysis
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import read_epochs, read_record, read_trials
-from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.search_spaces import SearchSpace, When
 from srsgd_ray.study import Arm, Study, paper
 from srsgd_ray.study.run import Options, execute
 from srsgd_ray.study.shorten import select, smoke
@@ -110,3 +112,45 @@ def test_a_study_of_the_paper_runs_to_its_table_on_generated_data(tmp_path: Path
     epochs = read_epochs(tmp_path / "t")
     assert epochs["test_error"].notna().all()
     assert list(epochs["epoch_lr"])[:4] == pytest.approx([0.1, 0.01, 0.001, 1e-4])
+
+
+def test_parts_of_ones_own_and_parts_of_knobs_are_searched(tmp_path: Path) -> None:
+    """Each stage's restart frequency by itself, a condition, and options of any torch optimizer."""
+    stages = {
+        "restart_list.0": IntDistribution(2, 10), "restart_list.1": IntDistribution(11, 20),
+        "restart_list.2": IntDistribution(21, 30),
+    }  # fmt: skip
+    kinds = {
+        "restart_kind": CategoricalDistribution(("constant", "linear")),
+        "restart_growth": When(FloatDistribution(1.5, 3.0), restart_kind="linear"),
+    }
+    options = {"optimizer_options.alpha": FloatDistribution(0.5, 0.99)}
+    tiny = {"model": "own_parts:Tiny", "optimizer": "torch.optim:RMSprop", "lr": 0.01}
+    study = dataclasses.replace(
+        STUDY,
+        arms=(
+            Arm("stages", stages, {"restart_kind": "explicit", "restart_list": (1, 1, 1)}),
+            Arm("kinds", kinds),
+            Arm("own", options, {**tiny, "lr_schedule": "cosine", "label_smoothing": 0.1}),
+        ),
+        baseline="",
+        epochs=4,
+        trials=3,
+        confirm_seeds=1,
+    )
+    assert conduct(study, tmp_path, slots=2) == "finished"
+    trials = read_trials(tmp_path / "t")
+    assert set(trials["state"]) == {"complete"}, trials["reason"].dropna().tolist()
+    mine = trials[trials["arm"] == "stages"]
+    parts = mine[["restart_list.0", "restart_list.1", "restart_list.2"]].to_numpy().tolist()
+    assert [list(found) for found in mine["restart_list"]] == parts
+    kinds_ = trials[trials["arm"] == "kinds"]
+    assert (kinds_.loc[kinds_["restart_kind"] == "constant", "restart_growth"] == 2.0).all()
+    own = trials[trials["arm"] == "own"]
+    assert own["optimizer_options.alpha"].between(0.5, 0.99).all()
+    assert (
+        json.loads(own["optimizer_options"].iloc[0])["alpha"]
+        == (own["optimizer_options.alpha"].iloc[0])
+    )
+    text = analysis.render(trials)
+    assert "alpha" in text

@@ -14,7 +14,7 @@ __all__ = ["SHORT", "knob_text", "shown_knobs"]
 # Of studies of SRSGD, what is always shown, and how it is called in a narrow column.
 RESTARTS = ("lr", "weight_decay", "restart_f1", "restart_growth", "restart_kind")
 SHORT = {"restart_f1": "F1 (steps)", "restart_growth": "growth", "restart_kind": "restarts"}
-MOST_KNOBS = 8
+MOST_KNOBS = 12
 
 
 def shown_knobs(trials: pd.DataFrame) -> list[str]:
