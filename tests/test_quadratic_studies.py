@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from srsgd_ray.testing import play
 from srsgd_ray.trainables import quadratic
 from srsgd_ray.trainables.quadratic import QUADRATIC, QuadraticConfig, objective
 
+RUNNING = sys.modules["srsgd_ray.study.run"]  # the package has a function of that name
 N = 2000
 LONG = {short: method for method, short in SHORT.items()}
 MEASURED = ("mean_gap_last_1000", "final_gap", "min_gap", "first_below", "stays_below")
@@ -39,7 +41,7 @@ TIMES = {"train_seconds", "time"}
 def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optuna's storage in memory."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    monkeypatch.setattr("srsgd_ray.study.run.open_storage", lambda file: open_storage(None))
+    monkeypatch.setattr(RUNNING, "open_storage", lambda file: open_storage(None))
 
 
 def conduct(study: Study, folder: Path, **options: Any) -> StudyResult:
@@ -170,7 +172,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The search with constant noise, 2,000 iterations, 2 trials an arm and 3 seeds."""
     folder = tmp_path_factory.mktemp("search")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("srsgd_ray.study.run.open_storage", lambda file: open_storage(None))
+        patch.setattr(RUNNING, "open_storage", lambda file: open_storage(None))
         assert conduct(short_search("constant"), folder).status == "finished"
     return folder / "t"
 
@@ -256,7 +258,9 @@ def test_the_level_is_shared_out_over_the_comparisons_of_a_case(searched: Path) 
     half = 4.302652729911275 * np.std(value["gd"], ddof=1) / math.sqrt(3)
     assert (own.low, own.high) == pytest.approx((own.mean - half, own.mean + half))
     assert found["gd"].word == "higher"
-    assert [one.gap.mean for one in found.values()] == sorted(one.gap.mean for one in found.values())
+    assert [one.gap.mean for one in found.values()] == sorted(
+        one.gap.mean for one in found.values()
+    )
 
 
 def test_the_report_of_the_exact_case(tmp_path: Path) -> None:

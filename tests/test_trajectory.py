@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import torch
 from matplotlib.colors import same_color
+from optuna.distributions import FloatDistribution
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -31,17 +30,30 @@ from srsgd_ray.problems.trajectory import (
 )
 from srsgd_ray.problems.trajectory_run import (
     TABLES,
-    launch_trajectory,
-    run,
+    paths,
+    settings_of,
     telling_seeds,
-    tune,
     write_tables,
 )
+from srsgd_ray.results import read_trials
+from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.study import Arm, Study
+from srsgd_ray.study.run import Options, execute
 
 SMALL = Settings(
-    seed=3, runs=3, points=40, width=5, steps=40, batch_size=8, every=4, lrs=(0.05, 0.2),
-    tuning_runs=2, grid=9,
+    seed=3, runs=3, points=40, width=5, steps=40, batch_size=8, every=4, grid=9,
 )  # fmt: skip
+
+
+LRS = {"srsgd": 0.2, "sgd": 0.05}
+TUNING = pd.DataFrame(
+    [(arm, lr, 2, 5.0, 0.1, LRS[arm] == lr) for arm in LRS for lr in (0.05, 0.2)],
+    columns=["optimizer", "lr", "runs", "val_error", "val_loss", "chosen"],
+)
+
+
+def run(settings: Settings) -> dict[str, pd.DataFrame]:
+    return paths(settings, LRS, TUNING)
 
 
 @pytest.fixture(scope="module")
@@ -145,17 +157,28 @@ def test_the_learning_rate_falls() -> None:
     assert steps[70:].mean() < 0.1 * steps[30:40].mean()
 
 
-def test_tuning_takes_the_lowest_validation_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    errors = {("srsgd", 0.05): (9.0, 5.0), ("srsgd", 0.2): (4.0, 6.0),
-              ("sgd", 0.05): (3.0, math.nan), ("sgd", 0.2): (8.0, 8.0)}  # fmt: skip
-    monkeypatch.setattr(trajectory_run, "train", lambda arm, lr, *_: [errors[arm, lr]])
-    monkeypatch.setattr(
-        trajectory_run, "scores", lambda ends, *_: (torch.tensor(ends), torch.tensor(ends))
-    )
-    table = tune(Spirals.of(SMALL), SMALL)
-    assert list(table["val_error"]) == [7.0, 5.0, math.inf, 8.0]
-    assert list(table["chosen"]) == [False, True, False, True]
-    assert list(table["runs"]) == [2] * 4
+def test_settings_and_tuning_are_read_from_a_studys_trials(tmp_path: Path) -> None:
+    """A real study: the grid, the choice by validation error, the confirmation's seeds."""
+    small = {"points": 40, "width": 5, "steps": 40, "batch_size": 8, "every": 4}
+    lrs = SearchSpace("lr", "Which?", {"lr": FloatDistribution(0.05, 0.2)}, {"lr": (0.05, 0.2)})
+    arms = tuple(Arm(name, lrs, {"optimizer": name}) for name in ("srsgd", "sgd"))
+    study = Study(
+        "t", "Which?", arms,
+        baseline="sgd", trainable="minefield", trials=2, searcher="grid", confirm_seeds=3,
+        confirm_seed=4, base=small,
+    )  # fmt: skip
+    options = Options(results=tmp_path, backend="local", slots=1)
+    assert execute(study, options, name="t", resume=False) == "finished"
+    trials = read_trials(tmp_path / "t")
+    settings, chosen, tuning = settings_of(trials)
+    assert (settings.first, settings.runs, settings.steps, settings.width) == (4, 3, 40, 5)
+    assert list(tuning["optimizer"]) == ["srsgd", "srsgd", "sgd", "sgd"]
+    for arm in ("srsgd", "sgd"):
+        mine = tuning[tuning["optimizer"] == arm]
+        assert chosen[arm] in set(mine["lr"])
+        assert mine.loc[mine["chosen"], "lr"].tolist() == [chosen[arm]]
+        best = mine["val_error"].min()
+        assert mine.loc[mine["chosen"], "val_error"].item() == best
 
 
 def test_the_seeds_drawn_are_the_middle_and_the_largest() -> None:
@@ -228,8 +251,6 @@ def test_the_same_seed_gives_the_same_numbers(tables: dict[str, pd.DataFrame]) -
         ({"grid": 1}, "grid >= 2 must hold"),
         ({"noise": -0.1}, "0 <= noise < inf must hold, but got -0.1"),
         ({"weight_decay": math.inf}, "0 <= weight_decay < inf must hold"),
-        ({"lrs": ()}, "lrs must be one or more positive numbers, but got ()"),
-        ({"lrs": (0.1, 0.0)}, "lrs must be one or more positive numbers"),
         ({"batch_size": 41}, "batch_size <= points must hold, but got batch_size=41 for points=40"),
         ({"every": 7}, "every must divide steps, but got every=7 for steps=40"),
     ],
@@ -246,29 +267,6 @@ def test_an_unknown_optimizer() -> None:
 
 
 # The command and the drawing.
-
-
-def test_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    drawn: list[Path] = []
-    monkeypatch.setattr(trajectory_run, "_draw", lambda folder: len(drawn.append(folder) or ""))
-    words = ["--smoke", "--seed", "2", "--name", "here", "--results", str(tmp_path)]
-    assert launch_trajectory(words) == 0
-    assert drawn == [tmp_path / "here"]
-    out = capsys.readouterr().out
-    assert "the edge of the grid" in out and "of the squared distances" in out
-    schema = pq.read_schema(tmp_path / "here" / "trajectory.parquet")
-    facts = json.loads(schema.metadata[b"srsgd_ray_trajectory"])
-    assert (facts["settings"]["seed"], facts["settings"]["runs"]) == (2, 2)
-    assert {"commit", "torch_version", "hardware"} <= set(facts)
-    # A second run does not write over the first.
-    assert launch_trajectory(words) == 2
-    assert "already holds results. Choose another name" in capsys.readouterr().err
-    assert launch_trajectory(["--name", "a/b", "--results", str(tmp_path)]) == 2
-    assert "must be the name of a folder" in capsys.readouterr().err
-    assert launch_trajectory(["--seed", "-1", "--results", str(tmp_path)]) == 2
-    assert "seed >= 0 must hold" in capsys.readouterr().err
 
 
 def test_the_figure_draws_the_tables(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
