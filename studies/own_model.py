@@ -54,7 +54,7 @@ def cancer(config: Config, run):
             return roc_auc_score(part[1], model(part[0]).flatten())
 
     for epoch in range(run.resume(model=model, optimizer=optimizer), config.epochs):
-        total = 0.0
+        total = torch.zeros(())
         for rows in torch.randperm(len(x)).split(config.batch_size):
             mine = rows[run.rank :: run.size]
             loss = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -63,9 +63,11 @@ def cancer(config: Config, run):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += loss.item() * len(rows) / len(x)
+            total += loss.detach() * len(mine) / len(x)
+        if run.size > 1:
+            torch.distributed.all_reduce(total)  # each worker saw its part of the rows
         last = run.final and epoch + 1 == config.epochs
-        run.report(loss=total, val_auc=auc(val), test_auc=auc(test) if last else None)
+        run.report(loss=total.item(), val_auc=auc(val), test_auc=auc(test) if last else None)
 
 
 LR = {"lr": FloatDistribution(0.001, 1.0, log=True), "hidden": IntDistribution(4, 64, log=True)}
