@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import venv
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -269,6 +270,31 @@ def test_every_install_obeys_the_constraints(cluster: dict[str, Any]) -> None:
     installs = [c for c in commands(cluster) if "pip install" in c]
     assert installs
     assert all("-c constraints.txt" in c for c in installs)
+
+
+def test_every_install_resolves_in_a_clean_environment(
+    cluster: dict[str, Any], tmp_path: Path
+) -> None:
+    """The commands themselves, but for where they run and that they install nothing."""
+    venv.create(tmp_path / "env", with_pip=True)
+    installs = [
+        command
+        for name in ("setup_commands", "head_setup_commands")
+        for command in cluster[name]
+        if "pip install" in command
+    ]
+    assert len(installs) == 2
+    for command in installs:
+        here = (
+            command.replace("~/srsgd-ray-env", shlex.quote(str(tmp_path / "env")))
+            .replace("cd ~/srsgd-ray ", f"cd {shlex.quote(str(ROOT))} ")
+            .replace("pip install", "pip install --dry-run")
+        )
+        assert "~" not in here
+        done = subprocess.run(
+            ["bash", "-c", here], capture_output=True, text=True, timeout=900, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_the_image_is_looked_up_and_not_rays_outdated_default(cluster: dict[str, Any]) -> None:
