@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -314,11 +315,10 @@ def test_mixed_precision_runs_on_the_cpu(config: TrainConfig) -> None:
 
 
 CHILD = """
-import json, sys, torch
-from srsgd_ray.config import TrainConfig
+import pickle, sys, torch
 from srsgd_ray.training import train
 rows = []
-train(TrainConfig.from_dict(json.loads(sys.argv[1])), lambda row, save: rows.append(row))
+train(pickle.loads(bytes.fromhex(sys.argv[1])), lambda row, save: rows.append(row))
 assert not torch.are_deterministic_algorithms_enabled()
 print(rows[0]["train_loss"])
 """
@@ -328,7 +328,7 @@ def test_channels_last_and_deterministic_change_no_result(config: TrainConfig) -
     """In a process of its own: on some CPUs torch aborts in the backward pass."""
     exact, _ = run(config.replace(epochs=1, lr_milestones=[]))
     changes = {"channels_last": "on", "deterministic": True, "epochs": 1, "lr_milestones": []}
-    words = json.dumps(dict(config.replace(**changes).to_dict()))
+    words = pickle.dumps(config.replace(**changes)).hex()
     done = subprocess.run(
         [sys.executable, "-c", CHILD, words],
         capture_output=True,
