@@ -19,7 +19,6 @@ from srsgd_ray.problems.quadratic import (
     momenta,
     noise_deviation,
     published_setting,
-    run,
 )
 from srsgd_ray.problems.quadratic_expected import expected_gaps
 from srsgd_ray.problems.quadratic_results import (
@@ -28,6 +27,7 @@ from srsgd_ray.problems.quadratic_results import (
     kept_steps,
     measure,
 )
+from srsgd_ray.problems.quadratic_run import run
 from srsgd_ray.published import curves, quadratic_means
 
 SEEDS = range(5)
@@ -254,6 +254,7 @@ def test_settings_in_words_and_back() -> None:
 def test_the_problem_knows_neither_ray_nor_torch() -> None:
     code = (
         "import sys, srsgd_ray.problems.quadratic_results, srsgd_ray.problems.quadratic_expected;"
+        "import srsgd_ray.problems.quadratic_run;"
         "print([m for m in ('ray', 'torch', 'optuna') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

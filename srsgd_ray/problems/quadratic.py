@@ -10,7 +10,7 @@ taken at the extrapolated y, before the step. The methods differ in m alone (Wan
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,11 @@ __all__ = [
     "momenta",
     "noise_deviation",
     "published_setting",
-    "run",
 ]
 
 SIZE = 1000
 STEP_SIZE = 0.25  # 1/L; the eigenvalues of P lie between 0 and L = 4
 ITERATIONS = 50_000
-BLOCK = 64  # steps whose noise is drawn at a time
 MINIMUM = -SIZE / (2 * (SIZE + 1))
 
 CASES = {
@@ -207,97 +205,3 @@ def noise_deviation(setting: Setting) -> Floats:
         return np.full(setting.iterations, 0.001)
     t = np.arange(setting.iterations) + (0 if setting.method == "GD" else 1)
     return 0.1 / (t / 100 + 1)
-
-
-def _generator(seed: int, case: str) -> np.random.Generator:
-    """The noise of one run depends on (seed, case) alone.
-
-    All methods see the same noise at the same seed, so that their differences are pairs.
-    """
-    return np.random.default_rng(np.random.SeedSequence([seed, list(CASES).index(case)]))
-
-
-def _times_p(x: Floats, out: Floats) -> None:
-    """``out = P x``, row by row."""
-    np.multiply(x, 2.0, out=out)
-    out[:, 1:] -= x[:, :-1]
-    out[:, :-1] -= x[:, 1:]
-
-
-def _value(x: Floats, px: Floats) -> Floats:
-    """f of each row, from x and Px."""
-    product: Floats = np.einsum("ij,ij->i", x, px)
-    return product * 0.5 - x[:, 0]
-
-
-def run(settings: Sequence[Setting], seeds: Sequence[int] = (0,)) -> Floats:
-    """Run several methods over several seeds, all at once.
-
-    All see the same noise at the same seed, so it is drawn once. A curve is the same bit for bit,
-    whatever runs beside it.
-
-    Args:
-        settings: what is run: of one case, and of as many iterations.
-        seeds: of the noise, each at least 0. The exact case has none: its seeds are equal.
-
-    Returns:
-        The gaps |f(y_k) - f*| before each step: (settings, seeds, iterations).
-
-    Raises:
-        ValueError: for settings of more than one case or length.
-    """
-    if len({(setting.case, setting.iterations) for setting in settings}) != 1:
-        raise ValueError("settings that run together must have one case and as many iterations.")
-    case, steps = settings[0].case, settings[0].iterations
-    generators = [_generator(seed, case) for seed in seeds]
-    shape = (len(settings), len(seeds))
-    rows = shape[0] * shape[1]
-    deviations = np.array([noise_deviation(setting) for setting in settings])
-    alike = bool((deviations == deviations[0]).all())
-    adaptive = [i for i, setting in enumerate(settings) if setting.method == "ARNAG"]
-    fixed = [i for i in range(len(settings)) if i not in adaptive]
-    known = np.zeros((steps, *shape, 1))
-    for i in fixed:
-        known[:, i, :, 0] = momenta(settings[i])[:, None]
-    factors = known.reshape(steps, rows, 1)
-
-    x, y, new, slope = (np.zeros((rows, SIZE)) for _ in range(4))
-    by_setting = slope.reshape(*shape, SIZE)
-    drawn = np.empty((len(seeds), BLOCK, SIZE))
-    scaled = np.empty((len(seeds), SIZE))
-    count = np.zeros((len(adaptive), len(seeds)))
-    value = np.zeros((len(adaptive), len(seeds)))
-    gaps = np.empty((steps, rows))
-    for step in range(steps):
-        _times_p(y, slope)
-        gaps[step] = _value(y, slope)
-        slope[:, 0] -= 1.0
-        if case != "exact":
-            place = step % BLOCK
-            if place == 0:
-                # Many steps at a time, for one alone is mostly the call.
-                for row, generator in enumerate(generators):
-                    generator.standard_normal(out=drawn[row])
-                if alike:
-                    ahead = deviations[0, step : step + BLOCK, None]
-                    drawn[:, : len(ahead)] *= ahead
-            if alike:
-                by_setting += drawn[:, place]
-            else:
-                for part, deviation in zip(by_setting, deviations[:, step], strict=True):
-                    np.multiply(drawn[:, place], deviation, out=scaled)
-                    part += scaled
-        slope *= STEP_SIZE
-        np.subtract(y, slope, out=new)
-        np.subtract(new, x, out=y)
-        for i, place in enumerate(adaptive):
-            known[step, place, :, 0] = count[i] / (count[i] + 3)
-            mine = new.reshape(*shape, SIZE)[place]
-            _times_p(mine, scaled)
-            reached = _value(mine, scaled)
-            count[i] = np.where(reached > value[i], 0.0, count[i] + 1)
-            value[i] = reached
-        y *= factors[step]
-        y += new
-        x, new = new, x
-    return np.abs(gaps - MINIMUM).T.reshape(*shape, steps)

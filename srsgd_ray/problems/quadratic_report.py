@@ -190,4 +190,5 @@ def _confirmed(table: pd.DataFrame) -> pd.DataFrame:
     runs = table[(table["phase"] == "confirm") & (table["state"] == "complete")]
     words: list[str] = [make(kind, {k: row[k] for k in knob_types(kind)}).setting().text
              for _, row in runs.iterrows()]  # fmt: skip
-    return runs.assign(words=words, arm=runs["arm"].str.partition("_")[2])
+    arms = [str(arm).partition("_")[2] for arm in runs["arm"]]
+    return runs.assign(words=words, arm=arms)

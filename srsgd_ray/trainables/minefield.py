@@ -78,7 +78,8 @@ class Minefield(Trainable):
 
     def confirmed(self, config: MinefieldConfig, seed: int, on: str) -> MinefieldConfig:
         """One network, and what it leads to."""
-        return dataclasses.replace(config, runs=1)
+        same: MinefieldConfig = super().confirmed(config, seed, on)
+        return dataclasses.replace(same, runs=1)
 
     def smoke(self, config: MinefieldConfig) -> dict[str, Any]:
         """A few steps of two networks."""

@@ -20,10 +20,10 @@ from srsgd_ray.problems.quadratic import (
     SCHEDULES,
     Setting,
     published_setting,
-    run,
 )
 from srsgd_ray.problems.quadratic_expected import expected_gaps
 from srsgd_ray.problems.quadratic_results import TARGET, kept_steps, measure
+from srsgd_ray.problems.quadratic_run import run
 from srsgd_ray.trainable import Metric, Run, Trainable
 
 __all__ = ["QUADRATIC", "Quadratic", "QuadraticConfig", "objective"]
@@ -118,7 +118,8 @@ class Quadratic(Trainable):
 
     def confirmed(self, config: QuadraticConfig, seed: int, on: str) -> QuadraticConfig:
         """With noise that is drawn."""
-        return dataclasses.replace(config, expected=False)
+        same: QuadraticConfig = super().confirmed(config, seed, on)
+        return dataclasses.replace(same, expected=False)
 
     def smoke(self, config: QuadraticConfig) -> dict[str, Any]:
         """2,000 iterations: the shortest in which every phase has room."""
