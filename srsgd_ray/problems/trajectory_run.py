@@ -208,7 +208,9 @@ def write_tables(folder: Path, tables: Tables, settings: Settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     facts: dict[str, Any] = {"settings": dataclasses.asdict(settings), **provenance()}
     for name, frame in tables.items():
-        made = pa.Table.from_pandas(frame, preserve_index=False)
+        bare = frame.copy(deep=False)
+        bare.attrs = {}  # a study's frame carries its schema there, which Arrow cannot write
+        made = pa.Table.from_pandas(bare, preserve_index=False)
         made = made.replace_schema_metadata({"srsgd_ray_trajectory": json.dumps(facts)})
         replace_table(folder / f"{name}.parquet", made)
 
