@@ -101,7 +101,9 @@ class Minefield(Trainable):
             seeds = range(first, first + config.runs)
             ends = train(config.optimizer, config.lr, seeds, data.train, settings)[-1]
             means: dict[str, float | None] = {}
-            parts = {"train": data.train, "val": data.validation, "test": data.test}
+            parts = {"train": data.train, "val": data.validation}
+            if run.final:
+                parts["test"] = data.test
             for part, points in parts.items():
                 loss, error = scores(ends, points, settings)
                 if not bool(loss.isfinite().all()):
