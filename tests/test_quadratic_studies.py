@@ -96,6 +96,10 @@ def test_the_rows_of_figure_2_are_the_curves_measures(drawn: Path) -> None:
     assert set(table["state"]) == {"complete"}
     assert set(table["phase"]) == {"confirm"}
     assert len(table) == len(METHODS) * (1 + 3 + 3)
+    for case, mine in table.groupby("case"):
+        rivals = dict(zip(mine["method"], mine["baseline"], strict=True))
+        assert pd.isna(rivals.pop("SRNAG"))
+        assert set(rivals.values()) == {f"{case}_srnag"}, "a method is compared within its case"
     for case, method in itertools.product(CASES, METHODS):
         seeds = (0,) if case == "exact" else (0, 1, 2)
         gaps = curves_of([published_setting(case, method, iterations=N)], seeds)[0]

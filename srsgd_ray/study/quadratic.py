@@ -32,7 +32,7 @@ def figure2(name: str) -> Study:
         name=name,
         question="Figure 2 of the paper: five methods on the quadratic, three kinds of gradient.",
         trainable="quadratic",
-        arms=tuple(_fixed(case, method) for case in CASES for method in METHODS),
+        arms=tuple(_fixed(case, method, f"{case}_srnag") for case in CASES for method in METHODS),
         base={"keep_curve": True},
         trials=0,
         confirm_seeds=10,
@@ -69,7 +69,7 @@ def schedule_search(name: str, iterations: int = ITERATIONS) -> Study:
     )
 
 
-def _fixed(case: str, method: str, rival: str = "", schedule: str = "") -> Arm:
+def _fixed(case: str, method: str, rival: str, schedule: str = "") -> Arm:
     name = f"{case}_{SHORT[method]}" + (f"_{schedule}" if schedule else "")
     return Arm(
         name,
