@@ -27,10 +27,10 @@ def edited(study: Study, header: Mapping[str, Any]) -> Study:
     recorded = Study.from_dict(header["spec"])
     then = header.get("script")
     if then is None:
-        return dataclasses.replace(recorded, question=study.question)
+        return dataclasses.replace(recorded, question=study.question, folder=study.folder)
     now = study.to_dict()
     changed = {k for k in now if k != "arms" and now[k] != then.get(k)}
-    fields = {f.name for f in dataclasses.fields(Study)} - {"arms", "place"}
+    fields = {f.name for f in dataclasses.fields(Study)} - {"arms", "place", "folder"}
     changes: dict[str, Any] = {k: getattr(study, k) for k in changed if k in fields}
     was = {arm["name"]: arm for arm in then["arms"]}
     theirs = {arm.name: arm for arm in recorded.arms}
@@ -44,7 +44,7 @@ def edited(study: Study, header: Mapping[str, Any]) -> Study:
     kept = [arm for arm in gone if arm.name not in was]
     order = [arm.name for arm in recorded.arms]
     arms = sorted([*arms, *kept], key=lambda a: order.index(a.name) if a.name in order else 999)
-    return dataclasses.replace(recorded, **changes, arms=tuple(arms))
+    return dataclasses.replace(recorded, **changes, arms=tuple(arms), folder=study.folder)
 
 
 def extended(study: Study, contents: Contents, folder: object) -> tuple[Study, list[str]]:

@@ -60,6 +60,7 @@ class Study:
         pareto_metric: the second metric of ``pareto``; "": the epochs, which are then searched.
         confirm_seed: first seed of the confirmation; None: the one after ``seed``.
         place: ``FILE:LINE`` where it was made, for messages.
+        folder: of the script that made it, where workers look for what it names; "" if none.
     """
 
     name: str
@@ -88,10 +89,14 @@ class Study:
     pareto_metric: str = ""
     confirm_seed: int | None = None
     place: str = field(default="", repr=False, compare=False)
+    folder: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.place:
             object.__setattr__(self, "place", called_from())
+        file = Path(self.place.rpartition(":")[0])
+        if not self.folder and file.is_file():
+            object.__setattr__(self, "folder", str(file.parent))
         given: Any = self.arms
         if isinstance(given, list):
             object.__setattr__(self, "arms", tuple(given))
@@ -114,12 +119,6 @@ class Study:
         ):
             object.__setattr__(self, name, value)
         return work
-
-    @property
-    def folder(self) -> str:
-        """The folder of the script that made it; "" if there is none."""
-        file = Path(self.place.rpartition(":")[0])
-        return str(file.parent) if file.is_file() else ""
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; raises with the valid names otherwise."""
@@ -229,7 +228,7 @@ class Study:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the record."""
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        del found["place"]
+        del found["place"], found["folder"]
         arms = []
         for arm in self.arms:
             own = {f.name: getattr(arm, f.name) for f in dataclasses.fields(arm)}
@@ -269,7 +268,7 @@ class Study:
         path = known.get("trainable", "image")
         work = find(path, folder)
         known["trainable"] = work if ":" in path else path
-        return cls(**{**known, "arms": arms})
+        return cls(**{**known, "arms": arms}, folder=folder)
 
 
 def _is_float(value: object) -> bool:
