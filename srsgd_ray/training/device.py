@@ -8,10 +8,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from srsgd_ray.config import TrainConfig
 
-__all__ = ["Precision", "choose_device", "default_threads", "kernels", "memory_format"]
+__all__ = [
+    "Precision", "check_layout", "choose_device", "default_threads", "kernels", "memory_format",
+]  # fmt: skip
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -47,6 +50,28 @@ def memory_format(config: TrainConfig, device: torch.device) -> torch.memory_for
     """``channels_last`` where asked for, or by default on a GPU."""
     on = config.channels_last == "on" or (config.channels_last == "auto" and device.type == "cuda")
     return torch.channels_last if on else torch.contiguous_format
+
+
+def check_layout(model: nn.Module, layout: torch.memory_format, device: torch.device) -> None:
+    """Raise ValueError for what torch 2.15 cannot train: on a CPU it would abort the process.
+
+    Its backward pass of a strided 1x1 convolution with fewer than 8 inputs, in channels_last,
+    writes beyond its memory (seen alone, without anything of this package, on one CPU model).
+    """
+    if device.type != "cpu" or layout != torch.channels_last:
+        return
+    for name, part in model.named_modules():
+        if (
+            isinstance(part, nn.Conv2d)
+            and part.kernel_size == (1, 1)
+            and max(part.stride) > 1
+            and part.in_channels < 8
+        ):
+            raise ValueError(
+                f"channels_last='on' on a CPU needs at least 8 inputs of each strided 1x1 "
+                f"convolution (torch aborts otherwise), but {name} has {part.in_channels}. Use "
+                f"channels_last='off', or a wider network."
+            )
 
 
 class Precision:

@@ -19,7 +19,13 @@ from srsgd_ray.data import Data, DataError, EvalSource, Look, load_dataset
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
 from srsgd_ray.training import checkpoint
 from srsgd_ray.training.checks import check_share_of_batch, fitting_model
-from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
+from srsgd_ray.training.device import (
+    Precision,
+    check_layout,
+    choose_device,
+    kernels,
+    memory_format,
+)
 from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
 from srsgd_ray.training.outcome import Keep, Outcome, Progress, RankError, Report, Row, StopTraining
 from srsgd_ray.training.step import Step
@@ -98,6 +104,7 @@ class _Run:
         self.test = data.eval_batches("test", look) if config.evaluate_test else None
         self.steps_per_epoch = self.batches.steps_per_epoch(config.batch_size, self.size)
         model = fitting_model(config, data)
+        check_layout(model, self.layout, self.device)
         # Module.to(memory_format=...) is right but missing from torch's own annotations.
         self.model: nn.Module = model.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
