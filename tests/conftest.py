@@ -11,6 +11,12 @@ import pytest
 from srsgd_ray.config import TrainConfig
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what takes long beside other tests: Ray, and what waits for the registry."""
+    long = ("test_ray.py", "test_every_install_resolves")
+    items.sort(key=lambda item: not any(name in item.nodeid for name in long))
+
+
 def make_row(epoch: int, val_error: float | None = 10.0, **more: Any) -> dict[str, Any]:
     """One epoch's row, as the training loop reports it."""
     row: dict[str, Any] = {

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import venv
 from collections.abc import Iterator
@@ -275,8 +276,11 @@ def test_every_install_obeys_the_constraints(cluster: dict[str, Any]) -> None:
 def test_every_install_resolves_in_a_clean_environment(
     cluster: dict[str, Any], tmp_path: Path
 ) -> None:
-    """The commands themselves, but for where they run and that they install nothing."""
-    venv.create(tmp_path / "env", with_pip=True)
+    """The commands themselves, but for where they run and that they install nothing.
+
+    The second one finds what the first one would have installed: packages of the same constraints,
+    as they lie around this test.
+    """
     installs = [
         command
         for name in ("setup_commands", "head_setup_commands")
@@ -284,7 +288,11 @@ def test_every_install_resolves_in_a_clean_environment(
         if "pip install" in command
     ]
     assert len(installs) == 2
-    for command in installs:
+    for number, command in enumerate(installs):
+        venv.create(tmp_path / "env", with_pip=True, clear=True, upgrade_deps=True)
+        if number:
+            (packages,) = (tmp_path / "env").glob("lib/*/site-packages")
+            (packages / "installed.pth").write_text(sysconfig.get_path("purelib"))
         here = (
             command.replace("~/srsgd-ray-env", shlex.quote(str(tmp_path / "env")))
             .replace("cd ~/srsgd-ray ", f"cd {shlex.quote(str(ROOT))} ")

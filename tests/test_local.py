@@ -329,8 +329,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("slots", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "slots"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_a_signal_stops_in_order_and_the_line_printed_resumes(
     tmp_path: Path, number: signal.Signals, slots: int
 ) -> None:

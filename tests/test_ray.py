@@ -36,7 +36,12 @@ from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.run import Options, execute
 from srsgd_ray.training import train
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.usefixtures("ray_cluster"),
+    pytest.mark.xdist_group("ray"),  # one cluster
+    pytest.mark.timeout(900),
+]
 
 TIMES = {"train_seconds", "eval_seconds", "images_per_second", "time"}
 LR = SearchSpace("lr", "?", {"lr": FloatDistribution(0.01, 0.3, log=True)})
@@ -111,7 +116,47 @@ def by_hand(config: dict[str, Any]) -> list[dict[str, Any]]:
     return numbers(rows)
 
 
-def test_a_whole_study_on_two_slots(tmp_path: Path) -> None:
+DRIVER = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import ray
+from test_ray import LONG, conduct
+ray.init(address={address!r}, log_to_driver=False)
+conduct(LONG, Path({folder!r}))
+"""
+LONG = dataclasses.replace(STUDY, epochs=12)
+
+
+def test_a_study_on_two_slots_whose_driver_is_killed_and_that_is_resumed(tmp_path: Path) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    code = DRIVER.format(tests=str(Path(__file__).parent), folder=str(tmp_path), address=address)
+    driver = subprocess.Popen([sys.executable, "-c", code])
+    folder, deadline = tmp_path / "t", time.monotonic() + 180
+
+    def one_done_one_running() -> bool:
+        found = contents(folder)
+        if found is None:
+            return False
+        trials = list(found.trials.values())
+        return any(t.end for t in trials) and any(not t.end and t.rows for t in trials)
+
+    while not one_done_one_running():
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    told = {t.trial: numbers(t.rows) for t in read_record(folder).trials.values()}
+    # Its actors go with the driver; their CPUs are needed again.
+    while workers():
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.2)
+    with pytest.raises(ValueError, match="holds another study: epochs was 12 and is now 3"):
+        conduct(STUDY, tmp_path, resume=True)
+
     seen: set[int] = set()
     over = threading.Event()
 
@@ -121,23 +166,25 @@ def test_a_whole_study_on_two_slots(tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    assert conduct(STUDY, tmp_path, plan="only") == "planned"
-    assert not (tmp_path / "t").exists()
-    assert conduct(STUDY, tmp_path, plan="yes") == "finished"
+    assert conduct(LONG, tmp_path, resume=True, plan="yes") == "finished"
     over.set()
     watcher.join()
-    record = read_record(tmp_path / "t")
+    assert len(seen) == 2, "all trials flowed through two warm workers"
+    assert not workers()
+
+    record = read_record(folder)
     names = [f"search-{arm}-{n:03d}" for n in (0, 1) for arm in ("srsgd", "sgd")]
     names += [f"confirm-{arm}-{n:03d}" for n in (0, 1) for arm in ("srsgd", "sgd")]
     assert list(record.trials) == names
-    assert len(seen) == 2, "eight trials flowed through two warm workers"
-    assert not workers()
+    assert len(record.sessions) == 2
     for trial in record.trials.values():
         assert trial.state == "complete"
-        # Neither Ray nor what ran before in the same worker changes a number.
+        assert len(trial.rows) == 12
+        assert numbers(trial.rows)[: len(told.get(trial.trial, []))] == told.get(trial.trial, [])
+        # Neither Ray, nor the cut, nor what ran before in the same worker changes a number.
         assert numbers(trial.rows) == by_hand(trial.config)
-    trials = read_trials(tmp_path / "t")
-    assert len(read_epochs(tmp_path)) == 8 * 3
+    trials = read_trials(folder)
+    assert len(read_epochs(tmp_path)) == 8 * 12
     confirmed = trials[trials["phase"] == "confirm"]
     assert confirmed["test_error"].notna().all()
     assert trials[trials["phase"] == "search"]["test_error"].isna().all()
@@ -148,37 +195,66 @@ def test_a_whole_study_on_two_slots(tmp_path: Path) -> None:
     best = trials[(trials["phase"] == "search") & (trials["arm"] == "sgd")]
     best_lr = best.sort_values("val_error")["lr"].iloc[0]
     assert set(confirmed[confirmed["arm"] == "sgd"]["lr"]) == {best_lr}
-    storage = f"sqlite:///{tmp_path}/t/optuna.db"
     for arm in ("srsgd", "sgd"):
-        stored = optuna.load_study(study_name=f"t-{arm}", storage=storage).trials
+        url = f"sqlite:///{folder}/optuna.db"
+        stored = optuna.load_study(study_name=f"t-{arm}", storage=url).trials
         assert [t.state for t in stored] == [TrialState.COMPLETE] * 2
     # Checkpoints of ended trials are gone.
-    assert not list((tmp_path / "t").glob("checkpoints-*/*/checkpoint.pt"))
+    assert not list(folder.glob("checkpoints-*/*/checkpoint.pt"))
     # Nothing is left to do: resuming changes no row.
-    before = (tmp_path / "t" / "trials.parquet").read_bytes()
-    assert conduct(STUDY, tmp_path, resume=True) == "finished"
-    after = read_trials(tmp_path / "t")
-    assert len(before) > 0
-    assert after["trial"].tolist() == trials["trial"].tolist()
+    assert conduct(LONG, tmp_path, resume=True) == "finished"
+    assert read_trials(folder)["trial"].tolist() == trials["trial"].tolist()
 
 
-def test_a_killed_worker_costs_no_row_and_no_trial(tmp_path: Path) -> None:
-    study = only("srsgd", epochs=30)
+def test_asha_prunes_and_a_killed_worker_costs_no_row_and_no_trial(tmp_path: Path) -> None:
+    space = SearchSpace(
+        "lr",
+        "?",
+        {"lr": CategoricalDistribution((0.1, 0.05, 1e-9, 1e-8))},
+        {"lr": (0.1, 0.05, 1e-9, 1e-8)},
+    )
+    study = only(
+        "srsgd",
+        arms=(Arm("srsgd", space, {"optimizer": "srsgd"}),),
+        trials=4,
+        epochs=16,
+        searcher="grid",
+        scheduler="asha",
+        asha_reduction=2.0,
+        seed=2,
+    )
     folder = tmp_path / "t"
+    assert conduct(study, tmp_path, slots=1, plan="only") == "planned"
+    assert not folder.exists()
 
     def three_epochs() -> bool:
         found = contents(folder)
-        return found is not None and any(len(t.rows) >= 3 for t in found.trials.values())
+        return found is not None and any(
+            len(t.rows) >= 3 and t.end is None for t in found.trials.values()
+        )
 
     with once(three_epochs, lambda: os.kill(max(workers()), signal.SIGKILL)) as killed:
         assert conduct(study, tmp_path, slots=1) == "finished"
     assert killed
-    trial = read_record(folder).trials["search-srsgd-000"]
-    assert trial.state == "complete"
-    assert [r["epoch"] for r in trial.rows] == list(range(1, 31))
-    assert numbers(trial.rows) == by_hand(trial.config)
-    assert trial.end is not None
-    assert trial.end["workers"] == 1
+    trials = list(read_record(folder).trials.values())
+    assert len(trials) == 4
+    pruned = [t for t in trials if t.state == "pruned"]
+    assert pruned, "a rung stops the worse half"
+    for trial in pruned:
+        assert len(trial.rows) in (1, 2, 4, 8)
+        assert trial.end is not None
+        assert trial.end["reason"] == f"stopped by the scheduler at epoch {len(trial.rows)}"
+    whole = [t for t in trials if t.state == "complete"]
+    assert whole
+    for trial in whole:
+        assert len(trial.rows) == 16
+        assert trial.end is not None
+        assert trial.end["workers"] == 1
+    for trial in trials:
+        assert [r["epoch"] for r in trial.rows] == list(range(1, len(trial.rows) + 1))
+        assert numbers(trial.rows) == by_hand(trial.config)[: len(trial.rows)]
+    stored = optuna.load_study(study_name="t-srsgd", storage=f"sqlite:///{folder}/optuna.db").trials
+    assert [t.state is TrialState.PRUNED for t in stored] == [t.state == "pruned" for t in trials]
 
 
 def test_imagenet_from_lmdb_on_two_workers_with_an_unreadable_image(tmp_path: Path) -> None:
@@ -212,99 +288,6 @@ def test_imagenet_from_lmdb_on_two_workers_with_an_unreadable_image(tmp_path: Pa
     assert skipped["state"] == "complete"
     assert [row["skipped_images"] for row in ended["skip"].rows] == [1, 1, 1]
     assert numbers(ended["skip"].rows)[0]["train_loss"] > 0
-
-
-def test_asha_prunes_and_the_slot_serves_the_next(tmp_path: Path) -> None:
-    space = SearchSpace(
-        "lr",
-        "?",
-        {"lr": CategoricalDistribution((0.1, 0.05, 1e-9, 1e-8))},
-        {"lr": (0.1, 0.05, 1e-9, 1e-8)},
-    )
-    study = only(
-        "sgd",
-        arms=(Arm("sgd", space, {"optimizer": "sgd"}),),
-        trials=4,
-        epochs=8,
-        searcher="grid",
-        scheduler="asha",
-        asha_reduction=2.0,
-        seed=2,
-    )
-    assert conduct(study, tmp_path, slots=1) == "finished"
-    trials = list(read_record(tmp_path / "t").trials.values())
-    assert len(trials) == 4
-    pruned = [t for t in trials if t.state == "pruned"]
-    assert pruned, "a rung stops the worse half"
-    for trial in pruned:
-        assert len(trial.rows) in (1, 2, 4)
-        assert trial.end is not None
-        assert trial.end["reason"] == f"stopped by the scheduler at epoch {len(trial.rows)}"
-    for trial in trials:
-        if trial.state == "complete":
-            assert len(trial.rows) == 8
-    stored = optuna.load_study(
-        study_name="t-sgd", storage=f"sqlite:///{tmp_path}/t/optuna.db"
-    ).trials
-    assert [t.state is TrialState.PRUNED for t in stored] == [t.state == "pruned" for t in trials]
-
-
-DRIVER = """
-import sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-import ray
-from test_ray import STUDY, conduct
-import dataclasses
-ray.init(address={address!r}, log_to_driver=False)
-study = dataclasses.replace(STUDY, epochs=12)
-conduct(study, Path({folder!r}), resume={resume})
-"""
-
-
-def test_a_killed_driver_is_resumed_without_loss(tmp_path: Path) -> None:
-    import ray
-
-    study = dataclasses.replace(STUDY, epochs=12)
-    address = ray.get_runtime_context().gcs_address
-    code = DRIVER.format(
-        tests=str(Path(__file__).parent), folder=str(tmp_path), address=address, resume=False
-    )
-    driver = subprocess.Popen([sys.executable, "-c", code])
-    folder, deadline = tmp_path / "t", time.monotonic() + 120
-
-    def one_done_one_running() -> bool:
-        found = contents(folder)
-        if found is None:
-            return False
-        trials = list(found.trials.values())
-        return any(t.end for t in trials) and any(not t.end and t.rows for t in trials)
-
-    while not one_done_one_running():
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    driver.kill()
-    driver.wait()
-    told = {t.trial: numbers(t.rows) for t in read_record(folder).trials.values()}
-    # Its actors go with the driver; their CPUs are needed again.
-    while workers():
-        assert time.monotonic() < deadline + 60
-        time.sleep(0.2)
-    with pytest.raises(ValueError, match="holds another study: epochs was 12 and is now 3"):
-        conduct(STUDY, tmp_path, resume=True)
-    assert conduct(study, tmp_path, resume=True) == "finished"
-    record = read_record(folder)
-    assert len(record.trials) == 8
-    assert len(record.sessions) == 2
-    for trial in record.trials.values():
-        assert trial.state == "complete"
-        assert len(trial.rows) == 12
-        assert numbers(trial.rows)[: len(told.get(trial.trial, []))] == told.get(trial.trial, [])
-    unfinished = next(t for t in record.trials.values() if 0 < len(told.get(t.trial, [])) < 12)
-    assert numbers(unfinished.rows) == by_hand(unfinished.config)
-    stored = optuna.load_study(study_name="t-sgd", storage=f"sqlite:///{folder}/optuna.db").trials
-    assert [t.state for t in stored] == [TrialState.COMPLETE] * 2
 
 
 def test_more_than_there_is_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ def ray_cluster(address: str, quiet: bool = False) -> Iterator[list[dict[str, fl
     """Ray, started here or joined; yields the resources of its nodes.
 
     Args:
-        address: ``local`` to start one, ``auto`` or a URL to join.
+        address: ``local`` to start one, ``auto`` or a URL to join. A process that is connected
+            already stays where it is.
         quiet: nothing that Ray and its workers say is printed.
 
     Raises:
@@ -36,10 +37,10 @@ def ray_cluster(address: str, quiet: bool = False) -> Iterator[list[dict[str, fl
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     import ray
 
+    _check_address(address)
     if ray.is_initialized():
         yield _nodes()
         return
-    _check_address(address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
