@@ -98,6 +98,10 @@ class WarmTrainable(tune.Trainable):
             return
         # Train looks after its workers every 2 s by default: a death would be seen late.
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+        # Train begins a group anew that takes 60 s by default: on a busy machine, again and again.
+        os.environ.setdefault(
+            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(self._options.start_limit)
+        )
         actor: Any = ray.remote(Channel)
         self._channel = actor.options(num_cpus=0, max_concurrency=64).remote()
         self._thread = threading.Thread(target=self._serve, daemon=True, name="torch-trainer")
