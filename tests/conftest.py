@@ -10,6 +10,9 @@ import pytest
 
 from srsgd_ray.config import TrainConfig
 
+# Tests run in as many processes as there are cores: threads of one would wait for another's.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put first what takes long beside other tests: Ray, and what waits for the registry."""
