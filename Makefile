@@ -19,7 +19,7 @@ study: $(STAMP)
 	$(BIN)/python studies/quickstart.py --name $(NAME)
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

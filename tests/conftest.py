@@ -14,10 +14,14 @@ from srsgd_ray.config import TrainConfig
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+# Files that take long begin, Ray's first, so that two processes have done at the same time.
+LONG = ("ray", "cluster", "quadratic", "local", "training", "image_studies", "models", "imagenet")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes long beside other tests: Ray, and what waits for the registry."""
-    long = ("test_ray.py", "test_every_install_resolves")
-    items.sort(key=lambda item: not any(name in item.nodeid for name in long))
+    """Put the long files first."""
+    place = {f"test_{name}": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
 def make_row(epoch: int, val_error: float | None = 10.0, **more: Any) -> dict[str, Any]:
@@ -53,9 +57,9 @@ def config() -> TrainConfig:
     return TrainConfig(epochs=3, lr_milestones=(2,), width=4, batch_size=128, threads=1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
-    """The one Ray instance of the whole test session: two CPUs on this machine."""
+    """The one Ray instance of the tests, of test_ray.py: two CPUs on this machine."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")

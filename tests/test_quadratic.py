@@ -34,9 +34,6 @@ SEEDS = range(5)
 LINEAR = [method for method in METHODS if method != "ARNAG"]
 
 
-pytestmark = pytest.mark.xdist_group("quadratic")  # its fixtures take long
-
-
 @pytest.fixture(scope="module")
 def exact() -> dict[str, Floats]:
     gaps = run([published_setting("exact", method) for method in METHODS])

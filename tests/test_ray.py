@@ -39,8 +39,7 @@ from srsgd_ray.training import train
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.usefixtures("ray_cluster"),
-    pytest.mark.xdist_group("ray"),  # one cluster
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
 ]
 
 TIMES = {"train_seconds", "eval_seconds", "images_per_second", "time"}
