@@ -8,6 +8,7 @@ import torch
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import TrainBatches, load_dataset, stratified_split
+from srsgd_ray.data.digits import read_digits
 
 
 def rows(images: torch.Tensor) -> set[bytes]:
@@ -126,3 +127,15 @@ def test_bad_configs(changes: dict[str, object], message: str) -> None:
 def test_validation_fraction_zero_holds_nothing_out() -> None:
     data = load_dataset(TrainConfig(validation_fraction=0.0))
     assert data.validation_images is None and len(data.train_images) == 1437
+
+
+def test_the_digits_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    pixels, classes = load_digits(return_X_y=True)
+    data = read_digits()
+    images = torch.cat([data.train_images, data.test_images]).flatten(1)
+    labels = torch.cat([data.train_labels, data.test_labels])
+    ours = sorted(map(tuple, torch.cat([images, labels[:, None]], 1).tolist()))
+    theirs = np.column_stack([np.rint(pixels * (255 / 16)), classes]).astype(int)
+    assert ours == sorted(map(tuple, theirs.tolist()))

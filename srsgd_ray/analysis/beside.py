@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from srsgd_ray.analysis.beside_cells import SETS, TABLES, Cell, cells
 from srsgd_ray.analysis.beside_runs import Way, belongs, distance, ways
@@ -109,13 +109,13 @@ def difference_interval(
     of_ours, difference = ours.std**2 / ours.n, ours.mean - mean
     high = (1 + level) / 2
     if n is None:
-        t, z = stats.t.ppf(high, ours.n - 1), stats.norm.ppf(high)
+        t, z = stdtrit(ours.n - 1, high), ndtri(high)
         half = math.sqrt(t**2 * of_ours + (z * std) ** 2)
     else:
         of_theirs = std**2 / n
         total = of_ours + of_theirs
         freedom = total**2 / (of_ours**2 / (ours.n - 1) + of_theirs**2 / (n - 1)) if total else 1
-        half = float(stats.t.ppf(high, freedom)) * math.sqrt(total)
+        half = float(stdtrit(freedom, high)) * math.sqrt(total)
     return difference - half, difference + half
 
 

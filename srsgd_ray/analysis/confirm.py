@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from srsgd_ray.analysis.rows import (
     arms,
@@ -61,7 +61,7 @@ def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
     std = float(np.std(values, ddof=1))
     if std <= 1e-9 * max(1.0, *map(abs, values)):
         return Estimate(n, mean, 0.0, mean, mean)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * std / math.sqrt(n)
     return Estimate(n, mean, std, mean - half, mean + half)
 
 
@@ -259,6 +259,6 @@ def _compare(other: ArmResult, base: ArmResult, among: Confirmation, count: int)
 def _pairs_needed(found: Estimate, level: float) -> int | None:
     if found.n < 2 or found.std == 0 or abs(found.mean) < 1e-3 * found.std:
         return None
-    z_level, z_power = (float(stats.norm.ppf(p)) for p in ((1 + level) / 2, POWER))
+    z_level, z_power = (float(ndtri(p)) for p in ((1 + level) / 2, POWER))
     pairs = ((z_level + z_power) * found.std / found.mean) ** 2 + z_level**2 / 2
     return max(found.n + 1, math.ceil(pairs))

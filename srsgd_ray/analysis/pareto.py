@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from srsgd_ray.analysis.confirm import estimate
 from srsgd_ray.analysis.rows import (
@@ -203,9 +203,7 @@ def epochs_saved(
     draws = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
     # Resampled means of few seeds vary less than means of new seeds would: stretched to the t law.
     tail = (1 - level) / 2
-    wide = math.sqrt(n / max(1, n - 1)) * float(
-        stats.t.ppf(1 - tail, max(1, n - 1)) / stats.norm.ppf(1 - tail)
-    )
+    wide = math.sqrt(n / max(1, n - 1)) * float(stdtrit(max(1, n - 1), 1 - tail) / ndtri(1 - tail))
     middle = ours.mean(1)
     saved = np.array(
         [
