@@ -16,7 +16,13 @@ import pytest
 from srsgd_ray.backends import Assignment
 from srsgd_ray.backends.ray import abandoned
 from srsgd_ray.backends.ray.cluster import gentle_stop
-from srsgd_ray.backends.ray.slot import SlotOptions, TrialError, WarmTrainable, trial_config
+from srsgd_ray.backends.ray.slot import (
+    FREE_AFTER,
+    SlotOptions,
+    TrialError,
+    WarmTrainable,
+    trial_config,
+)
 from srsgd_ray.backends.store import CheckpointStore, check_storage, join, trial_folder
 
 PULSE = {"silent": 0.0, "step": 5, "groups": 1, "trouble": None, "epoch": 2}
@@ -63,6 +69,23 @@ def test_every_wait_ends_and_says_what_was_awaited(
     with pytest.raises(TrialError) as error:
         slot(**pulse)._watch("row", 10_000.0)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("groups", "waited", "freed"),
+    [(0, FREE_AFTER + 1, 1), (0, FREE_AFTER - 1, 0), (1, 10_000.0, 0)],
+)
+def test_workers_that_do_not_come_are_looked_for(
+    slot: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    groups: int,
+    waited: float,
+    freed: int,
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr("srsgd_ray.backends.ray.slot.free_abandoned", lambda: calls.append(None))
+    assert slot(groups=groups)._watch("row", waited) is None
+    assert len(calls) == freed
 
 
 def test_the_silence_before_a_wait_does_not_count(slot: Callable[..., Any]) -> None:
