@@ -60,6 +60,19 @@ def script(folder: Path, more: str = "") -> str:
     return str(path)
 
 
+def test_run_prints_nothing(tmp_path: Path) -> None:
+    """In a process of its own, where nothing was told to be quiet before."""
+    script(tmp_path)
+    code = (
+        "from mine_face import MINE; from srsgd_ray import run; "
+        "print(run(MINE, backend='local', results='r').status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("finished\n", "")
+
+
 def test_run_plan_and_resume_by_verbs(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,12 +195,17 @@ class Search:
     ) -> None:
         self.space, self.searcher, self.trials, self.seed = space, searcher, trials, seed
         self.goals, self._fixed, self._enqueue = tuple(goals), dict(fixed or {}), tuple(enqueue)
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=f"{study}-{arm}",
-            directions=[goal.direction for goal in self.goals],
-            load_if_exists=True,
-        )
+        said = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of each study made
+        try:
+            self._study = optuna.create_study(
+                storage=storage,
+                study_name=f"{study}-{arm}",
+                directions=[goal.direction for goal in self.goals],
+                load_if_exists=True,
+            )
+        finally:
+            optuna.logging.set_verbosity(said)
         self._handles: dict[str, optuna.trial.Trial] = {}
 
     def ask(self, trial: str, number: int) -> dict[str, Any]:
