@@ -65,6 +65,7 @@ def test_python_in_the_documents_runs(
     for theirs, ours in STANDS_FOR:
         text = text.replace(theirs, ours)
     monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT / "studies")  # own_model.py, as beside a user's test
     there: dict[str, Any] = {"DATABASE": database, "model": torch.nn.Linear(2, 2)}
     exec(text, there)
     if "images" in there:
