@@ -195,14 +195,11 @@ class Search:
     ) -> None:
         self.space, self.searcher, self.trials, self.seed = space, searcher, trials, seed
         self.goals, self._fixed, self._enqueue = tuple(goals), dict(fixed or {}), tuple(enqueue)
-        said = optuna.logging.get_verbosity()
+        said, aims = optuna.logging.get_verbosity(), [goal.direction for goal in self.goals]
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of each study made
         try:
             self._study = optuna.create_study(
-                storage=storage,
-                study_name=f"{study}-{arm}",
-                directions=[goal.direction for goal in self.goals],
-                load_if_exists=True,
+                storage=storage, study_name=f"{study}-{arm}", directions=aims, load_if_exists=True
             )
         finally:
             optuna.logging.set_verbosity(said)
