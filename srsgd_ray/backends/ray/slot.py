@@ -98,7 +98,7 @@ class WarmTrainable(tune.Trainable):
             return
         # Train looks after its workers every 2 s by default: a death would be seen late.
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-        # Train begins a group anew that takes 60 s by default: on a busy machine, again and again.
+        # Train begins a group anew after 60 s by default; the slot's own limit is to count.
         os.environ.setdefault(
             "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(self._options.start_limit)
         )
