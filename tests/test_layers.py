@@ -12,10 +12,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "srsgd_ray"
 
 # Each layer may import itself and what stands in its row.
-BESIDE = {"config", "knobs", "restarts", "results", "published"}
+BESIDE = {"config", "knobs", "restarts", "results", "published", "table"}
 LAYERS: dict[str, set[str]] = {
     "restarts": set(),
     "knobs": set(),
+    "table": {"knobs"},
     "trainable": {"knobs"},
     "names": {"knobs"},
     "parts": {"knobs"},
@@ -29,7 +30,7 @@ LAYERS: dict[str, set[str]] = {
     "figures": BESIDE | {"analysis"},
     "models": {"config", "parts", "network_rules"},
     "image_lmdb": set(),
-    "data": {"config", "parts", "image_lmdb"},
+    "data": {"config", "parts", "image_lmdb", "table"},
     "optim": {"config", "parts", "restarts"},
     "training": BESIDE | {"trainable", "names", "lr_schedules", "models", "data", "optim"},
     "problems": BESIDE | {"trainable", "analysis", "optim"},
@@ -48,9 +49,10 @@ LAYERS: dict[str, set[str]] = {
         "backends",
         "problems",
         "testing",
+        "table",
     },
     "cli_table": BESIDE | {"analysis"},
-    "cli_lmdb": {"image_lmdb", "data"},
+    "cli_lmdb": {"image_lmdb", "data", "table"},
     "cli": BESIDE | {"analysis", "figures", "training", "study", "cli_table", "cli_lmdb"},
 }
 KNOW_RAY = {"backends", "study"}

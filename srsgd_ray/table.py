@@ -1,0 +1,118 @@
+"""Tables as text, Markdown, LaTeX or CSV: the one writer, whoever has rows to show.
+
+In come a DataFrame and a format; out goes text without a newline at its end. Text is laid out by
+rich and CSV by pandas, both imported when they are first needed.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from srsgd_ray.knobs import one_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FORMATS", "escape_latex", "table"]
+
+FORMATS = ("text", "markdown", "latex", "csv")
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "±": r"$\pm$", "<": r"$<$", ">": r"$>$",
+}  # fmt: skip
+
+
+def table(
+    rows: pd.DataFrame,
+    form: str = "text",
+    *,
+    title: str = "",
+    align: str = "lr",
+    numbers: str | Mapping[str, str] = "g",
+    header: bool = True,
+    width: int | None = None,
+) -> str:
+    """Write a table; in all formats but CSV its cells are texts.
+
+    A string is shown as it is, a number that is no integer by ``numbers``, None and NaN as ``-``.
+    CSV keeps all digits, leaves what is missing empty, joins lists by ``;`` and has no title.
+
+    Args:
+        rows: a row a line; its column names are the header.
+        form: one of ``FORMATS``. LaTeX is a plain tabular with hlines, which needs no package.
+        title: stands above, over a rule in text.
+        align: ``l`` or ``r`` a column, to the left or right; the last letter holds for the rest.
+        numbers: format of floats, such as ``.2f``; or of each column, ``g`` where it has none.
+        header: whether the column names are written.
+        width: of the text in letters; the first column is cut to fit. None: no limit.
+
+    Raises:
+        UnknownNameError: for an unknown format.
+    """
+    one_of("format", form, FORMATS)
+    if form == "csv":
+        cells = rows.astype(object).map(_csv_cell)
+        return str(cells.to_csv(index=False, header=header, lineterminator="\n")).rstrip("\n")
+    names = [str(name) for name in rows.columns]
+    forms = [numbers if isinstance(numbers, str) else numbers.get(n, "g") for n in names]
+    lines = [names] if header else []
+    for row in rows.astype(object).itertuples(index=False, name=None):
+        lines.append([_cell(value, form) for value, form in zip(row, forms, strict=True)])
+    sides = align[: len(names)] + align[-1] * (len(names) - len(align))
+    if form == "text":
+        return _text(lines, sides, title, width)
+    return (_markdown if form == "markdown" else _latex)(lines, sides, title, header)
+
+
+def _cell(value: Any, form: str) -> str:
+    if isinstance(value, float):  # numpy's double is one
+        return "-" if math.isnan(value) else format(value, form)
+    return "-" if value is None else str(value)
+
+
+def _csv_cell(value: Any) -> Any:
+    return ";".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _text(lines: list[list[str]], sides: str, title: str, width: int | None) -> str:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, side in enumerate(sides):
+        justify: Literal["left", "right"] = "left" if side == "l" else "right"
+        # Of a table that is too wide, rich narrows the columns that may be wrapped.
+        made.add_column(justify=justify, no_wrap=index > 0)
+    for line in lines:
+        made.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in line))
+    out = io.StringIO()
+    Console(file=out, width=width or 10_000, color_system=None, legacy_windows=False).print(made)
+    shown = [line.rstrip() for line in out.getvalue().splitlines()]
+    return "\n".join([*([title, "-" * max(map(len, shown))] if title else []), *shown])
+
+
+def _markdown(lines: list[list[str]], sides: str, title: str, header: bool) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+    rule = line(["---" if side == "l" else "---:" for side in sides])
+    # Markdown knows no table without a header.
+    head, *body = lines if header else [[""] * len(sides), *lines]
+    return "\n".join([*([f"**{title}**", ""] if title else []), line(head), rule, *map(line, body)])
+
+
+def _latex(lines: list[list[str]], sides: str, title: str, header: bool) -> str:
+    shown = [" & ".join(map(escape_latex, line)) + r" \\" for line in lines]
+    body = [r"\hline", *([shown[0], r"\hline"] if header else []), *shown[header:], r"\hline"]
+    tabular = "\n".join([rf"\begin{{tabular}}{{{sides}}}", *body, r"\end{tabular}"])
+    return (rf"\textbf{{{escape_latex(title)}}}" + "\n\n" if title else "") + tabular
+
+
+def escape_latex(text: str) -> str:
+    """A text in which no letter means anything to LaTeX."""
+    return "".join(LATEX.get(letter, letter) for letter in text)
