@@ -29,6 +29,7 @@ import numpy as np
 import simplejpeg
 import torch
 from PIL import Image
+from rates import Rate, bytes_read, drop_cache, rates, read_ahead, table
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -36,12 +37,11 @@ from torchvision import datasets, transforms
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
-from srsgd_ray.data import Look
+from srsgd_ray.data import BatchFormat
 from srsgd_ray.data.items import CropItems
-from srsgd_ray.data.rates import Rate, bytes_read, drop_cache, rates, read_ahead, table
 from srsgd_ray.data.sampler import EpochSampler
 from srsgd_ray.data.streamed import StreamedTrain
-from srsgd_ray.data.streams import Chosen
+from srsgd_ray.data.streams import ImageSubset
 from srsgd_ray.image_lmdb import Options, Store, build, jpeg, open_store
 
 SIZES = ((500, 375), (500, 333), (375, 500), (500, 400), (400, 300))
@@ -160,8 +160,8 @@ def loaded(items: Dataset[Any], workers: int, turn: int) -> int:
 
 def streamed(store: Store, threads: int, finish: bool, turn: int) -> int:
     """Pass our loader once: to uint8 batches, or to normalised ones on the CPU."""
-    chosen = Chosen(store, size=SIZE, threads=threads)
-    batches = StreamedTrain(chosen, Look(torch.device("cpu")))
+    subset = ImageSubset(store, size=SIZE, threads=threads)
+    batches = StreamedTrain(subset, BatchFormat(torch.device("cpu")))
     if finish:
         return sum(len(labels) for _, labels, _ in batches.epoch(0, turn, BATCH))
     return sum(len(made.labels) for made in batches.pixels(0, turn, BATCH))

@@ -1,4 +1,4 @@
-"""``srsgd-ray lmdb``: makes, checks, describes and measures databases of images."""
+"""``srsgd-ray lmdb``: makes, checks and describes databases of images."""
 
 from __future__ import annotations
 
@@ -39,17 +39,6 @@ def lmdb_command(argv: Sequence[str]) -> int:
         The exit status: 2 after a message for bad input, 1 if ``verify`` found something, 130 or
         143 if it was interrupted.
     """
-    if argv and argv[0] == "bench":
-        try:
-            from srsgd_ray.data.speed import speed_command
-
-            return speed_command(argv[1:])
-        except ValueError as error:
-            print(f"{PROG} bench: {error}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            print(f"\n{PROG} bench: interrupted.", file=sys.stderr)
-            return 130
     given = _parser().parse_args(argv)
     try:
         with _ending():
@@ -128,7 +117,6 @@ def _parser() -> argparse.ArgumentParser:
     _workers(check)
     tell = commands.add_parser("info", help="what it holds")
     tell.add_argument("path", type=Path, help="a database or folder tree")
-    commands.add_parser("bench", help="how fast it is read and decoded here", add_help=False)
     return parser
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data import DataError, Dataset, Look, load_dataset
+from srsgd_ray.data import BatchFormat, DataError, Dataset, load_dataset
 from srsgd_ray.data.generated import generated_cifar, generated_imagenet
 from srsgd_ray.training import train
 
@@ -74,11 +74,11 @@ def test_generated_imagenet_lives_as_long_as_its_batches(tmp_path: Path) -> None
     config = TrainConfig(
         dataset="imagenet", data_dir="generated", image_size=32, validation_fraction=0.25
     )
-    look = Look(torch.device("cpu"))
+    form = BatchFormat(torch.device("cpu"))
     data = load_dataset(config)
     train_batches, validation = (
-        data.train_batches(config, look),
-        data.eval_batches("validation", look),
+        data.train_batches(config, form),
+        data.eval_batches("validation", form),
     )
     assert data.classes == 8 and validation is not None
     del data

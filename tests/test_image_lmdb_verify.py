@@ -1,7 +1,8 @@
-"""Verification says what is wrong with which image; info and bench say what there is."""
+"""Verification says what is wrong with which image; info says what there is."""
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -280,8 +281,6 @@ def test_the_command_says_it_and_its_status_too(
         (["verify", str(database), "--against", str(tmp_path / "gone")], "but is not there"),
         (["verify", str(database), "--workers", "-2"], "0 <= --workers must hold, but got -2"),
         (["info", str(tmp_path / "gone")], "must be a database or a folder, but is not there"),
-        (["bench", str(tmp_path / "gone")], "must be a database or a folder, but is not there"),
-        (["bench", str(database), "--images", "0"], "1 <= --images must hold, but got 0"),
     ):
         assert main(["lmdb", *words]) == 2
         said = capsys.readouterr().err
@@ -302,9 +301,13 @@ def test_info_of_every_layout(tree: Path, database: Path, tmp_path: Path) -> Non
         info(tmp_path / "gone")
 
 
-def test_bench_measures_what_is_there(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["lmdb", "bench", str(database), "--images", "8", "--rounds", "2", "--size", "32"]
-    assert main([*words, "--threads", "2", "--cold"]) == 0
+def test_the_benchmark_of_reading_measures_what_is_there(
+    database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    reading = importlib.import_module("lmdb_reading")
+    words = [str(database), "--images", "8", "--rounds", "2", "--size", "32"]
+    assert reading.main([*words, "--threads", "2", "--cold"]) == 0
     said = capsys.readouterr().out
     assert "of them are no usual JPEG files, and are decoded by Pillow" in said
     lines = {line[:44].strip(): line[44:].split() for line in said.splitlines()[3:]}
@@ -312,3 +315,9 @@ def test_bench_measures_what_is_there(database: Path, capsys: pytest.CaptureFixt
     for name in ("our loader, one thread", "our loader, 2 threads", "reading, cached"):
         assert float(lines[name][0].replace(",", "")) > 0
     assert "reading, cold" in lines
+    for words, message in (
+        ([str(database.parent / "gone")], "must be a database or a folder, but is not there"),
+        ([str(database), "--images", "0"], "1 <= --images must hold, but got 0"),
+    ):
+        assert reading.main(words) == 2
+        assert message in capsys.readouterr().err

@@ -28,7 +28,7 @@ from torchvision import transforms
 from torchvision.transforms import functional
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data import DataError, Look, load_dataset
+from srsgd_ray.data import BatchFormat, DataError, load_dataset
 from srsgd_ray.data.draws import crop_draws, item_draws
 from srsgd_ray.data.imagenet import ImageNet
 from srsgd_ray.data.items import CropItems
@@ -39,8 +39,8 @@ from srsgd_ray.image_lmdb import ImageLmdb, Pixels, Store, build, open_pair, ope
 from srsgd_ray.image_lmdb.layout import ENTRY, INDEX
 from srsgd_ray.training import RankError, train
 
-LOOK = Look(torch.device("cpu"))
-LOOK_OF = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+FORMAT = BatchFormat(torch.device("cpu"))
+NORMALISED = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLASSES = ("n01440764", "n02102040", "n03000684")
 
 
@@ -93,7 +93,7 @@ def config(folder: Path, **changes: Any) -> TrainConfig:
 
 
 def epoch(data: ImageNet, chosen: TrainConfig, **share: int) -> list[tuple[Tensor, Tensor, float]]:
-    batches = data.train_batches(chosen, LOOK)
+    batches = data.train_batches(chosen, FORMAT)
     return list(batches.epoch(**{"seed": 1, "epoch": 0, "batch_size": 5, **share}))
 
 
@@ -176,7 +176,7 @@ def test_ranks_share_each_global_batch(tree: Path) -> None:
             assert torch.equal(my_labels, labels[rank::2])
             assert my_share == pytest.approx(2 / len(labels))
     # A last batch with fewer images than workers is dropped on all of them.
-    assert data.train_batches(chosen, LOOK).steps_per_epoch(5, 3) == 2
+    assert data.train_batches(chosen, FORMAT).steps_per_epoch(5, 3) == 2
 
 
 def test_threads_and_another_run_change_nothing_but_epochs_and_seeds_do(tree: Path) -> None:
@@ -198,7 +198,7 @@ def picture(source: Store, index: int) -> Image.Image:
 
 def levels(images: Tensor) -> Tensor:
     """What was normalised, in levels of 0 to 255 again."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in LOOK_OF)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in NORMALISED)
     return (images * std + mean) * 255
 
 
@@ -211,11 +211,11 @@ def assert_pillows(image: Tensor, wanted: Image.Image) -> None:
 def test_training_images_are_those_of_torchvisions_transforms(tree: Path) -> None:
     chosen = config(tree)
     source = open_store(tree / "train")
-    for look in (LOOK, Look(torch.device("cpu"), channels_last=True)):
-        batches = load(chosen).train_batches(chosen, look)
+    for form in (FORMAT, BatchFormat(torch.device("cpu"), channels_last=True)):
+        batches = load(chosen).train_batches(chosen, form)
         order, draws = batches.order(seed=1, epoch=0).tolist(), crop_draws(1, 0, 0, 12)
         made = list(batches.epoch(seed=1, epoch=0, batch_size=5))
-        layout = torch.channels_last if look.channels_last else torch.contiguous_format
+        layout = torch.channels_last if form.channels_last else torch.contiguous_format
         assert all(x.is_contiguous(memory_format=layout) for x, _, _ in made)
         images, labels = (torch.cat([part[n] for part in made]) for n in (0, 1))
         assert images.dtype == torch.float32 and labels.tolist() == [n // 4 for n in order]
@@ -265,9 +265,9 @@ def test_files_without_a_checksum_are_decoded_whole(checked: bool) -> None:
 
 def test_without_augmentation_images_are_only_shuffled(tree: Path) -> None:
     plain, augmented = (config(tree, augment=on) for on in (False, True))
-    batches = load(plain).train_batches(plain, LOOK)
+    batches = load(plain).train_batches(plain, FORMAT)
     order = batches.order(1, 0)
-    assert torch.equal(order, load(augmented).train_batches(augmented, LOOK).order(1, 0))
+    assert torch.equal(order, load(augmented).train_batches(augmented, FORMAT).order(1, 0))
     images = torch.cat([images for images, _, _ in batches.epoch(1, 0, 5)])
     source = open_store(tree / "train")
     view = transforms.Compose([transforms.Resize(37), transforms.CenterCrop(32)])
@@ -277,7 +277,7 @@ def test_without_augmentation_images_are_only_shuffled(tree: Path) -> None:
 
 @pytest.mark.parametrize("size", [32, 96])  # 96: larger than some images
 def test_evaluation_is_torchvisions_central_crop_each_image_once(tree: Path, size: int) -> None:
-    test = load(config(tree, image_size=size)).eval_batches("test", LOOK)
+    test = load(config(tree, image_size=size)).eval_batches("test", FORMAT)
     assert test is not None
     ((images, labels),) = test.batches()
     assert labels.tolist() == [0, 0, 1, 1, 2, 2]
@@ -300,12 +300,12 @@ def test_evaluation_is_torchvisions_central_crop_each_image_once(tree: Path, siz
 def test_validation_is_held_out_from_the_training_images(tree: Path) -> None:
     chosen = config(tree, train_on="train", validation_fraction=0.25)
     data = load(chosen)
-    validation = data.eval_batches("validation", LOOK)
+    validation = data.eval_batches("validation", FORMAT)
     assert validation is not None
     ((_, labels),) = validation.batches()
     assert sorted(labels.tolist()) == [0, 1, 2]
     assert sum(len(labels) for _, labels, _ in epoch(data, chosen)) == 9
-    assert load(config(tree)).eval_batches("validation", LOOK) is None
+    assert load(config(tree)).eval_batches("validation", FORMAT) is None
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (40, 400), (400, 30)])
@@ -362,7 +362,7 @@ def test_draws_cover_their_ranges_and_follow_seed_epoch_and_position() -> None:
 def test_memory_that_is_used_again_does_not_mix_batches(tree: Path) -> None:
     """Twelve batches, of which four are made at a time, of one image each, and one of twelve."""
     chosen = config(tree)
-    batches = load(chosen).train_batches(chosen, LOOK)
+    batches = load(chosen).train_batches(chosen, FORMAT)
     for number in range(4):
         ((whole, labels, _),) = batches.epoch(1, number, 12)
         singles = [(x, y) for x, y, _ in batches.epoch(1, number, 1)]
@@ -408,7 +408,7 @@ def test_skipped_images_are_counted_once_where_an_epoch_is_broken_off(
 
 def test_an_epoch_goes_on_at_any_step(tree: Path) -> None:
     chosen = config(tree)
-    batches = load(chosen).train_batches(chosen, LOOK)
+    batches = load(chosen).train_batches(chosen, FORMAT)
     whole = list(batches.epoch(1, 0, 5))
     rest = list(batches.epoch(1, 0, 5, first_step=1))
     assert len(rest) == 2
@@ -452,7 +452,7 @@ def test_an_epoch_that_is_left_early_leaves_no_thread(tree: Path) -> None:
         return sum(thread.name.startswith("decode") for thread in threading.enumerate())
 
     chosen = config(tree)
-    batches = load(chosen).train_batches(chosen, LOOK).epoch(0, 0, 2)
+    batches = load(chosen).train_batches(chosen, FORMAT).epoch(0, 0, 2)
     next(batches)
     assert decoding() > 0
     del batches
@@ -471,7 +471,7 @@ def test_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_other_kinds_of_files_are_counted(tree: Path) -> None:
     chosen = config(tree)
-    batches = load(chosen).train_batches(chosen, LOOK)
+    batches = load(chosen).train_batches(chosen, FORMAT)
     assert sum(len(labels) for _, labels, _ in batches.epoch(0, 0, 4)) == 12
     assert batches.by_pillow == 2  # the CMYK file and the PNG
 
@@ -489,7 +489,7 @@ def test_unreadable_images_stop_or_are_skipped_and_counted(
     chosen = whole.replace(bad_images="skip")
     data = load(chosen)
     after = epoch(data, chosen)
-    position = data.train_batches(chosen, LOOK).order(1, 0).tolist().index(6)
+    position = data.train_batches(chosen, FORMAT).order(1, 0).tolist().index(6)
     for n, ((a, b, c), (x, y, z)) in enumerate(zip(before, after, strict=True)):
         keep = [k for k in range(len(a)) if 5 * n + k != position]
         assert torch.equal(x, a[keep]) and torch.equal(y, b[keep])
@@ -509,7 +509,7 @@ def test_only_what_was_left_out_of_a_batch_in_use_counts(tree: Path, tmp_path: P
     (tmp_path / "tree" / "train" / CLASSES[1] / f"{CLASSES[1]}_2.JPEG").write_bytes(b"no image")
     chosen = config(tmp_path / "tree", bad_images="skip")
     data = load(chosen)
-    batches = data.train_batches(chosen, LOOK)
+    batches = data.train_batches(chosen, FORMAT)
     position = batches.order(1, 0).tolist().index(6)
     for n, _ in enumerate(batches.epoch(1, 0, 2)):
         assert data.skipped() == (n >= position // 2)
@@ -554,7 +554,7 @@ def test_an_evaluation_batch_without_a_readable_image_is_left_out(
     found = sorted((tmp_path / "tree" / "val").rglob("*.JPEG"))
     found[-1].write_bytes(b"no image")
     chosen = config(tmp_path / "tree", bad_images="skip", evaluate_test=True, epochs=1)
-    source = load(chosen).eval_batches("test", LOOK)
+    source = load(chosen).eval_batches("test", FORMAT)
     assert [len(labels) for _, labels in source.batches(batch_size=5)] == [5]
     assert list(source.batches(rank=5, world_size=6)) == []
     for file in found:
@@ -581,7 +581,7 @@ def test_a_batch_without_a_readable_image_is_an_error(tree: Path, tmp_path: Path
     ],
 )
 def test_bad_epochs(tree: Path, change: dict[str, int], message: str) -> None:
-    batches = load(config(tree)).train_batches(config(tree), LOOK)
+    batches = load(config(tree)).train_batches(config(tree), FORMAT)
     with pytest.raises(ValueError, match=message):
         batches.epoch(**{"seed": 0, "epoch": 0, "batch_size": 4, **change})
 
@@ -594,7 +594,7 @@ def test_bad_epochs(tree: Path, change: dict[str, int], message: str) -> None:
     ],
 )
 def test_bad_evaluations(tree: Path, arguments: tuple[int, ...], message: str) -> None:
-    batches = load(config(tree)).eval_batches("test", LOOK)
+    batches = load(config(tree)).eval_batches("test", FORMAT)
     assert batches is not None
     with pytest.raises(ValueError, match=message):
         batches.batches(*arguments)
@@ -603,8 +603,8 @@ def test_bad_evaluations(tree: Path, arguments: tuple[int, ...], message: str) -
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_batches_on_a_gpu_equal_those_on_the_cpu(tree: Path) -> None:
     chosen = config(tree)
-    gpu = Look(torch.device("cuda"), channels_last=True)
-    batches = (load(chosen).train_batches(chosen, look).epoch(0, 0, 5) for look in (LOOK, gpu))
+    gpu = BatchFormat(torch.device("cuda"), channels_last=True)
+    batches = (load(chosen).train_batches(chosen, form).epoch(0, 0, 5) for form in (FORMAT, gpu))
     for (x, y, share), (gpu_x, gpu_y, gpu_share) in zip(*batches, strict=True):
         assert torch.equal(y, gpu_y.cpu()) and share == gpu_share
         assert gpu_x.is_contiguous(memory_format=torch.channels_last)

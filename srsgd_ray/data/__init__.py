@@ -2,11 +2,11 @@
 
 from srsgd_ray.data.batches import Draws, EvalBatches, TrainBatches
 from srsgd_ray.data.dataset import (
+    BatchFormat,
     Data,
     DataError,
     Dataset,
     EvalSource,
-    Look,
     TrainSource,
     image_shape,
 )
@@ -15,10 +15,10 @@ from srsgd_ray.data.load import load_dataset
 from srsgd_ray.data.sampler import EpochSampler
 from srsgd_ray.data.split import stratified_split
 from srsgd_ray.data.streamed import StreamedEval, StreamedTrain
-from srsgd_ray.data.streams import Chosen
+from srsgd_ray.data.streams import ImageSubset
 
 __all__ = [
-    "Chosen",
+    "BatchFormat",
     "CropItems",
     "Data",
     "DataError",
@@ -27,7 +27,7 @@ __all__ = [
     "EpochSampler",
     "EvalBatches",
     "EvalSource",
-    "Look",
+    "ImageSubset",
     "StreamedEval",
     "StreamedTrain",
     "TrainBatches",

@@ -13,11 +13,19 @@ from srsgd_ray.config import TrainConfig
 from srsgd_ray.data.batches import EvalBatches, TrainBatches
 from srsgd_ray.image_lmdb.errors import DataError
 
-__all__ = ["Data", "DataError", "Dataset", "EvalSource", "Look", "TrainSource", "image_shape"]
+__all__ = [
+    "BatchFormat",
+    "Data",
+    "DataError",
+    "Dataset",
+    "EvalSource",
+    "TrainSource",
+    "image_shape",
+]
 
 
 @dataclass(frozen=True)
-class Look:
+class BatchFormat:
     """Where and how batches are wanted: on which device, in which memory format."""
 
     device: torch.device
@@ -65,10 +73,10 @@ class Data(Protocol):
     def classes(self) -> int:
         """Number of classes."""
 
-    def train_batches(self, config: TrainConfig, look: Look) -> TrainSource:
+    def train_batches(self, config: TrainConfig, layout: BatchFormat) -> TrainSource:
         """The images to train on; reads ``config.augment``."""
 
-    def eval_batches(self, part: str, look: Look) -> EvalSource | None:
+    def eval_batches(self, part: str, layout: BatchFormat) -> EvalSource | None:
         """The ``validation`` or ``test`` part; None if nothing was held out."""
 
     def skipped(self) -> int:
@@ -112,7 +120,7 @@ class Dataset:
     pad: int
     flip: bool
 
-    def train_batches(self, config: TrainConfig, look: Look) -> TrainBatches:
+    def train_batches(self, config: TrainConfig, layout: BatchFormat) -> TrainBatches:
         """The images to train on, all on the device."""
         return TrainBatches(
             self.train_images,
@@ -122,11 +130,11 @@ class Dataset:
             pad=self.pad,
             flip=self.flip,
             augment=config.augment,
-            device=look.device,
-            channels_last=look.channels_last,
+            device=layout.device,
+            channels_last=layout.channels_last,
         )
 
-    def eval_batches(self, part: str, look: Look) -> EvalBatches | None:
+    def eval_batches(self, part: str, layout: BatchFormat) -> EvalBatches | None:
         """The images of ``validation`` or ``test``, all on the device."""
         images, labels = {
             "validation": (self.validation_images, self.validation_labels),
@@ -139,8 +147,8 @@ class Dataset:
             labels,
             mean=self.mean,
             std=self.std,
-            device=look.device,
-            channels_last=look.channels_last,
+            device=layout.device,
+            channels_last=layout.channels_last,
         )
 
     def skipped(self) -> int:

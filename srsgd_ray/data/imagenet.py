@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from srsgd_ray.config import GENERATED, TrainConfig
-from srsgd_ray.data.dataset import Look
+from srsgd_ray.data.dataset import BatchFormat
 from srsgd_ray.data.generated import generated_imagenet
 from srsgd_ray.data.split import hold_out
 from srsgd_ray.data.streamed import StreamedEval, StreamedTrain
-from srsgd_ray.data.streams import Chosen, Skipped
+from srsgd_ray.data.streams import ImageSubset, Skipped
 from srsgd_ray.image_lmdb import Store, open_pair
 
 __all__ = ["ImageNet"]
@@ -48,22 +48,24 @@ class ImageNet:
             parts = hold_out(labels, config.validation_fraction, config.split_seed)
             self._kept, self._held = (part.to(torch.int32) for part in parts)
 
-    def train_batches(self, config: TrainConfig, look: Look) -> StreamedTrain:
+    def train_batches(self, config: TrainConfig, layout: BatchFormat) -> StreamedTrain:
         """The images to train on."""
-        return StreamedTrain(self._some(self._train, self._kept), look, augment=config.augment)
+        return StreamedTrain(self._some(self._train, self._kept), layout, augment=config.augment)
 
-    def eval_batches(self, part: str, look: Look) -> StreamedEval | None:
+    def eval_batches(self, part: str, layout: BatchFormat) -> StreamedEval | None:
         """The images of ``validation`` or ``test``."""
         source, indices = {
             "validation": (self._train, self._held),
             "test": (self._test, torch.arange(len(self._test), dtype=torch.int32)),
         }[part]
-        return None if indices is None else StreamedEval(self._some(source, indices), look)
+        return None if indices is None else StreamedEval(self._some(source, indices), layout)
 
     def skipped(self) -> int:
         """How often an unreadable image was left out in this process so far."""
         return 0 if self._skipped is None else self._skipped.count
 
-    def _some(self, source: Store, indices: Tensor) -> Chosen:
+    def _some(self, source: Store, indices: Tensor) -> ImageSubset:
         # Made-up files must outlive this object, if what reads them does.
-        return Chosen(source, indices, self.image_size, self._threads, self._skipped, self._folder)
+        return ImageSubset(
+            source, indices, self.image_size, self._threads, self._skipped, self._folder
+        )

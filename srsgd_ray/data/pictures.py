@@ -99,18 +99,18 @@ class Cutter:
         Raises:
             DataError: if the image cannot be decoded.
         """
-        chosen, there = tries.tolist(), place.tolist()
+        draws, there = tries.tolist(), place.tolist()
         if isinstance(image, bytes):
             frame = frame_of(image) if self._checked else None
             if frame is not None and frame.plain:
-                box = random_crop(frame.height, frame.width, chosen, there)
+                box = random_crop(frame.height, frame.width, draws, there)
                 part = decode_box(image, frame, box, self._room(frame.height * frame.width * 3))
                 if part is not None:
                     _scale(part, out)
                     return
             image = self._whole(image, name)
         whole_height, whole_width = image.shape[:2]
-        top, left, height, width = random_crop(whole_height, whole_width, chosen, there)
+        top, left, height, width = random_crop(whole_height, whole_width, draws, there)
         _scale(image[top : top + height, left : left + width], out)
 
     def central(self, image: bytes | Pixels, name: Callable[[], str], out: Tensor) -> None:

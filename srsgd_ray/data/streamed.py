@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from srsgd_ray.data.batches import check_share, count_steps
-from srsgd_ray.data.dataset import Look
+from srsgd_ray.data.dataset import BatchFormat
 from srsgd_ray.data.draws import CropDraws, crop_draws
 from srsgd_ray.data.sampler import epoch_order, narrow, share_of_batch
-from srsgd_ray.data.streams import Chosen, Made, Make, Streamed, Wanted
+from srsgd_ray.data.streams import ImageSubset, Made, Make, Streamed, Wanted
 
 __all__ = ["StreamedEval", "StreamedTrain"]
 
@@ -31,17 +31,17 @@ class StreamedTrain(Streamed):
 
     Images stay uint8 until they are on the device; flip and normalisation are of whole batches.
 
-    Memory beside the batches: 4 bytes an image for an epoch's order and 4 for which images are
-    chosen, 10 MB for ImageNet; our own layout (:class:`srsgd_ray.image_lmdb.ImageLmdb`) adds none.
+    Memory beside the batches: 4 bytes an image for an epoch's order and 4 for the subset,
+    10 MB for ImageNet; our own store (:class:`srsgd_ray.image_lmdb.ImageLmdb`) adds none.
 
     Args:
-        chosen: the images.
-        look: device and memory format of the batches.
+        subset: the images.
+        layout: device and memory format of the batches.
         augment: False only shuffles, in the same order: each image's central crop, not mirrored.
     """
 
-    def __init__(self, chosen: Chosen, look: Look, *, augment: bool = True) -> None:
-        super().__init__(chosen, look)
+    def __init__(self, subset: ImageSubset, layout: BatchFormat, *, augment: bool = True) -> None:
+        super().__init__(subset, layout)
         self._augment = augment
 
     def steps_per_epoch(self, batch_size: int, world_size: int = 1) -> int:
@@ -49,7 +49,7 @@ class StreamedTrain(Streamed):
         return count_steps(len(self._indices), batch_size, world_size)
 
     def order(self, seed: int, epoch: int) -> Tensor:
-        """Which of the chosen images is at each position of an epoch, int64 (N,)."""
+        """Which of the images is at each position of an epoch, int64 (N,)."""
         return epoch_order(len(self._indices), seed, epoch)
 
     def epoch(
@@ -122,8 +122,8 @@ class StreamedEval(Streamed):
     antialiased scaling by 0.03/255 in the mean.
 
     Args:
-        chosen: the images.
-        look: device and memory format of the batches.
+        subset: the images.
+        layout: device and memory format of the batches.
     """
 
     def batches(

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from srsgd_ray.data.batches import Normaliser
-from srsgd_ray.data.dataset import DataError, Look
+from srsgd_ray.data.dataset import BatchFormat, DataError
 from srsgd_ray.data.pictures import Cutter
 from srsgd_ray.data.sampler import narrow
 from srsgd_ray.image_lmdb.store import Store
 
-__all__ = ["Chosen", "Made", "Make", "Skipped", "Streamed", "Wanted"]
+__all__ = ["ImageSubset", "Made", "Make", "Skipped", "Streamed", "Wanted"]
 
 # ImageNet's usual ones, of each channel, where 255 counts as 1.
 MEAN = (0.485, 0.456, 0.406)
@@ -65,7 +65,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ImageSubset:
     """Some images of a store.
 
     Attributes:
@@ -93,7 +93,7 @@ class Wanted(NamedTuple):
     """A batch to be made.
 
     Attributes:
-        numbers: of its images among the chosen, integers (B,).
+        numbers: of its images in the subset, integers (B,).
         make: makes one: given its place in the batch, its number in the store, what to fill.
         flip: which are to be mirrored left to right, bool (B,); None: none.
         share: see :class:`Made`.
@@ -126,15 +126,15 @@ class Made(NamedTuple):
 class Streamed:
     """Images made by threads; what is made depends on no thread's timing."""
 
-    def __init__(self, chosen: Chosen, look: Look) -> None:
-        self._source, self._size, self._threads = chosen.source, chosen.size, chosen.threads
-        self._skipped, self._holding = chosen.skipped, chosen.holding
+    def __init__(self, subset: ImageSubset, layout: BatchFormat) -> None:
+        self._source, self._size, self._threads = subset.source, subset.size, subset.threads
+        self._skipped, self._holding = subset.skipped, subset.holding
         self._indices = narrow(
-            torch.arange(len(chosen.source)) if chosen.indices is None else chosen.indices
+            torch.arange(len(subset.source)) if subset.indices is None else subset.indices
         )
-        self._look, self._device = look, look.device
-        self._finish = Normaliser(3, MEAN, STD, look.device, torch.float32, look.channels_last)
-        self._cutter = Cutter(chosen.size, checked=chosen.source.checked)
+        self._layout, self._device = layout, layout.device
+        self._finish = Normaliser(3, MEAN, STD, layout.device, torch.float32, layout.channels_last)
+        self._cutter = Cutter(subset.size, checked=subset.source.checked)
 
     @property
     def by_pillow(self) -> int:
@@ -205,7 +205,7 @@ class Streamed:
     def _finished(self, made: Made) -> tuple[Tensor, Tensor]:
         """float32 (B, 3, size, size), mirrored and normalised, and labels, on the device."""
         moved = made.pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-        if not self._look.channels_last:
+        if not self._layout.channels_last:
             moved = moved.contiguous()  # a quarter of the bytes that floats would have
         if made.flip is not None:
             there = made.flip.to(self._device, non_blocking=True)[:, None, None, None]
@@ -220,7 +220,7 @@ def _without(made: Made, missing: list[int]) -> Made:
     if len(missing) == len(made.labels):
         raise DataError(
             f"a batch needs a readable image, but none of its {len(missing)} is. Find them with "
-            f"`srsgd-ray lmdb verify`, or look whether the disk is there."
+            f"`srsgd-ray lmdb verify`, or see whether the disk is there."
         )
     places = torch.tensor([n for n in range(len(made.labels)) if n not in missing])
     flip = None if made.flip is None else made.flip[places]

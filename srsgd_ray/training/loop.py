@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data import Data, DataError, EvalSource, Look, load_dataset
+from srsgd_ray.data import BatchFormat, Data, DataError, EvalSource, load_dataset
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
 from srsgd_ray.training import checkpoint
 from srsgd_ray.training.checks import check_share_of_batch, fitting_model
@@ -32,7 +32,7 @@ from srsgd_ray.training.step import Step
 
 __all__ = ["train"]
 
-CHECK_EVERY = 50  # steps between two looks at the loss: each look waits for the device
+CHECK_EVERY = 50  # steps between two checks of the loss: each check waits for the device
 NEVER = torch.iinfo(torch.int64).max
 
 
@@ -98,10 +98,10 @@ class _Run:
         self.layout = memory_format(config, self.device)
         self.precision = Precision(config, self.device)
         self.data = data = load(config)
-        look = Look(self.device, self.layout == torch.channels_last)
-        self.batches = data.train_batches(config, look)
-        self.validation = data.eval_batches("validation", look)
-        self.test = data.eval_batches("test", look) if config.evaluate_test else None
+        layout = BatchFormat(self.device, self.layout == torch.channels_last)
+        self.batches = data.train_batches(config, layout)
+        self.validation = data.eval_batches("validation", layout)
+        self.test = data.eval_batches("test", layout) if config.evaluate_test else None
         self.steps_per_epoch = self.batches.steps_per_epoch(config.batch_size, self.size)
         model = fitting_model(config, data)
         check_layout(model, self.layout, self.device)
@@ -302,6 +302,6 @@ def _means(sums: torch.Tensor) -> tuple[float, float, float]:
     if count == 0:
         raise DataError(
             "a mean needs an image, but all were unreadable and left out. Find them with "
-            "`srsgd-ray lmdb verify`, or look whether the disk is there."
+            "`srsgd-ray lmdb verify`, or see whether the disk is there."
         )
     return loss / count, 100.0 * wrong / count, count

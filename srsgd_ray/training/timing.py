@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data import Dataset, Look, image_shape, load_dataset
+from srsgd_ray.data import BatchFormat, Dataset, image_shape, load_dataset
 from srsgd_ray.models import build_model
 from srsgd_ray.models.own import materialise
 from srsgd_ray.optim import build_optimizer
@@ -113,7 +113,7 @@ def _sizes(config: TrainConfig) -> tuple[tuple[int, int, int], int, int, int, in
     if isinstance(data, Dataset):
         held = 0 if data.validation_labels is None else len(data.validation_labels)
         return shape, data.classes, len(data.train_labels), held, len(data.test_labels)
-    device = Look(torch.device("cpu"))
+    device = BatchFormat(torch.device("cpu"))
     steps = data.train_batches(config, device).steps_per_epoch(config.batch_size)
     return shape, data.classes, steps * config.batch_size, 0, 0
 

@@ -1,39 +1,47 @@
-"""``srsgd-ray lmdb bench``: how fast a database is read and made into training batches here."""
+"""How fast a database (or folder tree) of images is read and made into training batches here.
+
+Images a second: reading, decoding and making training batches, each in turn, against Pillow with
+torchvision's RandomResizedCrop on the same images.
+
+    python benchmarks/lmdb_reading.py DB [--images 512] [--rounds 3] [--threads 0] [--cold]
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from rates import bytes_read, drop_cache, rates, read_ahead, table
 
-from srsgd_ray.data.dataset import Look
-from srsgd_ray.data.rates import bytes_read, drop_cache, rates, read_ahead, table
+from srsgd_ray.data.dataset import BatchFormat
 from srsgd_ray.data.streamed import StreamedTrain
-from srsgd_ray.data.streams import Chosen
+from srsgd_ray.data.streams import ImageSubset
 from srsgd_ray.image_lmdb import Pixels, Store, jpeg, open_store
 from srsgd_ray.image_lmdb.frames import frame_of
-
-__all__ = ["speed_command"]
 
 BATCH = 64
 
 
-def speed_command(argv: Sequence[str]) -> int:
-    """Print what the words after ``srsgd-ray lmdb bench`` ask for; returns the exit status.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Time each method and print the table; exit status 2 after a message for bad input."""
+    try:
+        return _timed(_parser().parse_args(argv))
+    except ValueError as error:
+        print(f"lmdb_reading.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nlmdb_reading.py: interrupted.", file=sys.stderr)
+        return 130
 
-    Raises:
-        ValueError: for a path that cannot be opened, or a number out of range.
-    """
-    parser = argparse.ArgumentParser(
-        prog="srsgd-ray lmdb bench",
-        description="Images a second: reading, decoding and making training batches, each way in "
-        "turn, against Pillow with torchvision's RandomResizedCrop on the same images.",
-    )
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("path", type=Path, help="a database, or a folder tree of images")
     parser.add_argument("--images", type=int, default=512, help="how many, drawn at random [512]")
     parser.add_argument("--rounds", type=int, default=3, help="each way is timed so often [3]")
@@ -44,7 +52,10 @@ def speed_command(argv: Sequence[str]) -> int:
         action="store_true",
         help="also time reads after emptying the system's cache of it",
     )
-    given = parser.parse_args(argv)
+    return parser
+
+
+def _timed(given: argparse.Namespace) -> int:
     for name, low in (("images", 1), ("rounds", 1), ("threads", 0), ("size", 1)):
         if getattr(given, name) < low:
             raise ValueError(
@@ -52,21 +63,21 @@ def speed_command(argv: Sequence[str]) -> int:
             )
     store = open_store(given.path)
     count = min(given.images, len(store))
-    chosen = np.random.default_rng(0).permutation(len(store))[:count]
+    order = np.random.default_rng(0).permutation(len(store))[:count]
     cores = given.threads or len(os.sched_getaffinity(0))
     print(
         f"{given.path}: {len(store)} images ({store.kind}), {count} of them in random order, "
         f"crops of {given.size}; n = {given.rounds} rounds in turn after 1 to warm up, "
         f"medians [quartiles]"
     )
-    odd = sum(_by_pillow_only(store.read(index)) for index in chosen.tolist())
+    odd = sum(_by_pillow_only(store.read(index)) for index in order.tolist())
     if odd:
         print(f"{odd} of them are no usual JPEG files, and are decoded by Pillow")
     torch.set_num_threads(1)
-    ways = _ways(store, chosen, given.size, cores)
+    ways = _ways(store, order, given.size, cores)
     print(table(rates(ways, given.rounds), next(iter(ways))))
     if given.cold:
-        _cold(store, chosen.tolist(), given.rounds)
+        _cold(store, order.tolist(), given.rounds)
     return 0
 
 
@@ -76,12 +87,13 @@ def _by_pillow_only(data: bytes | Pixels) -> bool:
 
 
 def _ways(
-    store: Store, chosen: np.typing.NDArray[np.int64], size: int, cores: int
+    store: Store, order: np.typing.NDArray[np.int64], size: int, cores: int
 ) -> dict[str, Callable[[int], int]]:
-    indices = chosen.tolist()
+    indices = order.tolist()
     streams = {
         threads: StreamedTrain(
-            Chosen(store, torch.from_numpy(chosen), size, threads), Look(torch.device("cpu"))
+            ImageSubset(store, torch.from_numpy(order), size, threads),
+            BatchFormat(torch.device("cpu")),
         )
         for threads in {1, cores}
     }
@@ -141,3 +153,7 @@ def _cold(store: Store, indices: Sequence[int], rounds: int) -> None:
         print(f"  {np.median(beyond):.3f} bytes from the disk for each that was asked for")
     else:
         print("  (the system does not say what the disk gave, or could not empty its cache)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
