@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from srsgd_ray.analysis import render
-from srsgd_ray.analysis.beside import PROTOCOLS, TABLES
-from srsgd_ray.analysis.beside_render import FORMATS, render_beside
 from srsgd_ray.config import UnknownNameError, one_of
+from srsgd_ray.paper.compare import PROTOCOLS, TABLES
+from srsgd_ray.paper.render import FORMATS, render_beside
 from srsgd_ray.results import TRIAL_COLUMNS, read_trials
 
 __all__ = ["table_command"]

@@ -2,9 +2,10 @@
 
 import sys
 
-from srsgd_ray.study import launch, paper
+from srsgd_ray.paper.studies import epoch_reduction
+from srsgd_ray.study import launch
 
-STUDY = paper.epoch_reduction(("imagenet",), "epochs_imagenet")
+STUDY = epoch_reduction(("imagenet",), "epochs_imagenet")
 
 if __name__ == "__main__":
     sys.exit(launch(STUDY))

@@ -2,9 +2,9 @@
 
 import sys
 
-from srsgd_ray.problems.quadratic_report import show_agreement
+from srsgd_ray.paper.quadratic_report import show_agreement
+from srsgd_ray.paper.quadratic_studies import figure2
 from srsgd_ray.study import launch
-from srsgd_ray.study.quadratic import figure2
 
 STUDY = figure2("figure2_quadratic")
 

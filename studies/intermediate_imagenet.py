@@ -2,9 +2,10 @@
 
 import sys
 
-from srsgd_ray.study import launch, paper
+from srsgd_ray.paper.studies import intermediate_reduction
+from srsgd_ray.study import launch
 
-STUDY = paper.intermediate_reduction(("imagenet",), "intermediate_imagenet")
+STUDY = intermediate_reduction(("imagenet",), "intermediate_imagenet")
 
 if __name__ == "__main__":
     sys.exit(launch(STUDY))

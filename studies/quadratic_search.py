@@ -2,9 +2,9 @@
 
 import sys
 
-from srsgd_ray.problems.quadratic_report import show_report
+from srsgd_ray.paper.quadratic_report import show_report
+from srsgd_ray.paper.quadratic_studies import schedule_search
 from srsgd_ray.study import launch
-from srsgd_ray.study.quadratic import schedule_search
 
 STUDY = schedule_search("quadratic_search")
 

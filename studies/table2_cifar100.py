@@ -2,9 +2,10 @@
 
 import sys
 
-from srsgd_ray.study import launch, paper
+from srsgd_ray.paper.studies import table_cifar
+from srsgd_ray.study import launch
 
-STUDY = paper.table_cifar("cifar100", "table2_cifar100")
+STUDY = table_cifar("cifar100", "table2_cifar100")
 
 if __name__ == "__main__":
     sys.exit(launch(STUDY))

@@ -2,9 +2,10 @@
 
 import sys
 
-from srsgd_ray.study import launch, paper
+from srsgd_ray.paper.studies import short_imagenet
+from srsgd_ray.study import launch
 
-STUDY = paper.short_imagenet("table5_short_imagenet")
+STUDY = short_imagenet("table5_short_imagenet")
 
 if __name__ == "__main__":
     sys.exit(launch(STUDY))

@@ -4,7 +4,7 @@ import sys
 
 from optuna.distributions import FloatDistribution
 
-from srsgd_ray.problems.trajectory_run import draw_picture
+from srsgd_ray.paper.trajectory import draw_picture
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study, launch
 

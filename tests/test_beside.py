@@ -14,18 +14,18 @@ from made_results import confirm_runs, made_table, made_trial
 from scipy import stats
 
 from srsgd_ray.analysis import Estimate
-from srsgd_ray.analysis.beside import (
+from srsgd_ray.cli import main
+from srsgd_ray.cli_table import table_command
+from srsgd_ray.config import UnknownNameError
+from srsgd_ray.paper.cells import cells
+from srsgd_ray.paper.compare import (
     TABLES,
     difference_interval,
     published_beside_ours,
     srsgd_minus_sgd,
 )
-from srsgd_ray.analysis.beside_cells import cells
-from srsgd_ray.analysis.beside_page import said_of
-from srsgd_ray.analysis.beside_render import FORMATS, render_beside
-from srsgd_ray.cli import main
-from srsgd_ray.cli_table import table_command
-from srsgd_ray.config import UnknownNameError
+from srsgd_ray.paper.page import said_of
+from srsgd_ray.paper.render import FORMATS, render_beside
 from srsgd_ray.results import TRIAL_COLUMNS
 
 T2 = 4.302652729911275  # t quantile 0.975 with 2 degrees of freedom

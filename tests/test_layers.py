@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "srsgd_ray"
 
 # Each layer may import itself and what stands in its row.
-BESIDE = {"config", "knobs", "restarts", "results", "published", "table"}
+BESIDE = {"config", "knobs", "restarts", "results", "table"}
 LAYERS: dict[str, set[str]] = {
     "restarts": set(),
     "knobs": set(),
@@ -25,7 +25,6 @@ LAYERS: dict[str, set[str]] = {
     "config_rules": {"config", "names", "parts", "lr_schedules", "network_rules"},
     "config": {"restarts", "knobs", "names", "lr_schedules", "config_rules"},
     "results": {"knobs", "trainable"},
-    "published": {"config"},
     "analysis": BESIDE,
     "figures": BESIDE | {"analysis"},
     "models": {"config", "parts", "network_rules"},
@@ -33,31 +32,39 @@ LAYERS: dict[str, set[str]] = {
     "data": {"config", "parts", "image_lmdb", "table"},
     "optim": {"config", "parts", "restarts"},
     "training": BESIDE | {"trainable", "names", "lr_schedules", "models", "data", "optim"},
-    "problems": BESIDE | {"trainable", "analysis", "optim"},
     "search_spaces": set(),
     # The engine, backends and study, knows what it studies through the seam alone.
-    "trainables": {"config", "knobs", "names", "trainable", "training", "data", "problems"},
+    "trainables": {
+        "config",
+        "knobs",
+        "names",
+        "restarts",
+        "trainable",
+        "optim",
+        "training",
+        "data",
+    },
     "backends": {"knobs", "trainable", "results"},
     "testing": {"knobs", "trainable", "backends"},
     "study": {
         "knobs",
         "trainable",
         "results",
-        "published",
         "analysis",
         "search_spaces",
         "backends",
-        "problems",
         "testing",
         "table",
     },
-    "cli_table": BESIDE | {"analysis"},
+    # The publication: data, studies, comparison with ours, figures. Only commands import it.
+    "paper": BESIDE | {"trainable", "trainables", "analysis", "figures", "search_spaces", "study"},
+    "cli_table": BESIDE | {"analysis", "paper"},
     "cli_lmdb": {"image_lmdb", "data", "table"},
-    "cli": BESIDE | {"analysis", "figures", "training", "study", "cli_table", "cli_lmdb"},
+    "cli": BESIDE | {"analysis", "figures", "paper", "training", "study", "cli_table", "cli_lmdb"},
 }
 KNOW_RAY = {"backends", "study"}
 KNOW_TORCH = {
-    "models", "data", "optim", "problems", "training", "trainables", "backends", "testing",
+    "models", "data", "optim", "paper", "training", "trainables", "backends", "testing",
 }  # fmt: skip
 
 
@@ -66,6 +73,8 @@ def imports() -> list[tuple[str, str, str]]:
     found = []
     for file in PACKAGE.rglob("*.py"):
         layer = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if file.relative_to(PACKAGE).parts == ("figures", "__main__.py"):
+            layer = "cli"  # a command, which knows all figures
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -110,7 +119,7 @@ def test_ray_and_torch_stay_in_their_layers() -> None:
         ("srsgd_ray.study", ["torch", "ray"]),
         ("srsgd_ray.backends.local", ["torch", "ray", "optuna"]),
         ("srsgd_ray.results", ["torch", "ray"]),
-        ("srsgd_ray.published", ["torch", "ray", "optuna"]),
+        ("srsgd_ray.paper", ["torch", "ray", "optuna", "matplotlib"]),
         ("srsgd_ray.analysis", ["torch", "ray"]),
         ("srsgd_ray.figures", ["torch", "ray"]),
         ("srsgd_ray.search_spaces", ["torch", "ray"]),

@@ -14,13 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from srsgd_ray import analysis, figures
-from srsgd_ray.analysis.paper import figure_numbers
+from srsgd_ray import analysis
 from srsgd_ray.config import UnknownNameError
 from srsgd_ray.figures import __main__ as command
-from srsgd_ray.figures import paper_figure, paper_numbers
 from srsgd_ray.figures.__main__ import main
-from srsgd_ray.published import curves, errors
+from srsgd_ray.figures.style import NotYet
+from srsgd_ray.paper import curves, errors
+from srsgd_ray.paper.figures import PAPER_FIGURES, draw_numbers, paper_figure, paper_numbers
+from srsgd_ray.paper.numbers import figure_numbers
 from srsgd_ray.results import RecordError
 
 # Which published figure each panel shows.
@@ -217,7 +218,7 @@ def test_our_errors_stand_over_the_published_ones() -> None:
         [found.mean, found.std, found.low, found.high]
     )
     assert "epoch: last, published best by test error" in mean["way"]
-    figure = figures.draw_numbers(table)
+    figure = draw_numbers(table)
     left = figure.axes[0]
     points, bars = our_points(left, "SRSGD")
     assert points == [(110, pytest.approx(5.2))]
@@ -254,7 +255,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_lines_of_their_own() -> None
     ours = table[table["source"] == "ours"]
     assert list(ours["y"]) == [5.0, 6.0]
     assert ours["way"].nunique() == 2
-    figure = figures.draw_numbers(table)
+    figure = draw_numbers(table)
     assert [t.get_text() for t in figure.legends[0].get_texts()][-2:] == ["ours (1)", "ours (2)"]
     assert "Ours, SRSGD (1): restarts: " in all_text(figure)
 
@@ -275,7 +276,7 @@ def test_our_training_loss_stands_at_the_same_epochs(tmp_path: Path) -> None:
     for name in ("n", "std", "low", "high"):
         assert list(ours[name]) == pytest.approx([getattr(one, name) for one in expected])
     assert list(ours["y"]) == pytest.approx([one.mean for one in expected])
-    axes = figures.draw_numbers(table).axes
+    axes = draw_numbers(table).axes
     assert line(axes[0], "ours F1=30")[1] == pytest.approx(list(ours["y"]))
     assert our_points(axes[1], "SRSGD")[0] == [(4, pytest.approx(4.4))]
 
@@ -307,11 +308,11 @@ def test_our_curves_of_the_quadratic(tmp_path: Path) -> None:
 def test_the_trajectory_is_drawn_from_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(figures.NotYet, match=r"run python studies/trajectory\.py first"):
+    with pytest.raises(NotYet, match=r"run python studies/trajectory\.py first"):
         paper_figure("appfig7")
     made = Figure()
-    monkeypatch.setattr("srsgd_ray.figures.trajectory.trajectory", lambda folder: made)
-    with pytest.raises(figures.NotYet, match="first"):
+    monkeypatch.setattr("srsgd_ray.paper.trajectory_figure.trajectory", lambda folder: made)
+    with pytest.raises(NotYet, match="first"):
         paper_figure("appfig7", [tmp_path])
     (tmp_path / "trajectory.parquet").touch()
     assert paper_figure("appfig7", [tmp_path]) is made
@@ -331,7 +332,7 @@ def test_command_line_draws_from_the_parquet_that_it_writes(
     )
     stem = Path("results/figures/appfig5_as_plotted")
     assert written == [f"{stem}.svg", f"{stem}.parquet"]
-    again = figures.draw_numbers(pd.read_parquet(f"{stem}.parquet"))
+    again = draw_numbers(pd.read_parquet(f"{stem}.parquet"))
     label = "published PreResNet-110"
     before = drawn("appfig5", True).axes[0]
     assert line(again.axes[0], label) == line(before, label)
@@ -355,7 +356,7 @@ def test_command_line_sorts_its_words(tmp_path: Path, monkeypatch: pytest.Monkey
             ["fig5", folder, "fig1"],
             [("paper", ["fig5", "fig1"], [folder], png, out, False, "last")],
         ),
-        (["paper"], [("paper", list(figures.PAPER_FIGURES), [], png, out, False, "last")]),
+        (["paper"], [("paper", list(PAPER_FIGURES), [], png, out, False, "last")]),
         (
             ["confirmation", "fig1", folder, "--out", "x"],
             [
@@ -367,7 +368,7 @@ def test_command_line_sorts_its_words(tmp_path: Path, monkeypatch: pytest.Monkey
         asked.clear()
         assert main(words) == 0
         assert asked == expected
-    assert list(figures.PAPER_FIGURES) == [*PANELS, "appfig7"]
+    assert list(PAPER_FIGURES) == [*PANELS, "appfig7"]
 
 
 @pytest.mark.parametrize(

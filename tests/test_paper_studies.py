@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from srsgd_ray import published
-from srsgd_ray.published import PublishedError, Recipe
+from srsgd_ray import paper as published
+from srsgd_ray.paper import PublishedError, Recipe
 from srsgd_ray.study import Study
 
 STUDIES = Path(__file__).parents[1] / "studies"

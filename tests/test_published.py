@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from srsgd_ray import published
+from srsgd_ray import paper as published
 from srsgd_ray.config import UnknownNameError
-from srsgd_ray.published import FAULTS, PublishedError
+from srsgd_ray.paper import FAULTS, PublishedError
 
 
 def errors(figure: str, **wanted: object) -> list[PublishedError]:

@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srsgd_ray.problems.quadratic import (
+from srsgd_ray.paper import curves, quadratic_means
+from srsgd_ray.paper.quadratic_agreement import (
+    agreement_table,
+    agreements,
+)
+from srsgd_ray.trainables.quadratic_expected import expected_gaps
+from srsgd_ray.trainables.quadratic_run import kept_steps, measure, run
+from srsgd_ray.trainables.quadratic_settings import (
     CASES,
     METHODS,
     Floats,
@@ -20,15 +27,6 @@ from srsgd_ray.problems.quadratic import (
     noise_deviation,
     published_setting,
 )
-from srsgd_ray.problems.quadratic_expected import expected_gaps
-from srsgd_ray.problems.quadratic_results import (
-    agreement_table,
-    agreements,
-    kept_steps,
-    measure,
-)
-from srsgd_ray.problems.quadratic_run import run
-from srsgd_ray.published import curves, quadratic_means
 
 SEEDS = range(5)
 LINEAR = [method for method in METHODS if method != "ARNAG"]
@@ -253,8 +251,8 @@ def test_settings_in_words_and_back() -> None:
 
 def test_the_problem_knows_neither_ray_nor_torch() -> None:
     code = (
-        "import sys, srsgd_ray.problems.quadratic_results, srsgd_ray.problems.quadratic_expected;"
-        "import srsgd_ray.problems.quadratic_run;"
+        "import sys, srsgd_ray.trainables.quadratic_expected;"
+        "import srsgd_ray.trainables.quadratic_run;"
         "print([m for m in ('ray', 'torch', 'optuna') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

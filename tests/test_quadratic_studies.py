@@ -16,19 +16,25 @@ import optuna
 import pandas as pd
 import pytest
 
-from srsgd_ray.problems.quadratic import CASES, METHODS, Setting, momenta, published_setting
-from srsgd_ray.problems.quadratic_expected import expected_gaps
-from srsgd_ray.problems.quadratic_report import contests, report, show_agreement
-from srsgd_ray.problems.quadratic_results import kept_steps, measure
-from srsgd_ray.problems.quadratic_run import run as curves_of
+from srsgd_ray.paper.quadratic_report import contests, report, show_agreement
+from srsgd_ray.paper.quadratic_studies import QUESTIONS, SHORT, figure2, schedule_search
 from srsgd_ray.results import read_record, read_table, read_trials
 from srsgd_ray.study import Study, StudyResult, launch, run
-from srsgd_ray.study.quadratic import QUESTIONS, SHORT, figure2, schedule_search
 from srsgd_ray.study.search import open_storage
 from srsgd_ray.study.shorten import select, smoke
 from srsgd_ray.testing import play
 from srsgd_ray.trainables import quadratic
 from srsgd_ray.trainables.quadratic import QUADRATIC, QuadraticConfig, objective
+from srsgd_ray.trainables.quadratic_expected import expected_gaps
+from srsgd_ray.trainables.quadratic_run import kept_steps, measure
+from srsgd_ray.trainables.quadratic_run import run as curves_of
+from srsgd_ray.trainables.quadratic_settings import (
+    CASES,
+    METHODS,
+    Setting,
+    momenta,
+    published_setting,
+)
 
 RUNNING = sys.modules["srsgd_ray.study.run"]  # the package has a function of that name
 N = 2000

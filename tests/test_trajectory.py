@@ -13,13 +13,24 @@ import pytest
 import torch
 from matplotlib.colors import same_color
 from optuna.distributions import FloatDistribution
+from srsgd_ray.problems import trajectory_run
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from srsgd_ray.figures.style import NotYet, arm_styles
-from srsgd_ray.figures.trajectory import trajectory
-from srsgd_ray.problems import trajectory_run
-from srsgd_ray.problems.trajectory import (
+from srsgd_ray.paper.trajectory import (
+    TABLES,
+    paths,
+    settings_of,
+    telling_seeds,
+    write_tables,
+)
+from srsgd_ray.paper.trajectory_figure import trajectory
+from srsgd_ray.results import read_trials
+from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.study import Arm, Study
+from srsgd_ray.study.run import Options, execute
+from srsgd_ray.trainables.spirals import (
     Settings,
     Spirals,
     draw_spirals,
@@ -28,17 +39,6 @@ from srsgd_ray.problems.trajectory import (
     scores,
     train,
 )
-from srsgd_ray.problems.trajectory_run import (
-    TABLES,
-    paths,
-    settings_of,
-    telling_seeds,
-    write_tables,
-)
-from srsgd_ray.results import read_trials
-from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study import Arm, Study
-from srsgd_ray.study.run import Options, execute
 
 SMALL = Settings(
     seed=3, runs=3, points=40, width=5, steps=40, batch_size=8, every=4, grid=9,

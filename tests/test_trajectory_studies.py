@@ -17,16 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from optuna.distributions import FloatDistribution
-
 from srsgd_ray.problems import trajectory as problem
 from srsgd_ray.problems import trajectory_run
-from srsgd_ray.problems.trajectory import (
-    Settings,
-    Spirals,
-    scores,
-    train,
-)
-from srsgd_ray.problems.trajectory_run import (
+
+from srsgd_ray.paper.trajectory import (
     TABLES,
     draw_picture,
     paths,
@@ -37,6 +31,12 @@ from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Study, StudyResult, run
 from srsgd_ray.study.search import open_storage
 from srsgd_ray.trainables.minefield import APART, MinefieldConfig
+from srsgd_ray.trainables.spirals import (
+    Settings,
+    Spirals,
+    scores,
+    train,
+)
 
 RUNNING = sys.modules["srsgd_ray.study.run"]  # the package has a function of that name
 SMALL = Settings(

@@ -1,6 +1,5 @@
 """Analysis: rows of the results become plain tables and verdicts with intervals. No drawing."""
 
-from srsgd_ray.analysis.beside import published_beside_ours
 from srsgd_ray.analysis.confirm import (
     ArmResult,
     Comparison,
@@ -10,7 +9,6 @@ from srsgd_ray.analysis.confirm import (
     estimate,
 )
 from srsgd_ray.analysis.curves import restart_stages, restart_steps, seed_curves, steps_per_epoch
-from srsgd_ray.analysis.paper import figure_numbers
 from srsgd_ray.analysis.pareto import (
     EpochsSaved,
     epochs_saved,
@@ -60,13 +58,11 @@ __all__ = [
     "error_by_epochs",
     "estimate",
     "expected_best",
-    "figure_numbers",
     "in_words",
     "length_column",
     "lost_text",
     "main_knobs",
     "pareto_front",
-    "published_beside_ours",
     "render",
     "restart_stages",
     "restart_steps",

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srsgd_ray.analysis.beside import PROTOCOLS
 from srsgd_ray.config import UnknownNameError, one_of
-from srsgd_ray.figures.paper import PAPER_FIGURES
-from srsgd_ray.figures.save import FIGURES, FORMATS, PAPER_OUT, draw, draw_paper
+from srsgd_ray.figures.save import FIGURES, FORMATS, draw
+from srsgd_ray.paper.compare import PROTOCOLS
+from srsgd_ray.paper.figures import PAPER_FIGURES, PAPER_OUT, draw_paper
 
 __all__ = ["main"]
 

@@ -23,7 +23,7 @@ OPTIMIZERS = ("srsgd", "sgd")
 
 @dataclass(frozen=True)
 class MinefieldConfig:
-    """One optimizer and learning rate; see :class:`srsgd_ray.problems.trajectory.Settings`."""
+    """One optimizer and learning rate; see :class:`srsgd_ray.trainables.spirals.Settings`."""
 
     optimizer: str = knob("srsgd", "optimizer: " + ", ".join(OPTIMIZERS))
     lr: float = knob(0.1, "learning rate of the first stage")
@@ -40,7 +40,7 @@ class MinefieldConfig:
 
     def settings(self) -> Any:
         """What the problem is called by its own module."""
-        from srsgd_ray.problems.trajectory import Settings
+        from srsgd_ray.trainables.spirals import Settings
 
         names = ("restart_f1", "weight_decay", "points", "noise", "width", "steps", "batch_size",
                  "every")  # fmt: skip
@@ -89,7 +89,7 @@ class Minefield(Trainable):
         """Train ``runs`` networks at once; the metrics are their means."""
         import torch
 
-        from srsgd_ray.problems.trajectory import Spirals, scores, train
+        from srsgd_ray.trainables.spirals import Spirals, scores, train
 
         settings = config.settings()
         names = affecting(MinefieldConfig, "data")
@@ -120,7 +120,7 @@ class Minefield(Trainable):
 
 
 def _spirals(seed: int, points: int, noise: float) -> Any:
-    from srsgd_ray.problems.trajectory import Settings, Spirals
+    from srsgd_ray.trainables.spirals import Settings, Spirals
 
     return Spirals.of(Settings(seed=seed, points=points, noise=noise))
 

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from srsgd_ray.knobs import knob, one_of
-from srsgd_ray.problems.quadratic import (
+from srsgd_ray.trainable import Metric, Run, Trainable
+from srsgd_ray.trainables.quadratic_expected import expected_gaps
+from srsgd_ray.trainables.quadratic_run import TARGET, kept_steps, measure, run
+from srsgd_ray.trainables.quadratic_settings import (
     CASES,
     ITERATIONS,
     METHODS,
@@ -21,10 +24,6 @@ from srsgd_ray.problems.quadratic import (
     Setting,
     published_setting,
 )
-from srsgd_ray.problems.quadratic_expected import expected_gaps
-from srsgd_ray.problems.quadratic_results import TARGET, kept_steps, measure
-from srsgd_ray.problems.quadratic_run import run
-from srsgd_ray.trainable import Metric, Run, Trainable
 
 __all__ = ["QUADRATIC", "Quadratic", "QuadraticConfig", "objective"]
 
@@ -33,7 +32,7 @@ TRIED = 400  # iterations that a plan times
 
 @dataclass(frozen=True)
 class QuadraticConfig:
-    """One curve but for its seed; see :class:`srsgd_ray.problems.quadratic.Setting`."""
+    """One curve but for its seed; see :class:`srsgd_ray.trainables.quadratic_settings.Setting`."""
 
     case: str = knob("exact", "noise of the gradient: " + ", ".join(CASES))
     method: str = knob("SRNAG", "method: " + ", ".join(METHODS))

@@ -1,6 +1,6 @@
 """The paper's experiments as studies: its tables and its ablations, without a search.
 
-Numbers are those of the published recipes (``srsgd_ray.published``, which a test holds these
+Numbers are those of the published recipes (``srsgd_ray.paper``, which a test holds these
 against), or inferred where these do not say, as the docs list. Every arm is one published
 configuration; its runs are trained on all training images, over several seeds.
 """

@@ -18,10 +18,10 @@ class PaperPanel:
 
     Attributes:
         place: left, middle, right, or "" for a figure of one panel.
-        figure: what ``srsgd_ray.published`` calls it.
+        figure: what ``srsgd_ray.paper`` calls it.
         title: what it shows.
         x_label, y_label: its axes.
-        table: the table of :func:`srsgd_ray.analysis.beside.cells` that our runs are matched with;
+        table: the table of :func:`srsgd_ray.paper.compare.cells` that our runs are matched with;
             "" if they are not.
         depth: the only depth of that table; None: all.
     """

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from srsgd_ray.analysis import Estimate, estimate
-from srsgd_ray.problems.quadratic import CASES
-from srsgd_ray.problems.quadratic_results import agreement_table, agreements
+from srsgd_ray.paper.quadratic_agreement import agreement_table, agreements
 from srsgd_ray.results import read_table, read_trials
+from srsgd_ray.trainables.quadratic_settings import CASES
 
 __all__ = ["PUBLISHED", "Contest", "contests", "report", "show_agreement", "show_report"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from srsgd_ray import published
-from srsgd_ray.analysis import paper_ours
-from srsgd_ray.analysis.paper_panels import CASES, EPOCH, ERROR, F1, PAPER, PaperPanel, Point, label
+from srsgd_ray import paper as published
 from srsgd_ray.config import one_of
+from srsgd_ray.paper import ours as paper_ours
+from srsgd_ray.paper.panels import CASES, EPOCH, ERROR, F1, PAPER, PaperPanel, Point, label
 
 __all__ = ["COLUMNS", "figure_numbers"]
 
@@ -32,7 +32,7 @@ def figure_numbers(
 
     Published deviations and labels are the corrected ones. Ours are complete confirmation runs
     whose data set, network, optimizer, restarts, epochs and milestones are the published ones
-    (:func:`srsgd_ray.analysis.beside.published_beside_ours` has the rule; generated data are left
+    (:func:`srsgd_ray.paper.compare.published_beside_ours` has the rule; generated data are left
     out). Runs that differ in more than the seed are separate
     lines, told apart by ``way``. A published training loss is that of epoch x counted from 0; ours,
     recorded after x + 1 epochs, stands at the same x. An iteration x counts from 1.

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from srsgd_ray.analysis.beside import TABLES, published_beside_ours
-from srsgd_ray.analysis.beside_page import Page, page_of
 from srsgd_ray.config import one_of
+from srsgd_ray.paper.compare import TABLES, published_beside_ours
+from srsgd_ray.paper.page import Page, page_of
 
 __all__ = ["FORMATS", "render_beside"]
 

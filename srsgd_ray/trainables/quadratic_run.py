@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from srsgd_ray.problems.quadratic import (
+from srsgd_ray.trainables.quadratic_settings import (
     CASES,
     MINIMUM,
     SIZE,
@@ -17,8 +18,9 @@ from srsgd_ray.problems.quadratic import (
     noise_deviation,
 )
 
-__all__ = ["run"]
+__all__ = ["TARGET", "kept_steps", "measure", "run"]
 
+TARGET = 1e-10  # of the exact case: the gap whose reaching counts
 BLOCK = 64  # steps whose noise is drawn, and whose gaps are taken, at a time
 
 
@@ -148,3 +150,23 @@ def run(settings: Sequence[Setting], seeds: Sequence[int] = (0,)) -> Floats:
         gaps[begin : begin + here] = _value(*flat).reshape(here, rows)
         ys[0] = ys[here]
     return np.abs(gaps - MINIMUM).T.reshape(*shape, steps)
+
+
+def kept_steps(iterations: int) -> list[int]:
+    """The steps of a curve that are kept: 0 to 99, each 100th, and the last."""
+    kept = {*range(min(100, iterations)), *range(0, iterations, 100), iterations - 1}
+    return sorted(kept)
+
+
+def measure(gaps: Floats) -> dict[str, Any]:
+    """What a trial reports of its curve, but for the objective."""
+    below = gaps < TARGET
+    above = np.flatnonzero(~below)
+    stays = int(above[-1]) + 1 if len(above) else 0
+    return {
+        "mean_gap_last_1000": float(gaps[-1000:].mean()),
+        "final_gap": float(gaps[-1]),
+        "min_gap": float(gaps.min()),
+        "first_below": int(below.argmax()) if below.any() else None,
+        "stays_below": stays if stays < len(gaps) else None,
+    }

@@ -63,7 +63,7 @@ class PublishedError:
 @cache
 def errors() -> tuple[PublishedError, ...]:
     """All 244 published errors, in the order of the tables and figures."""
-    text = (files("srsgd_ray.published") / "data" / "errors.csv").read_text(encoding="utf-8")
+    text = (files("srsgd_ray.paper") / "data" / "errors.csv").read_text(encoding="utf-8")
     return tuple(_error(row) for row in csv.DictReader(text.splitlines()))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from srsgd_ray import restarts
 from srsgd_ray.config import one_of
-from srsgd_ray.published import PublishedError, Recipe, errors, recipes
+from srsgd_ray.paper import PublishedError, Recipe, errors, recipes
 
 __all__ = ["TABLES", "Cell", "PublishedTable", "cells"]
 

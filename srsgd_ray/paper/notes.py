@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from srsgd_ray.analysis.paper_panels import EACH, EPOCH, GAP, PAPER
-from srsgd_ray.published import FAULTS
+from srsgd_ray.paper import FAULTS
+from srsgd_ray.paper.panels import EACH, EPOCH, GAP, PAPER
 
 __all__ = ["notes", "ways"]
 

@@ -30,7 +30,7 @@ class QuadraticMean:
 @cache
 def quadratic_means() -> tuple[QuadraticMean, ...]:
     """All 15 curves."""
-    path = files("srsgd_ray.published") / "data" / "quadratic_means.csv"
+    path = files("srsgd_ray.paper") / "data" / "quadratic_means.csv"
     rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     return tuple(
         QuadraticMean(

@@ -19,7 +19,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from srsgd_ray.problems.trajectory import (
+from srsgd_ray.results import provenance, read_trials
+from srsgd_ray.results.tables import replace_table
+from srsgd_ray.trainables.spirals import (
     ARMS,
     Plane,
     Settings,
@@ -29,8 +31,6 @@ from srsgd_ray.problems.trajectory import (
     scores,
     train,
 )
-from srsgd_ray.results import provenance, read_trials
-from srsgd_ray.results.tables import replace_table
 
 __all__ = ["TABLES", "draw_picture", "paths", "settings_of", "telling_seeds", "write_tables"]
 

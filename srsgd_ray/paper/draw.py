@@ -12,8 +12,6 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from srsgd_ray.analysis.paper_panels import DEPTH, GAP, LOSS, PAPER
-from srsgd_ray.figures.paper_notes import notes, optimizer, ways
 from srsgd_ray.figures.style import (
     LETTERS,
     NOTE,
@@ -24,6 +22,8 @@ from srsgd_ray.figures.style import (
     look,
     title,
 )
+from srsgd_ray.paper.notes import notes, optimizer, ways
+from srsgd_ray.paper.panels import DEPTH, GAP, LOSS, PAPER
 
 __all__ = ["draw_numbers"]
 
@@ -44,7 +44,7 @@ def draw_numbers(table: pd.DataFrame) -> Figure:
     """A figure of the paper from its numbers.
 
     Args:
-        table: what :func:`srsgd_ray.analysis.paper.figure_numbers` returned, or was read back from
+        table: what :func:`srsgd_ray.paper.numbers.figure_numbers` returned, or was read back from
             the Parquet file beside a picture.
     """
     name = str(table["figure"].iloc[0])

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from srsgd_ray.analysis.paper import figure_numbers
-from srsgd_ray.analysis.paper_panels import PAPER
 from srsgd_ray.config import one_of
-from srsgd_ray.figures.paper_draw import draw_numbers
+from srsgd_ray.figures.save import FORMATS, save
 from srsgd_ray.figures.style import NotYet
+from srsgd_ray.paper.draw import draw_numbers
+from srsgd_ray.paper.numbers import figure_numbers
+from srsgd_ray.paper.panels import PAPER
 from srsgd_ray.results import RecordError, read_epochs, read_trials
 
-__all__ = ["PAPER_FIGURES", "draw_numbers", "paper_figure", "paper_numbers"]
+__all__ = [
+    "PAPER_FIGURES",
+    "PAPER_OUT",
+    "draw_numbers",
+    "draw_paper",
+    "paper_figure",
+    "paper_numbers",
+]
 
 TRAJECTORY = "appfig7"  # the one figure that no published numbers exist of
 # Every figure by its name, with its title.
@@ -24,6 +32,7 @@ PAPER_FIGURES: dict[str, str] = {
     **{name: figure.title for name, figure in PAPER.items()},
     TRAJECTORY: "Appendix Figure 7: trajectories of the optimizers",
 }
+PAPER_OUT = Path("results") / "figures"  # where figures of the paper go
 CURVES = {"case", "method", "seed", "step", "value"}
 
 
@@ -45,13 +54,13 @@ def paper_figure(
     """Draw a figure of the paper, with our runs over it.
 
     Published lines are thin and their markers hollow; ours are strong and filled. Which of our runs
-    belong there is told at :func:`srsgd_ray.analysis.paper.figure_numbers`.
+    belong there is told at :func:`srsgd_ray.paper.numbers.figure_numbers`.
 
     Args:
         name: key of ``PAPER_FIGURES``.
         folders: results, each of a study or a folder of studies.
         as_plotted: with the published figure's faults, as far as it had any.
-        protocol: which of our errors: see :func:`srsgd_ray.analysis.paper.figure_numbers`.
+        protocol: which of our errors: see :func:`srsgd_ray.paper.numbers.figure_numbers`.
 
     Raises:
         UnknownNameError: for an unknown figure.
@@ -75,8 +84,65 @@ def paper_numbers(
     return figure_numbers(name, ours.trials, ours.epochs, ours.curves, as_plotted, protocol)
 
 
+def draw_paper(
+    names: Sequence[str] | None = None,
+    folders: Sequence[Path | str] = (),
+    formats: Sequence[str] = ("png", "svg"),
+    out: Path | str = PAPER_OUT,
+    as_plotted: bool = False,
+    protocol: str = "last",
+    say: Callable[[str], None] = print,
+) -> list[Path]:
+    """Draw figures of the paper, and write the numbers of each beside it as Parquet.
+
+    Pictures are drawn from that file: :func:`draw_numbers` draws them again.
+
+    Args:
+        names: keys of ``PAPER_FIGURES``; by default all.
+        folders: results, each of a study or a folder of studies, for our runs in the figures.
+        formats: keys of ``FORMATS``.
+        out: where the files go.
+        as_plotted: as the paper drew them, faults included; their names end in ``_as_plotted``.
+        protocol: which of our errors: ``last`` or ``as_published``.
+        say: takes a line about each figure that is skipped, or that no run of ours belongs to.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UnknownNameError: for an unknown figure or format.
+        RecordError: if a folder holds no results.
+    """
+    chosen = list(PAPER_FIGURES if names is None else names)
+    for name in chosen:
+        one_of("figure of the paper", name, PAPER_FIGURES)
+    for form in formats:
+        one_of("format", form, FORMATS)
+    target = Path(out)
+    written: list[Path] = []
+    for name in chosen:
+        if name == TRAJECTORY:
+            try:
+                figure = paper_figure(name, folders)
+            except NotYet as reason:
+                say(f"skipped {name}: {reason}")
+                continue
+            written += save(figure, name, formats, target)
+            continue
+        numbers = paper_numbers(name, folders, as_plotted, protocol)
+        if folders and "ours" not in set(numbers["source"]):
+            given = ", ".join(map(str, folders))
+            say(f"{name}: none of our runs in {given} belongs there; the published numbers alone")
+        stem = f"{name}_as_plotted" if as_plotted else name
+        target.mkdir(parents=True, exist_ok=True)
+        path = target / f"{stem}.parquet"
+        numbers.to_parquet(path, index=False)
+        written += [*save(draw_numbers(pd.read_parquet(path)), stem, formats, target), path]
+    return written
+
+
 def _trajectory(folders: Sequence[Path | str]) -> Figure:
-    from srsgd_ray.figures.trajectory import trajectory
+    from srsgd_ray.paper.trajectory_figure import trajectory
 
     last = NotYet("run python studies/trajectory.py first, and name its results folder")
     for study in [study for folder in folders for study in _with(Path(folder), "trajectory")]:

@@ -66,7 +66,7 @@ class Recipe:
 @cache
 def recipes() -> tuple[Recipe, ...]:
     """All recipes, in their published order."""
-    text = (files("srsgd_ray.published") / "data" / "recipes.csv").read_text(encoding="utf-8")
+    text = (files("srsgd_ray.paper") / "data" / "recipes.csv").read_text(encoding="utf-8")
     return tuple(_recipe(row) for row in csv.DictReader(text.splitlines()))
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 from scipy.special import ndtri, stdtrit
 
-from srsgd_ray.analysis.beside_cells import SETS, TABLES, Cell, cells
-from srsgd_ray.analysis.beside_runs import Way, belongs, distance, ways
 from srsgd_ray.analysis.confirm import Estimate, estimate
 from srsgd_ray.analysis.search import check_level
 from srsgd_ray.config import one_of
+from srsgd_ray.paper.cells import SETS, TABLES, Cell, cells
+from srsgd_ray.paper.runs import Way, belongs, distance, ways
 
 __all__ = [
     "PROTOCOLS",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from srsgd_ray.analysis.beside import PROTOCOLS, STATUSES, srsgd_minus_sgd
-from srsgd_ray.analysis.beside_cells import SETS, PublishedTable
+from srsgd_ray.paper.cells import SETS, PublishedTable
+from srsgd_ray.paper.compare import PROTOCOLS, STATUSES, srsgd_minus_sgd
 
 __all__ = ["Page", "page_of", "said_of"]
 

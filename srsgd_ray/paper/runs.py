@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from srsgd_ray.analysis.beside_cells import Cell
 from srsgd_ray.analysis.curves import run_config as config_of
 from srsgd_ray.config import GENERATED, TrainConfig
+from srsgd_ray.paper.cells import Cell
 
 __all__ = ["Way", "belongs", "distance", "frequencies", "ways"]
 

@@ -14,7 +14,7 @@ __all__ = ["curves"]
 
 @cache
 def _all() -> pd.DataFrame:
-    with as_file(files("srsgd_ray.published") / "data" / "curves.parquet") as path:
+    with as_file(files("srsgd_ray.paper") / "data" / "curves.parquet") as path:
         table = pd.read_parquet(path)
     for name in table.columns[[kind == "category" for kind in table.dtypes]]:
         table[name] = table[name].astype("str")

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from srsgd_ray.problems.quadratic import (
+from srsgd_ray.trainables.quadratic_settings import (
     SIZE,
     STEP_SIZE,
     Floats,

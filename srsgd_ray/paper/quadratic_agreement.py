@@ -5,44 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from srsgd_ray.problems.quadratic import CASES, ITERATIONS, METHODS, Floats
-from srsgd_ray.published import curves, quadratic_means
+from srsgd_ray.paper import curves, quadratic_means
+from srsgd_ray.trainables.quadratic_settings import CASES, ITERATIONS, METHODS
 
 __all__ = [
-    "TARGET",
     "Agreement",
     "agreement_table",
     "agreements",
-    "kept_steps",
-    "measure",
 ]
-
-TARGET = 1e-10  # of the exact case: the gap whose reaching counts
-
-
-def kept_steps(iterations: int) -> list[int]:
-    """The steps of a curve that are kept: 0 to 99, each 100th, and the last."""
-    kept = {*range(min(100, iterations)), *range(0, iterations, 100), iterations - 1}
-    return sorted(kept)
-
-
-def measure(gaps: Floats) -> dict[str, Any]:
-    """What a trial reports of its curve, but for the objective."""
-    below = gaps < TARGET
-    above = np.flatnonzero(~below)
-    stays = int(above[-1]) + 1 if len(above) else 0
-    return {
-        "mean_gap_last_1000": float(gaps[-1000:].mean()),
-        "final_gap": float(gaps[-1]),
-        "min_gap": float(gaps.min()),
-        "first_below": int(below.argmax()) if below.any() else None,
-        "stays_below": stays if stays < len(gaps) else None,
-    }
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from srsgd_ray.analysis.beside import published_beside_ours
-from srsgd_ray.analysis.beside_cells import Cell, cells
-from srsgd_ray.analysis.beside_runs import belongs, distance
-from srsgd_ray.analysis.beside_runs import run_key as key_of
-from srsgd_ray.analysis.beside_runs import run_workers as workers_of
 from srsgd_ray.analysis.confirm import estimate
 from srsgd_ray.analysis.curves import run_config as config_of
-from srsgd_ray.analysis.paper_panels import FULL, PaperPanel, Point, label
 from srsgd_ray.config import GENERATED
+from srsgd_ray.paper.cells import Cell, cells
+from srsgd_ray.paper.compare import published_beside_ours
+from srsgd_ray.paper.panels import FULL, PaperPanel, Point, label
+from srsgd_ray.paper.runs import belongs, distance
+from srsgd_ray.paper.runs import run_key as key_of
+from srsgd_ray.paper.runs import run_workers as workers_of
 
 __all__ = ["errors", "gaps", "losses", "over_runs"]
 

@@ -1,1 +1,0 @@
-"""Small problems of the paper that need neither a data set nor a GPU."""
