@@ -23,8 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from srsgd_ray.backends.base import Assignment, Slot
 from srsgd_ray.backends.ends import reason_of, run_trial
-from srsgd_ray.backends.store import CheckpointStore
 from srsgd_ray.backends.trial import TrialRun
 from srsgd_ray.knobs import make, plain
 from srsgd_ray.trainable import Trainable, find, path_of
@@ -41,29 +41,27 @@ class _Cut(BaseException):
 
 @dataclasses.dataclass
 class Played:
-    """What a trial told: its rows, and how it ended (state None: it was cut)."""
+    """What a trial reported: its rows, and how it ended (state None: it was cut).
+
+    It is also what joins the trial to the test: it stops or cuts it after an epoch, if asked.
+    """
 
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     state: str | None = None
     reason: str | None = None
-
-
-class _Link:
-    """Takes rows down; stops or cuts the trial after some of them."""
-
-    def __init__(self, played: Played, stop_after: int, cut_after: int) -> None:
-        self._played, self._stop, self._cut = played, stop_after, cut_after
+    stop_after: int = 0
+    cut_after: int = 0
 
     def row(self, row: dict[str, Any], artifacts: Any) -> None:
-        """Keep the row; a resumed trial tells the earlier ones again."""
-        if row["epoch"] > len(self._played.rows):
-            self._played.rows.append(dict(row))
+        """Keep the row; a resumed trial reports the earlier ones again."""
+        if row["epoch"] > len(self.rows):
+            self.rows.append(dict(row))
 
-    def leave(self, epoch: int, told: Any) -> bool:
-        """Whether the trial goes on."""
-        if epoch == self._cut:
+    def leave(self, epoch: int) -> bool:
+        """Whether the trial continues."""
+        if epoch == self.cut_after:
             raise _Cut
-        return epoch != self._stop
+        return epoch != self.stop_after
 
     def touch(self, step: int) -> None:
         """Nobody waits."""
@@ -87,26 +85,19 @@ def play(
         work: the trainable.
         config: its configuration.
         seed: of the trial.
-        folder: for its checkpoint; one that is there is gone on with.
+        folder: for its checkpoint; one that is there is resumed.
         stop_after: epoch after which it is stopped; 0: never.
         cut_after: epoch after which it is cut as by a crash; 0: never.
         final: whether it may read the test split.
         rank, size: of this process among the workers.
     """
-    played = Played()
-    run = TrialRun(
-        work,
-        _Link(played, stop_after, cut_after),
-        CheckpointStore(str(folder)) if folder is not None else None,
-        seed=seed,
-        epochs=work.epochs(config),
-        final=final,
-        rank=rank,
-        size=size,
-    )
-    run.all_tell = True
+    played = Played(stop_after=stop_after, cut_after=cut_after)
+    assignment = Assignment("trial", plain(config), 0, work.epochs(config), seed, final)
+    slot = Slot(root="" if folder is None else str(folder))
+    run = TrialRun(work, assignment, played, slot, rank=rank, size=size)
+    run.all_report = True
     try:
-        end = run_trial(work, plain(config), run)
+        end = run_trial(run)
     except _Cut:
         return played
     played.state, played.reason = end["state"], end["reason"]
@@ -169,7 +160,7 @@ class TrainableContract:
                 sound = not isinstance(value, float) or math.isfinite(value)
                 assert sound, f"{metric.name} is {value} in epoch {row['epoch']}"
 
-    def test_a_confirmation_run_tells_the_confirm_metric(self) -> None:
+    def test_a_confirmation_run_reports_the_confirm_metric(self) -> None:
         """The last row of a final run holds what arms are compared by."""
         work = self._work()
         config = work.confirmed(self._config(), 1, "train")
@@ -213,54 +204,38 @@ class TrainableContract:
         work, config = self._work(), self._config()
         if work.place != "workers" or self.workers < TWO:
             return
-        path, folder = path_of(work)
-        found = _in_group(path, folder, plain(config), self.workers, tmp_path)
-        for rows in found[1:]:
-            _same(_compared(work, found[0]), _compared(work, rows), "workers must agree")
+        where = (*path_of(work), plain(config))
+        ranks = [(*where, rank, self.workers, str(tmp_path)) for rank in range(self.workers)]
+        rows = {}
+        with multiprocessing.get_context("spawn").Pool(self.workers) as pool:
+            reports = pool.imap_unordered(_as_rank, ranks)
+            for _ in ranks:
+                rank, reported = reports.next(PATIENCE)
+                assert isinstance(reported, list), f"worker {rank}: {reported}"
+                rows[rank] = _compared(work, reported)
+        for rank in range(1, self.workers):
+            _same(rows[0], rows[rank], "workers must agree")
 
 
-def _in_group(
-    path: str, folder: str, config: Mapping[str, Any], size: int, scratch: Path
-) -> list[list[dict[str, Any]]]:
-    """The rows of each worker of a process group."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    group = [
-        context.Process(
-            target=_worker, args=(path, folder, dict(config), rank, size, str(scratch), queue)
-        )
-        for rank in range(size)
-    ]
-    for process in group:
-        process.start()
-    try:
-        told = dict(queue.get(timeout=PATIENCE) for _ in group)
-    finally:
-        for process in group:
-            process.join(10)
-            process.kill()
-    for rank in range(size):
-        assert isinstance(told[rank], list), f"worker {rank}: {told[rank]}"
-    return [told[rank] for rank in range(size)]
-
-
-def _worker(
-    path: str, folder: str, config: dict[str, Any], rank: int, size: int, scratch: str, queue: Any
-) -> None:
+def _as_rank(
+    given: tuple[str, str, dict[str, Any], int, int, str],
+) -> tuple[int, list[dict[str, Any]] | str]:
+    """What a worker of a process group reports: its rank with its rows, or its error."""
     import torch.distributed as dist
 
+    path, folder, config, rank, size, scratch = given
     try:
         dist.init_process_group(
             "gloo", init_method=f"file://{scratch}/group", rank=rank, world_size=size
         )
         work = find(path, folder)
         made: Any = make(work.Config, config)
-        queue.put((rank, play(work, made, rank=rank, size=size).rows))
+        rows = play(work, made, rank=rank, size=size).rows
         dist.barrier()
         dist.destroy_process_group()
     except BaseException as error:
-        queue.put((rank, reason_of(error)))
-        raise
+        return rank, reason_of(error)
+    return rank, rows
 
 
 def check_trainable(

@@ -51,10 +51,14 @@ def row() -> Callable[..., dict[str, Any]]:
     return make_row
 
 
+def small() -> TrainConfig:
+    """A run of a second on one core."""
+    return TrainConfig(epochs=3, lr_milestones=(2,), width=4, batch_size=128, threads=1)
+
+
 @pytest.fixture
 def config() -> TrainConfig:
-    """A run of a few seconds on one core."""
-    return TrainConfig(epochs=3, lr_milestones=(2,), width=4, batch_size=128, threads=1)
+    return small()
 
 
 @pytest.fixture(scope="module")

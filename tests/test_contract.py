@@ -117,7 +117,10 @@ def quarrelling(config: toy.ToyConfig, run: Run) -> None:
 BROKEN: dict[str, tuple[Any, str]] = {
     "the configuration survives json": (forgetful, "came back as"),
     "reported metrics are declared and finite": (infinite, "loss is inf in epoch 1"),
-    "a confirmation run tells the confirm metric": (untested, "test_score is missing in the last"),
+    "a confirmation run reports the confirm metric": (
+        untested,
+        "test_score is missing in the last",
+    ),
     "equal seeds give equal reports": (unseeded, "but in epoch 1 score is"),
     "a cut run resumes to equal rows": (stateless, "but in epoch 2 score is 1.0 and 2.0"),
     "a stop leaves no work behind": (leaving, "the thread straggler outlives the trial"),

@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 
 from srsgd_ray import analysis
 from srsgd_ray.config import TrainConfig
+from srsgd_ray.paper import studies as paper
 from srsgd_ray.results import read_epochs, read_record, read_trials
 from srsgd_ray.search_spaces import SearchSpace, When
-from srsgd_ray.study import Arm, Study, paper
+from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.run import Options, execute
 from srsgd_ray.study.shorten import select, smoke
 from srsgd_ray.training import train
@@ -138,7 +139,7 @@ def test_parts_of_ones_own_and_parts_of_knobs_are_searched(tmp_path: Path) -> No
         trials=3,
         confirm_seeds=1,
     )
-    assert conduct(study, tmp_path, slots=2) == "finished"
+    assert conduct(study, tmp_path) == "finished"
     trials = read_trials(tmp_path / "t")
     assert set(trials["state"]) == {"complete"}, trials["reason"].dropna().tolist()
     mine = trials[trials["arm"] == "stages"]

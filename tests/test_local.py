@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import signal
 import subprocess
@@ -145,30 +144,31 @@ def test_reports_that_break_the_declaration(tmp_path: Path, work: Any, reason: s
         assert reason in str(said)
 
 
-@pytest.mark.parametrize("slots", [1, 2])
-def test_a_moments_trouble_costs_no_row(tmp_path: Path, slots: int) -> None:
+def test_a_moments_trouble_costs_no_row(tmp_path: Path) -> None:
     base = {"wrong": f"once:{tmp_path}/marker"}
-    conduct(dataclasses.replace(STUDY, base=base), tmp_path, slots=slots)
+    conduct(dataclasses.replace(STUDY, base=base), tmp_path)
     assert {state for state, _ in ends(tmp_path / "t").values()} == {"complete"}
     for told in rows(tmp_path / "t").values():
         assert [row["epoch"] for row in told] == [1, 2, 3]
         assert told[2]["score"] - told[1]["score"] == pytest.approx(1.0), "the state was restored"
 
 
-def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
-    base = {"wrong": f"kill:{tmp_path}/marker"}
-    conduct(dataclasses.replace(STUDY, base=base), tmp_path, slots=2)
-    assert {state for state, _ in ends(tmp_path / "t").values()} == {"complete"}
-    assert all(len(told) == 3 for told in rows(tmp_path / "t").values())
-
-
-def test_processes_tell_the_same_rows_as_one(tmp_path: Path) -> None:
+def test_processes_report_the_same_rows_as_one_though_one_errs_and_one_dies(tmp_path: Path) -> None:
     # The search asks in another order where two run at a time, so it is a grid.
     space = SearchSpace("x", "?", X, {"x": (0.1, 0.4, 0.9)})
-    study = dataclasses.replace(STUDY, arms=(Arm("near", space),), baseline="", searcher="grid")
-    conduct(study, tmp_path / "one")
-    conduct(study, tmp_path / "two", slots=2)
+    bad = {name: {"wrong": f"{name}:{tmp_path}/{name}"} for name in ("once", "kill")}
+    sound, unsound = (
+        dataclasses.replace(
+            STUDY, searcher="grid", confirm_seeds=1, baseline="kill",
+            arms=tuple(Arm(name, space, fixed[name]) for name in bad),
+        )
+        for fixed in ({"once": {}, "kill": {}}, bad)
+    )  # fmt: skip
+    conduct(sound, tmp_path / "one")
+    conduct(unsound, tmp_path / "two", slots=2)
+    assert (tmp_path / "once").exists() and (tmp_path / "kill").exists()
     assert rows(tmp_path / "one" / "t") == rows(tmp_path / "two" / "t")
+    assert {state for state, _ in ends(tmp_path / "two" / "t").values()} == {"complete"}
 
 
 # Schedulers compare within an arm, and go on as they were.
@@ -320,47 +320,65 @@ def test_fixed_arms_beside_searched_ones_and_tables_of_their_own(tmp_path: Path)
 SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_local import STUDY
-import dataclasses
+from test_local import SLOW
 from srsgd_ray.study import launch
 if __name__ == "__main__":
-    study = dataclasses.replace(STUDY, base={{"wait": 0.05}}, trials=30)
-    sys.exit(launch(study))
+    sys.exit(launch(SLOW))
 """
+SLOW = dataclasses.replace(STUDY, base={"wait": 0.05})
 
 
-@pytest.mark.parametrize(("number", "slots"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
-def test_a_signal_stops_in_order_and_the_line_printed_resumes(
-    tmp_path: Path, number: signal.Signals, slots: int
-) -> None:
-    script = tmp_path / "mine.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
-    words = ["--backend", "local", "--slots", str(slots), "--no-figures", "--results", "r"]
-    driver = subprocess.Popen(
-        [sys.executable, "mine.py", *words], cwd=tmp_path, text=True, stdout=subprocess.PIPE
+def driver(folder: Path, line: str, epochs: int) -> subprocess.Popen[str]:
+    """A study script that has been started and has so many epochs in its record."""
+    (folder / "mine.py").write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    started = subprocess.Popen(
+        [sys.executable, *line.split()[1:]], cwd=folder, text=True, stdout=subprocess.PIPE
     )
-    record, deadline = tmp_path / "r" / "t" / "record.jsonl", time.monotonic() + 60
-    while not record.exists() or record.read_text().count('"event": "epoch"') < 5:
-        assert driver.poll() is None
+    record, deadline = folder / "r" / "t" / "record.jsonl", time.monotonic() + 60
+    while not record.exists() or record.read_text().count('"event": "epoch"') < epochs:
+        assert started.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    driver.send_signal(number)
-    out, _ = driver.communicate(timeout=60)
-    assert driver.returncode == 130
-    line = out.strip().splitlines()[-1].strip()
-    assert (
-        line == f"python mine.py --backend local --slots {slots} --no-figures --results r --resume"
-    )
+    return started
+
+
+def stopped(started: subprocess.Popen[str], folder: Path, number: signal.Signals) -> str:
+    """Stop it by a signal, in order; the last line that it printed."""
+    started.send_signal(number)
+    out, _ = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert json_events(folder / "r" / "t" / "record.jsonl")[-1] == "pause"
+    return out.strip().splitlines()[-1].strip()
+
+
+def test_the_line_that_a_stop_printed_resumes_and_a_killed_driver_loses_no_row(
+    tmp_path: Path,
+) -> None:
+    line = "python mine.py --backend local --no-figures --results r"
+    printed = stopped(driver(tmp_path, line, 5), tmp_path, signal.SIGINT)
+    assert printed == f"{line} --resume"
     told = rows(tmp_path / "r" / "t")
-    assert json_events(record)[-1] == "pause"
-    again = subprocess.Popen([sys.executable, *line.split()[1:]], cwd=tmp_path)
-    while (after := rows(tmp_path / "r" / "t")) == told:
-        assert time.monotonic() < deadline + 60
-        time.sleep(0.05)
+    again = driver(tmp_path, printed, 13)
     again.kill()
-    again.wait()
-    for trial, old in told.items():
-        assert after[trial][: len(old)] == old
+    again.communicate()
+    more = rows(tmp_path / "r" / "t")
+    assert sum(map(len, more.values())) >= 13
+    assert conduct(SLOW, tmp_path / "r", resume=True).status == "finished"
+    conduct(SLOW, tmp_path / "whole")
+    after = rows(tmp_path / "r" / "t")
+    assert after == rows(tmp_path / "whole" / "t")
+    for earlier in (told, more):
+        assert all(after[trial][: len(old)] == old for trial, old in earlier.items())
+
+
+def test_sigterm_stops_processes_in_order(tmp_path: Path) -> None:
+    line = "python mine.py --backend local --slots 2 --no-figures --results r"
+    printed = stopped(driver(tmp_path, line, 5), tmp_path, signal.SIGTERM)
+    assert printed == f"{line} --resume"
+    told = rows(tmp_path / "r" / "t")
+    assert conduct(SLOW, tmp_path / "r", resume=True).status == "finished"
+    after = rows(tmp_path / "r" / "t")
+    assert all(after[trial][: len(old)] == old for trial, old in told.items())
 
 
 def json_events(record: Path) -> list[str]:
@@ -374,31 +392,3 @@ def test_the_budget_stops_in_order(tmp_path: Path) -> None:
     assert execute(study, options, name="t", resume=False) == "out of budget"
     assert time.monotonic() - began < 10
     assert rows(tmp_path / "t")
-
-
-def test_a_killed_driver_is_resumed_without_loss(tmp_path: Path) -> None:
-    script = tmp_path / "mine.py"
-    script.write_text(
-        SCRIPT.format(tests=str(Path(__file__).parent)).replace("trials=30", "trials=3")
-    )
-    words = ["--backend", "local", "--no-figures", "--results", "r"]
-    driver = subprocess.Popen(
-        [sys.executable, "mine.py", *words], cwd=tmp_path, stdout=subprocess.DEVNULL
-    )
-    record = tmp_path / "r" / "t" / "record.jsonl"
-    deadline = time.monotonic() + 60
-    while not record.exists() or record.read_text().count('"event": "epoch"') < 7:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
-    told = rows(tmp_path / "r" / "t")
-    done = subprocess.run([sys.executable, "mine.py", *words, "--resume"], cwd=tmp_path,
-                          stdout=subprocess.DEVNULL, check=False)  # fmt: skip
-    assert done.returncode == 0
-    study = dataclasses.replace(STUDY, base={"wait": 0.0})
-    conduct(study, tmp_path / "whole")
-    whole = rows(tmp_path / "whole" / "t")
-    after = rows(tmp_path / "r" / "t")
-    assert after == whole
-    assert all(after[trial][: len(old)] == old for trial, old in told.items())

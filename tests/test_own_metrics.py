@@ -134,13 +134,13 @@ def test_a_folder_is_read_and_drawn_where_its_trainable_is_not(
     gone = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment,
                           capture_output=True, check=False)  # fmt: skip
     assert gone.returncode != 0, "the toy must not be importable here"
-    for words in (["table", str(folder)], ["figures", str(folder), "--out", "drawn"],
-                  ["columns", str(folder)]):  # fmt: skip
-        code = f"import sys; from srsgd_ray.cli import main; sys.exit(main({words!r}))"
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment,
-                              capture_output=True, text=True, check=False)  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert "near" in done.stdout or "drawn/" in done.stdout or "score" in done.stdout
+    verbs = (["table", str(folder)], ["figures", str(folder), "--out", "drawn"],
+             ["columns", str(folder)])  # fmt: skip
+    code = f"import sys; from srsgd_ray.cli import main; sys.exit(max(map(main, {verbs!r})))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert all(word in done.stdout for word in ("near", "drawn/", "score"))
     assert (tmp_path / "drawn" / "confirmation.png").stat().st_size > 10_000
 
 

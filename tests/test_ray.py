@@ -6,6 +6,7 @@ These share one Ray instance of two CPUs; each study brings up its own slots, so
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -34,6 +35,8 @@ from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.run import Options, execute
+from srsgd_ray.testing import play
+from srsgd_ray.trainable import find
 from srsgd_ray.training import train
 
 pytestmark = [
@@ -42,6 +45,7 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
+STUDIES = Path(__file__).parents[1] / "studies"
 TIMES = {"train_seconds", "eval_seconds", "images_per_second", "time"}
 LR = SearchSpace("lr", "?", {"lr": FloatDistribution(0.01, 0.3, log=True)})
 STUDY = Study(
@@ -54,14 +58,6 @@ STUDY = Study(
     trials=2,
     confirm_seeds=2,
 )
-
-
-def only(arm: str, **changes: Any) -> Study:
-    """A study of one arm with one trial, without confirmation, unless ``changes`` say else."""
-    base = dataclasses.replace(
-        STUDY, arms=(STUDY.arm(arm),), baseline=arm, trials=1, confirm_seeds=0
-    )
-    return dataclasses.replace(base, **changes)
 
 
 def conduct(study: Study, folder: Path, resume: bool = False, **options: Any) -> str:
@@ -122,12 +118,12 @@ from pathlib import Path
 import ray
 from test_ray import LONG, conduct
 ray.init(address={address!r}, log_to_driver=False)
-conduct(LONG, Path({folder!r}))
+conduct(LONG, Path({folder!r}), slots=1)
 """
-LONG = dataclasses.replace(STUDY, epochs=12)
+LONG = dataclasses.replace(STUDY, epochs=8)
 
 
-def test_a_study_on_two_slots_whose_driver_is_killed_and_that_is_resumed(tmp_path: Path) -> None:
+def test_a_study_whose_driver_is_killed_and_that_is_resumed_on_two_slots(tmp_path: Path) -> None:
     import ray
 
     address = ray.get_runtime_context().gcs_address
@@ -153,7 +149,7 @@ def test_a_study_on_two_slots_whose_driver_is_killed_and_that_is_resumed(tmp_pat
     while workers():
         assert time.monotonic() < deadline + 60
         time.sleep(0.2)
-    with pytest.raises(ValueError, match="holds another study: epochs was 12 and is now 3"):
+    with pytest.raises(ValueError, match="holds another study: epochs was 8 and is now 3"):
         conduct(STUDY, tmp_path, resume=True)
 
     seen: set[int] = set()
@@ -178,12 +174,12 @@ def test_a_study_on_two_slots_whose_driver_is_killed_and_that_is_resumed(tmp_pat
     assert len(record.sessions) == 2
     for trial in record.trials.values():
         assert trial.state == "complete"
-        assert len(trial.rows) == 12
+        assert len(trial.rows) == 8
         assert numbers(trial.rows)[: len(told.get(trial.trial, []))] == told.get(trial.trial, [])
         # Neither Ray, nor the cut, nor what ran before in the same worker changes a number.
         assert numbers(trial.rows) == by_hand(trial.config)
     trials = read_trials(folder)
-    assert len(read_epochs(tmp_path)) == 8 * 12
+    assert len(read_epochs(tmp_path)) == 8 * 8
     confirmed = trials[trials["phase"] == "confirm"]
     assert confirmed["test_error"].notna().all()
     assert trials[trials["phase"] == "search"]["test_error"].isna().all()
@@ -203,57 +199,6 @@ def test_a_study_on_two_slots_whose_driver_is_killed_and_that_is_resumed(tmp_pat
     # Nothing is left to do: resuming changes no row.
     assert conduct(LONG, tmp_path, resume=True) == "finished"
     assert read_trials(folder)["trial"].tolist() == trials["trial"].tolist()
-
-
-def test_asha_prunes_and_a_killed_worker_costs_no_row_and_no_trial(tmp_path: Path) -> None:
-    space = SearchSpace(
-        "lr",
-        "?",
-        {"lr": CategoricalDistribution((0.1, 0.05, 1e-9, 1e-8))},
-        {"lr": (0.1, 0.05, 1e-9, 1e-8)},
-    )
-    study = only(
-        "srsgd",
-        arms=(Arm("srsgd", space, {"optimizer": "srsgd"}),),
-        trials=4,
-        epochs=16,
-        searcher="grid",
-        scheduler="asha",
-        asha_reduction=2.0,
-        seed=2,
-    )
-    folder = tmp_path / "t"
-    assert conduct(study, tmp_path, slots=1, plan="only") == "planned"
-    assert not folder.exists()
-
-    def three_epochs() -> bool:
-        found = contents(folder)
-        return found is not None and any(
-            len(t.rows) >= 3 and t.end is None for t in found.trials.values()
-        )
-
-    with once(three_epochs, lambda: os.kill(max(workers()), signal.SIGKILL)) as killed:
-        assert conduct(study, tmp_path, slots=1) == "finished"
-    assert killed
-    trials = list(read_record(folder).trials.values())
-    assert len(trials) == 4
-    pruned = [t for t in trials if t.state == "pruned"]
-    assert pruned, "a rung stops the worse half"
-    for trial in pruned:
-        assert len(trial.rows) in (1, 2, 4, 8)
-        assert trial.end is not None
-        assert trial.end["reason"] == f"stopped by the scheduler at epoch {len(trial.rows)}"
-    whole = [t for t in trials if t.state == "complete"]
-    assert whole
-    for trial in whole:
-        assert len(trial.rows) == 16
-        assert trial.end is not None
-        assert trial.end["workers"] == 1
-    for trial in trials:
-        assert [r["epoch"] for r in trial.rows] == list(range(1, len(trial.rows) + 1))
-        assert numbers(trial.rows) == by_hand(trial.config)[: len(trial.rows)]
-    stored = optuna.load_study(study_name="t-srsgd", storage=f"sqlite:///{folder}/optuna.db").trials
-    assert [t.state is TrialState.PRUNED for t in stored] == [t.state == "pruned" for t in trials]
 
 
 def test_imagenet_from_lmdb_on_two_workers_with_an_unreadable_image(tmp_path: Path) -> None:
@@ -295,9 +240,11 @@ def test_more_than_there_is_is_refused_before_any_work(tmp_path: Path) -> None:
     assert not (tmp_path / "t").exists()
 
 
-def test_a_plan_that_cannot_be_made_in_time_says_so(
+def test_a_plan_writes_nothing_and_says_if_it_cannot_be_made_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert conduct(STUDY, tmp_path, plan="only") == "planned"
+    assert not (tmp_path / "t").exists()
     monkeypatch.setattr(backend, "MEASURE_LIMIT", -1.0)
     monkeypatch.setattr(backend, "SHORTEST_WAIT", 0.01)
     with pytest.raises(ValueError, match="no plan can be made: a configuration could not be timed"):
@@ -309,47 +256,93 @@ def own_model() -> Study:
     """The user's file, as a module that the workers import from its folder."""
     from srsgd_ray.study.commands import load_study
 
-    return load_study(str(Path(__file__).parents[1] / "studies" / "own_model.py"))
+    return load_study(str(STUDIES / "own_model.py"))
 
 
-def test_a_users_own_model_on_two_workers_with_asha_and_a_killed_worker(tmp_path: Path) -> None:
+Played = tuple[dict[str, Any], bool]
+
+
+def as_rank(given: tuple[int, Path, list[Played]]) -> list[list[dict[str, Any]]]:
+    """The rows of trials of the user's model on one of two processes, without Ray."""
+    import torch.distributed as dist
+
+    rank, scratch, trials = given
+    dist.init_process_group("gloo", f"file://{scratch}/group", rank=rank, world_size=2)
+    work = find("own_model:cancer", str(STUDIES))
+    found = []
+    for values, final in trials:
+        config = work.configure(work.knobs_in(values))
+        played = play(work, config, seed=values["seed"], final=final, rank=rank, size=2)
+        found.append(numbers(played.rows))
+    dist.barrier()
+    dist.destroy_process_group()
+    return found
+
+
+def test_asha_prunes_a_users_own_model_and_a_killed_worker_costs_no_row(tmp_path: Path) -> None:
+    """On two workers: the numbers are those of an uncut run on two processes without Ray."""
+    points = {"lr": (0.1, 0.05, 1e-9, 1e-8)}
+    space = SearchSpace("lr", "?", {"lr": CategoricalDistribution(points["lr"])}, points)
     study = dataclasses.replace(
-        own_model(), trials=3, confirm_seeds=2, scheduler="asha", asha_reduction=2.0, epochs=8
-    )
+        own_model(), arms=(Arm("srsgd", space, {"optimizer": "srsgd"}),), baseline="", trials=4,
+        confirm_seeds=2, searcher="grid", scheduler="asha", asha_reduction=2.0, epochs=8, seed=2,
+    )  # fmt: skip
     folder = tmp_path / "own_model"
 
     def three_rows() -> bool:
         found = contents(folder)
-        return found is not None and sum(len(t.rows) for t in found.trials.values()) >= 3
+        return found is not None and any(
+            len(t.rows) >= 3 and t.end is None for t in found.trials.values()
+        )
 
     with once(three_rows, lambda: os.kill(max(workers()), signal.SIGKILL)) as killed:
         assert conduct(study, tmp_path, slots=1, workers_per_trial=2) == "finished"
     assert killed
+    trials = list(read_record(folder).trials.values())
+    pruned = [t for t in trials if t.state == "pruned"]
+    assert pruned, "a rung stops the worse half"
+    for trial in pruned:
+        assert len(trial.rows) in (1, 2, 4)
+        assert trial.end is not None
+        assert trial.end["reason"] == f"stopped by the scheduler at epoch {len(trial.rows)}"
+    whole = [t for t in trials if t.state == "complete"]
+    assert len(whole) + len(pruned) == len(trials) == 4 + 2
+    assert {len(trial.rows) for trial in whole} == {8}
     table = read_trials(folder)
-    assert set(table["state"]) <= {"complete", "pruned"}
-    confirmed = table[table["phase"] == "confirm"]
-    assert len(confirmed) == 4
-    assert (confirmed["test_auc"] > 0.8).all()
     assert set(table["workers"].dropna()) == {2}
-    for trial in read_record(folder).trials.values():
-        assert [row["epoch"] for row in trial.rows] == list(range(1, len(trial.rows) + 1))
+    confirmed = table[table["phase"] == "confirm"]
+    assert len(confirmed) == 2
+    assert (confirmed["test_auc"] > 0.8).all()
+    asked: list[Played] = [(trial.config, trial.phase == "confirm") for trial in trials]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        ranks = pool.imap_unordered(as_rank, [(rank, tmp_path, asked) for rank in (0, 1)])
+        alone, other = ranks.next(120), ranks.next(120)
+    assert alone == other
+    for trial, rows in zip(trials, alone, strict=True):
+        assert [r["epoch"] for r in trial.rows] == list(range(1, len(trial.rows) + 1))
+        assert numbers(trial.rows) == rows[: len(trial.rows)]
+    url = f"sqlite:///{folder}/optuna.db"
+    stored = optuna.load_study(study_name="own_model-srsgd", storage=url).trials
+    assert [t.state is TrialState.PRUNED for t in stored] == [
+        t.state == "pruned" for t in trials if t.phase == "search"
+    ]
 
 
-def test_work_without_workers_runs_in_the_tune_actor_and_tells_the_same(tmp_path: Path) -> None:
-    import toy
+def test_work_without_workers_runs_in_the_tune_actor_and_reports_the_same(tmp_path: Path) -> None:
     from test_local import STUDY as TOYS
+    from test_local import X, ends, rows
     from test_local import conduct as local
-    from test_local import ends as ends_of
-    from test_local import rows as rows_of
 
-    study = dataclasses.replace(TOYS, base={"wrong": f"once:{tmp_path}/marker"})
+    arms = (*TOYS.arms, Arm("broken", X, {"wrong": "type"}))
+    study = dataclasses.replace(TOYS, arms=arms, base={"wrong": f"once:{tmp_path}/marker"})
     assert conduct(study, tmp_path / "ray", slots=1) == "finished"
     assert not workers()
-    local(dataclasses.replace(TOYS), tmp_path / "local")
-    assert rows_of(tmp_path / "ray" / "t") == rows_of(tmp_path / "local" / "t")
-    broken = dataclasses.replace(TOYS, base={"wrong": "type"}, trials=1, confirm_seeds=0)
-    assert conduct(broken, tmp_path / "broken", slots=1) == "finished"
-    for state, reason in ends_of(tmp_path / "broken" / "t").values():
+    local(dataclasses.replace(TOYS, arms=arms), tmp_path / "local")
+    assert rows(tmp_path / "ray" / "t") == rows(tmp_path / "local" / "t")
+    found = ends(tmp_path / "ray" / "t")
+    assert found == ends(tmp_path / "local" / "t")
+    broken = [found[name] for name in found if "broken" in name]
+    assert len(broken) == TOYS.trials, "what failed is not confirmed"
+    for state, reason in broken:
         assert state == "failed"
         assert "TypeError: object of type 'int' has no len() (toy.py:" in str(reason)
-    assert toy.METRICS[0].name == "score"

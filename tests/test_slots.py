@@ -9,16 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow.fs as pafs
 import pytest
 
-from srsgd_ray.backends import Assignment
+from srsgd_ray.backends import Assignment, Plan
+from srsgd_ray.backends.base import Slot
 from srsgd_ray.backends.ray import abandoned
 from srsgd_ray.backends.ray.cluster import gentle_stop
 from srsgd_ray.backends.ray.slot import (
     FREE_AFTER,
-    SlotOptions,
     TrialError,
     WarmTrainable,
     trial_config,
@@ -35,17 +36,11 @@ def slot(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     def make(**pulse: Any) -> Any:
         made = object.__new__(WarmTrainable)
-        made._options = SlotOptions(workers=2, silence_limit=100.0, start_limit=300.0, restarts=3)
+        made._slot = Slot(Plan(1, 2, 1.0, 0.0), silence_limit=100.0)
         made._error = None
         made._thread = threading.current_thread()
-        made._trial, made._epoch, made._artifacts = "search-sgd-000", 2, {}
-        made.called = []
-
-        def call(method: str, *args: Any, wait: float = 0.0) -> Any:
-            made.called.append(method)
-            return {**PULSE, **pulse}
-
-        made._call = call
+        made._assignment, made._epoch = Assignment("search-sgd-000", {}, 2, 9, 0, False), 2
+        made._channel = Mock(**{"heartbeat.return_value": {**PULSE, **pulse}})
         return made
 
     return make
@@ -53,14 +48,14 @@ def slot(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 def test_a_trial_that_lives_is_waited_for(slot: Callable[..., Any]) -> None:
     assert slot(silent=99.0)._watch("row", 10_000.0) is None
-    assert slot(groups=0, silent=299.0)._watch("row", 10_000.0) is None
+    assert slot(groups=0, silent=99.0)._watch("row", 10_000.0) is None
 
 
 @pytest.mark.parametrize(
     ("pulse", "message"),
     [
         ({"silent": 101.0}, "waited 100 s for row of epoch 3 (step 5) and saw no sign of life"),
-        ({"silent": 301.0, "groups": 0}, "waited 300 s for a group of 2 workers with 1.0 CPUs"),
+        ({"silent": 101.0, "groups": 0}, "waited 100 s for a group of 2 workers with 1.0 CPUs"),
     ],
 )
 def test_every_wait_ends_and_says_what_was_awaited(
@@ -95,16 +90,16 @@ def test_the_silence_before_a_wait_does_not_count(slot: Callable[..., Any]) -> N
 def test_a_trial_that_kills_its_workers_fails_and_frees_the_slot(slot: Callable[..., Any]) -> None:
     made = slot(groups=5, trouble="CUDA out of memory")
     message = made._watch("row", 1.0)
-    assert message["kind"] == "error"
-    assert "was begun 5 times" in message["error"]
-    assert "CUDA out of memory" in message["error"]
-    assert made.called[-1] == "cancel"
+    assert (message["kind"], message["state"]) == ("end", "failed")
+    assert "was begun 5 times" in message["reason"]
+    assert "CUDA out of memory" in message["reason"]
+    made._channel.cancel.assert_called_once_with()
     assert made._result(None, message) == {
         "row": None,
         "artifacts": {},
         "epoch": 2,
         "done": True,
-        "end": {"state": "failed", "reason": message["error"], "workers": 2},
+        "end": {"state": "failed", "reason": message["reason"], "workers": 2},
     }
 
 
@@ -116,10 +111,9 @@ def test_a_group_that_ended_is_told(slot: Callable[..., Any]) -> None:
 
 
 def test_tune_keys_are_the_configs_names() -> None:
-    config = trial_config(Assignment("t", {"lr": 0.1}, 3, 9, 7, True), "/c/t")
+    config = trial_config(Assignment("t", {"lr": 0.1}, 3, 9, 7, True))
     assert config == {
         "lr": 0.1, "_trial": "t", "_known_epochs": 3, "_epochs": 9, "_seed": 7, "_final": True,
-        "_checkpoints": "/c/t",
     }  # fmt: skip
 
 

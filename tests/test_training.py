@@ -15,6 +15,7 @@ import own_parts
 import pytest
 import torch
 import torch.distributed as dist
+from conftest import small
 
 from srsgd_ray.config import OPTIMIZERS, TrainConfig
 from srsgd_ray.models import build_model
@@ -48,7 +49,7 @@ def numbers(rows: Rows) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
-def cut_after(config: TrainConfig, epoch: int, folder: Path) -> Rows:
+def cut_after(config: TrainConfig, epoch: int, folder: Path, **more: Any) -> Rows:
     """Train until a checkpoint of ``epoch`` is written, then stop."""
     rows: Rows = []
 
@@ -59,7 +60,7 @@ def cut_after(config: TrainConfig, epoch: int, folder: Path) -> Rows:
             save(folder)
             raise StopTraining("cut")
 
-    outcome = train(config, report)
+    outcome = train(config, report, **more)
     assert (outcome.state, outcome.reason, outcome.epochs_done) == ("stopped", "cut", epoch)
     return rows
 
@@ -115,11 +116,11 @@ def test_restarts_are_counted_as_scheduled(config: TrainConfig) -> None:
 def test_resumed_is_bit_equal_to_uncut(tmp_path: Path, config: TrainConfig, optimizer: str) -> None:
     config = config.replace(optimizer=optimizer, lr=0.01 if "ad" in optimizer else 0.1)
     whole, _ = run(config)
-    for epoch in (1, 2):
-        cut_after(config, epoch, tmp_path)
-        resumed, outcome = run(config, resume_from=tmp_path)
-        assert numbers(resumed) == numbers(whole)
-        assert outcome.state == "complete"
+    cut_after(config, 1, tmp_path)
+    cut_after(config, 2, tmp_path, resume_from=tmp_path)
+    resumed, outcome = run(config, resume_from=tmp_path)
+    assert numbers(resumed) == numbers(whole)
+    assert outcome.state == "complete"
 
 
 class Killed(Exception):
@@ -478,78 +479,79 @@ def test_parts_and_their_options_on_the_command_line(
     assert "holds another run: model_options differ" in capsys.readouterr().err
 
 
-def torchrun(processes: int, out: Path, *more: str) -> Rows:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), "-m", "srsgd_ray.training"]
-    # Plain SGD without batch statistics would be equal; with them the ranks' halves differ.
-    arguments = [*ARGUMENTS, str(out), "--batch-size", "64", *more]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, *arguments], check=True, timeout=120, env=environment)
-    return read_record(out).trials["single-run-000"].rows
-
-
 def test_two_processes_train_the_same_images_and_agree(tmp_path: Path) -> None:
-    one, two = torchrun(1, tmp_path / "one"), torchrun(2, tmp_path / "two")
+    """One is this process, the two are torchrun's."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "srsgd_ray.training"]
+    ends = {}
+    for name in ("one", "two"):
+        # Plain SGD without batch statistics would be equal; with them the ranks' halves differ.
+        arguments = [*ARGUMENTS, str(tmp_path / name), "--batch-size", "64"]
+        if name == "one":
+            assert main(arguments) == 0
+        else:
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            subprocess.run([*command, *arguments], check=True, timeout=120, env=environment)
+        ends[name] = read_record(tmp_path / name).trials["single-run-000"]
+    one, two = ends["one"].rows, ends["two"].rows
     assert [r["step"] for r in one] == [r["step"] for r in two] == [18, 36, 54]
     # Each rank normalises by its own half of the batch, so the losses agree only roughly.
     assert two[0]["train_loss"] == pytest.approx(one[0]["train_loss"], rel=0.1)
     assert two[-1]["val_loss"] == pytest.approx(one[-1]["val_loss"], rel=0.5)
-    end = read_record(tmp_path / "two").trials["single-run-000"].end
+    end = ends["two"].end
     assert end is not None
     assert (end["workers"], end["state"]) == (2, "complete")
 
 
-def as_rank(rank: int, config: TrainConfig, folder: Path) -> None:
-    """What a process does: a whole run, one that breaks off in an epoch, and the rest of it."""
+def as_rank(rank: int, cut: TrainConfig, tiny: TrainConfig, folder: Path) -> None:
+    """What a process does: a whole run, one that breaks off in an epoch and its rest, and parts."""
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    rendezvous = f"file://{folder}/rendezvous"
-    dist.init_process_group("gloo", rendezvous, rank=rank, world_size=2)
-    whole, _ = run(config.replace(checkpoint_steps=0))
+    sys.path.append(str(Path(__file__).parent))
+    dist.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    found = {"whole": run(cut.replace(checkpoint_steps=0))[0]}
 
     def progress(step: int) -> None:
         if step == 15:
             raise Killed
 
     try:
-        run(config, progress=progress, keep=lambda save: save(folder))
+        run(cut, progress=progress, keep=lambda save: save(folder))
     except Killed:
         dist.barrier()
-    resumed, _ = run(config, resume_from=folder)
+    found["resumed"] = run(cut, resume_from=folder)[0]
+    for parts in ("1", "4"):
+        found[parts] = run(tiny.replace(accumulate=int(parts)))[0]
     if rank == 0:
-        (folder / "rows.json").write_text(json.dumps([numbers(whole), numbers(resumed)]))
+        told = {name: numbers(rows) for name, rows in found.items()}
+        (folder / "rows.json").write_text(json.dumps(told))
     dist.destroy_process_group()
 
 
-def test_two_processes_go_on_within_an_epoch(config: TrainConfig, tmp_path: Path) -> None:
+TINY = TrainConfig(
+    model="own_parts:Tiny", epochs=2, batch_size=64, threads=1, lr_schedule="one_cycle",
+    clip_grad_norm=0.5, label_smoothing=0.1, restart_f1=5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rows]:
+    """The rows of several runs on two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    cut = small().replace(checkpoint_steps=2)  # epochs of 9 steps
+    torch.multiprocessing.spawn(as_rank, (cut, TINY, folder), nprocs=2)  # type: ignore[no-untyped-call]
+    found: dict[str, Rows] = json.loads((folder / "rows.json").read_text())
+    return found
+
+
+def test_two_processes_go_on_within_an_epoch(of_two: dict[str, Rows]) -> None:
     """Each image counts once in the epoch's row, though either has a sum of its own."""
-    config = config.replace(checkpoint_steps=2, threads=1)  # epochs of 9 steps
-    torch.multiprocessing.spawn(as_rank, (config, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
-    whole, resumed = json.loads((tmp_path / "rows.json").read_text())
-    assert len(whole) == config.epochs and resumed == whole
+    assert len(of_two["whole"]) == small().epochs and of_two["resumed"] == of_two["whole"]
 
 
-def as_one_of_two(rank: int, config: TrainConfig, folder: Path) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    sys.path.append(str(Path(__file__).parent))
-    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
-    found = {}
-    for parts in (1, 4):
-        rows, _ = run(config.replace(accumulate=parts))
-        found[parts] = numbers(rows)
-    if rank == 0:
-        (folder / "rows.json").write_text(json.dumps([found[1], found[4]]))
-    dist.destroy_process_group()
-
-
-def test_two_processes_with_micro_batches_train_as_one(tmp_path: Path) -> None:
+def test_two_processes_with_micro_batches_train_as_one(of_two: dict[str, Rows]) -> None:
     """No batch norm, so that all agree but for rounding: clipped, smoothed, step-wise rate too."""
-    config = TrainConfig(
-        model="own_parts:Tiny", epochs=2, batch_size=64, threads=1, lr_schedule="one_cycle",
-        clip_grad_norm=0.5, label_smoothing=0.1, restart_f1=5,
-    )  # fmt: skip
-    torch.multiprocessing.spawn(as_one_of_two, (config, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
-    alone = numbers(run(config)[0])
-    for rows in json.loads((tmp_path / "rows.json").read_text()):
+    alone = numbers(run(TINY)[0])
+    for rows in (of_two["1"], of_two["4"]):
         for mine, theirs in zip(alone, rows, strict=True):
             for name in ("train_loss", "val_loss", "epoch_lr"):
                 assert theirs[name] == pytest.approx(mine[name], rel=1e-4)

@@ -1,6 +1,6 @@
 """What a place that trials run in is to the study: one interface, for Ray and for this process.
 
-A backend asks for trials and tells what became of them; what is next is decided elsewhere, and
+A backend asks for trials and says what became of them; what is next is decided elsewhere, and
 whoever decides it does not know where trials run.
 """
 
@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from srsgd_ray.backends.capacity import Node, Plan
-from srsgd_ray.backends.store import join, trial_folder
 from srsgd_ray.trainable import Trainable
 
-__all__ = ["Assignment", "Backend", "Job", "Trials"]
+__all__ = ["RESTARTS", "Artifacts", "Assignment", "Backend", "Job", "NotMeasured", "Slot", "Trials"]
+
+RESTARTS = 3  # how often a trial is begun again after an error that may pass, or a death
+ALONE = Plan(slots=1, workers=1, cpus_per_worker=1.0, gpus_per_worker=0.0)
+Artifacts = Mapping[str, dict[str, list[Any]]]  # tables of a trial's own, by name
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Trials(Protocol):
         """A trial finished an epoch."""
 
     def go_on(self, trial: str, row: Mapping[str, Any]) -> bool:
-        """Whether the trial goes on after this row."""
+        """Whether the trial continues after this row."""
 
     def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:
         """A trial made a table of its own."""
@@ -64,16 +67,34 @@ class Trials(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a backend must know of a study.
+class Slot:
+    """What a process that runs trials must know: plain values, so that it can be sent there.
 
     Attributes:
-        work: the trainable.
-        path: its import path.
+        plan: the slot's share of the machines.
+        path: import path of the trainable.
         folder: where its module lies, if not where Python looks.
+        place: ``workers``, or ``actor``: one process, without a group of workers.
         judged: the metric that must be in every row.
-        root: folder or URI for checkpoints.
-        silence_limit: seconds that a trial may go without a sign of life.
+        root: folder or URI for checkpoints; "" for none.
+        silence_limit: seconds that a trial may go without a sign of life, and that workers may
+            take to come up.
+    """
+
+    plan: Plan = ALONE
+    path: str = ""
+    folder: str = ""
+    place: str = "workers"
+    judged: str = ""
+    root: str = ""
+    silence_limit: float = 900.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a backend must know of a study: ``work`` is the trainable, the rest as in :class:`Slot`.
+
+    ``work`` may be alive in this process only; other processes import it by its ``path``.
     """
 
     work: Trainable
@@ -83,9 +104,12 @@ class Job:
     root: str
     silence_limit: float = 900.0
 
-    def checkpoints(self, trial: str) -> str:
-        """Where the checkpoint of a trial lies."""
-        return join(self.root, trial_folder(trial))
+    def slot(self, plan: Plan) -> Slot:
+        """What each slot of a plan must know."""
+        return Slot(
+            plan, self.path, self.folder, self.work.place, self.judged, self.root,
+            self.silence_limit,
+        )  # fmt: skip
 
 
 class Backend(ABC):
@@ -102,7 +126,7 @@ class Backend(ABC):
         """Run trials until all are finished, or until it was stopped.
 
         Args:
-            trials: names them, and is told what became of them.
+            trials: names them, and hears what became of them.
             job: what they are.
             plan: how many at a time, and on what.
             screen: where a word is said when it is asked to stop.
@@ -110,7 +134,7 @@ class Backend(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """End :meth:`run` in order, from any thread: every finished epoch is told."""
+        """End :meth:`run` in order, from any thread: every finished epoch is kept."""
 
     @abstractmethod
     def measure(self, job: Job, plan: Plan) -> Callable[[dict[str, Any]], float | None]:

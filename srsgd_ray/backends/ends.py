@@ -6,7 +6,7 @@ import platform
 import site
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from srsgd_ray.backends.generators import seed_all
 from srsgd_ray.backends.trial import TrialRun
 from srsgd_ray.knobs import make
 from srsgd_ray.results.provenance import processor
-from srsgd_ray.trainable import Diverged, RankError, StopTraining, Trainable
+from srsgd_ray.trainable import Diverged, RankError, StopTraining
 
-__all__ = ["HOPELESS", "reason_of", "run_trial", "said_by", "users_place"]
+__all__ = ["TROUBLE", "attempt", "reason_of", "run_trial", "said_by", "users_place"]
+
+TROUBLE = "trouble"  # the state of an attempt whose error may pass
 
 # Errors of the work itself: they would come again. Others may be the machine's.
 HOPELESS = (
@@ -26,13 +28,8 @@ HOPELESS = (
 PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
-def run_trial(work: Trainable, config: Mapping[str, Any], run: TrialRun) -> dict[str, Any]:
+def run_trial(run: TrialRun) -> dict[str, Any]:
     """Do the work of one trial.
-
-    Args:
-        work: the trainable.
-        config: its knobs, as plain values.
-        run: its surroundings.
 
     Returns:
         How it ended: ``state`` (complete, diverged or stopped) and facts of it.
@@ -40,7 +37,8 @@ def run_trial(work: Trainable, config: Mapping[str, Any], run: TrialRun) -> dict
     Raises:
         Exception: what the work raised, but for :class:`Diverged` and :class:`StopTraining`.
     """
-    made: Any = make(work.Config, config)
+    work = run.work
+    config: Any = make(work.Config, work.knobs_in(run.assignment.config))
     in_group = work.place == "workers"
     seed_all(run.seed, in_group)
     if in_group:
@@ -50,7 +48,7 @@ def run_trial(work: Trainable, config: Mapping[str, Any], run: TrialRun) -> dict
     facts: Mapping[str, Any] = {}
     state, reason, step = "complete", None, None
     try:
-        facts = work.train(made, run) or {}
+        facts = work.train(config, run) or {}
         run.check_whole()
     except StopTraining as stop:
         state, reason = "stopped", str(stop)
@@ -64,6 +62,21 @@ def run_trial(work: Trainable, config: Mapping[str, Any], run: TrialRun) -> dict
         "host": platform.node(),
         "hardware": _hardware(),
     }
+
+
+def attempt(start: Callable[[], TrialRun]) -> tuple[dict[str, Any], Exception | None]:
+    """Begin a trial and do its work.
+
+    Returns:
+        How it ended, as :func:`run_trial` does, and the error if there was one: ``failed`` for one
+        of the work itself, ``TROUBLE`` for one that may pass.
+    """
+    try:
+        return run_trial(start()), None
+    except HOPELESS as error:
+        return {"state": "failed", "reason": reason_of(error)}, error
+    except Exception as error:
+        return {"state": TROUBLE, "reason": reason_of(error)}, error
 
 
 def _hardware() -> str:

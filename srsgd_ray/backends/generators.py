@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["generator_states", "seed_all", "set_generator_states"]
+__all__ = ["generator_states", "generators_kept", "seed_all", "set_generator_states"]
 
 
 def generator_states() -> dict[str, Any]:
@@ -26,7 +27,7 @@ def generator_states() -> dict[str, Any]:
 
 
 def set_generator_states(state: Mapping[str, Any]) -> None:
-    """Inverse of :func:`generator_states`: all workers go on as the first one was."""
+    """Inverse of :func:`generator_states`: all workers continue as the first one was."""
     import numpy as np
     import torch
 
@@ -37,6 +38,24 @@ def set_generator_states(state: Mapping[str, Any]) -> None:
     np.random.set_state((kind, keys.numpy().astype("uint32"), place, has, gauss))  # noqa: NPY002
     version, internal, following = state["python"]
     random.setstate((version, tuple(internal), following))
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """What the user's process had comes back: its generators, and torch's if it is loaded."""
+    import numpy as np
+
+    torch = sys.modules.get("torch")
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    of_torch = None if torch is None else (torch.get_rng_state(), torch.get_num_threads())
+    try:
+        yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        if torch is not None and of_torch is not None:
+            torch.set_rng_state(of_torch[0])
+            torch.set_num_threads(of_torch[1])
 
 
 def seed_all(seed: int, torch_too: bool) -> None:

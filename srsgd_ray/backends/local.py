@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from srsgd_ray.backends.base import Assignment, Backend, Job, Trials
+from srsgd_ray.backends.base import Artifacts, Backend, Job, Trials
 from srsgd_ray.backends.capacity import Node, Plan
-from srsgd_ray.backends.ends import HOPELESS, reason_of, run_trial
-from srsgd_ray.backends.processes import RESTARTS, Processes, run_of, store_row, tell_end
-from srsgd_ray.backends.trial import Cache
+from srsgd_ray.backends.ends import attempt
+from srsgd_ray.backends.generators import generators_kept
+from srsgd_ray.backends.processes import Running, run_in_processes
+from srsgd_ray.backends.signals import interrupt, on_interrupt
+from srsgd_ray.backends.trial import Cache, TrialRun
 from srsgd_ray.knobs import make
 
 __all__ = ["LocalBackend"]
@@ -26,8 +26,7 @@ class LocalBackend(Backend):
     """One slot is this process itself; more are processes, each with its share of the CPUs."""
 
     def __init__(self) -> None:
-        self._asked = False
-        self._busy = False
+        self._asked = self._busy = self._signalled = False
 
     @contextmanager
     def open(self) -> Iterator[Sequence[Node]]:
@@ -43,8 +42,8 @@ class LocalBackend(Backend):
     def stop(self) -> None:
         """As Ctrl-C does."""
         self._asked = True
-        if self._main:
-            os.kill(os.getpid(), signal.SIGINT)
+        if self._signalled:
+            interrupt()
 
     def measure(self, job: Job, plan: Plan) -> Callable[[dict[str, Any]], float | None]:
         """Times in this process."""
@@ -57,37 +56,26 @@ class LocalBackend(Backend):
     def run(self, trials: Trials, job: Job, plan: Plan, screen: TextIO | None) -> None:
         """Trial after trial; Ctrl-C and SIGTERM end it between two rows."""
         self._asked = self._busy = False
-        with self._interruptible(screen):
-            if plan.slots == 1:
-                with _own_generators():
-                    self._in_this_process(trials, job, plan)
-            else:
-                Processes(trials, job, plan, lambda: self._asked).run()
 
-    @contextmanager
-    def _interruptible(self, screen: TextIO | None) -> Iterator[None]:
-        self._main = threading.current_thread() is threading.main_thread()
-
-        def asked(signum: int, frame: Any) -> None:
+        def asked(count: int) -> None:
             if not self._asked and screen is not None:
                 print("\nStopping; every finished epoch is kept.", file=screen)
             self._asked = True
             if not self._busy:
                 raise KeyboardInterrupt
 
-        before = {}
-        if self._main:
-            before = {n: signal.signal(n, asked) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        except KeyboardInterrupt:
-            self._asked = True
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with on_interrupt(asked) as self._signalled:
+            try:
+                if plan.slots == 1:
+                    with generators_kept():
+                        self._in_this_process(trials, job, plan)
+                else:
+                    run_in_processes(trials, job.slot(plan), lambda: self._asked)
+            except KeyboardInterrupt:
+                self._asked = True
 
     @contextmanager
-    def _undisturbed(self) -> Iterator[None]:
+    def undisturbed(self) -> Iterator[None]:
         """The record is written here: a signal waits until that is over."""
         self._busy = True
         try:
@@ -98,71 +86,38 @@ class LocalBackend(Backend):
             raise KeyboardInterrupt
 
     def _in_this_process(self, trials: Trials, job: Job, plan: Plan) -> None:
-        cache = Cache()
+        cache, slot = Cache(), job.slot(plan)
+        device = "cuda" if plan.gpus_per_worker else "cpu"
         while True:
-            with self._undisturbed():
+            with self.undisturbed():
                 assignment = trials.next()
             if assignment is None:
                 return
-            self._trial(assignment, trials, job, plan, cache)
-
-    def _trial(
-        self, assignment: Assignment, trials: Trials, job: Job, plan: Plan, cache: Cache
-    ) -> None:
-        trouble = ""
-        for attempt in range(RESTARTS + 1):
-            link = _Here(self, assignment, trials)
-            run = run_of(assignment, job, plan, link, cache)
-            try:
-                end = run_trial(job.work, job.work.knobs_in(assignment.config), run)
-            except HOPELESS as error:
-                end = {"state": "failed", "reason": reason_of(error)}
-            except Exception as error:
-                said = reason_of(error)
-                if said != trouble and attempt < RESTARTS:
-                    trouble = said
-                    continue
-                end = {"state": "failed", "reason": said}
-            with self._undisturbed():
-                tell_end(trials, assignment, end, run.done)
-            return
+            running = Running(trials, assignment)
+            link = _Here(self, running)
+            start = partial(TrialRun, job.work, assignment, link, slot, device=device, cache=cache)
+            ended = False
+            while not ended:
+                end, _ = attempt(start)
+                with self.undisturbed():
+                    ended = running.ended(end)
 
 
 class _Here:
     """Joins a trial in this process to the study."""
 
-    def __init__(self, backend: LocalBackend, assignment: Assignment, trials: Trials) -> None:
-        self._backend, self._assignment, self._trials = backend, assignment, trials
-        self._known = assignment.known_epochs
+    def __init__(self, backend: LocalBackend, running: Running) -> None:
+        self._backend, self._running = backend, running
+        self._continues = True
 
-    def row(self, row: dict[str, Any], artifacts: dict[str, dict[str, list[Any]]]) -> bool:
-        """Store the row; whether the trial may go on."""
-        with self._backend._undisturbed():
-            go_on = store_row(self._trials, self._assignment, row, artifacts, self._known)
-            self._known = max(self._known, row["epoch"])
-        return go_on
+    def row(self, row: dict[str, Any], artifacts: Artifacts) -> None:
+        """Store the row."""
+        with self._backend.undisturbed():
+            self._continues = self._running.row(row, artifacts)
 
-    def leave(self, epoch: int, told: Any) -> bool:
-        """What :meth:`row` said."""
-        return bool(told)
+    def leave(self, epoch: int) -> bool:
+        """What storing the row decided."""
+        return self._continues
 
     def touch(self, step: int) -> None:
         """Nobody watches."""
-
-
-@contextmanager
-def _own_generators() -> Iterator[None]:
-    """Trials seed the global random generators: what the user's process had comes back."""
-    import numpy as np
-
-    torch = sys.modules.get("torch")
-    kept = (random.getstate(), np.random.get_state())  # noqa: NPY002
-    of_torch = (torch.get_rng_state(), torch.get_num_threads()) if torch is not None else None
-    try:
-        yield
-    finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])  # noqa: NPY002
-        if torch is not None and of_torch is not None:
-            torch.set_rng_state(of_torch[0])
-            torch.set_num_threads(of_torch[1])

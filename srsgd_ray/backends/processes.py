@@ -2,215 +2,176 @@
 
 from __future__ import annotations
 
-import dataclasses
 import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from srsgd_ray.backends.base import Assignment, Job, Trials
-from srsgd_ray.backends.capacity import Plan
-from srsgd_ray.backends.ends import HOPELESS, reason_of, run_trial
-from srsgd_ray.backends.store import CheckpointStore
+from srsgd_ray.backends.base import RESTARTS, Artifacts, Assignment, Slot, Trials
+from srsgd_ray.backends.ends import TROUBLE, attempt
 from srsgd_ray.backends.trial import Cache, TrialRun
 from srsgd_ray.trainable import find
 
-__all__ = ["RESTARTS", "Processes", "run_of", "store_row", "tell_end"]
+__all__ = ["Running", "run_in_processes"]
 
-RESTARTS = 3  # how often a trial may be taken up again after an error that may pass away
-LOOK = 0.2  # seconds between two looks whether a stop was asked for
+POLL = 0.2  # seconds between two checks whether a stop was asked for
 TOUCH_EVERY = 1.0  # seconds between two signs of life that a process sends
 
 
-def store_row(
-    trials: Trials,
-    assignment: Assignment,
-    row: dict[str, Any],
-    artifacts: dict[str, dict[str, list[Any]]],
-    known: int,
-) -> bool:
-    """Note a row that is new; whether the trial may go on."""
-    for name, columns in artifacts.items():
-        trials.artifact(assignment.trial, name, columns)
-    if row["epoch"] <= known:
+class Running:
+    """A trial that runs on this machine: hands its rows and its end to the study."""
+
+    def __init__(self, trials: Trials, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self._trials, self._known = trials, assignment.known_epochs
+        self._begun, self._trouble = 1, ""
+
+    def row(self, row: dict[str, Any], artifacts: Artifacts) -> bool:
+        """Store a row that is new; whether the trial continues."""
+        trial = self.assignment.trial
+        for name, columns in artifacts.items():
+            self._trials.artifact(trial, name, columns)
+        if row["epoch"] <= self._known:
+            return True
+        self._known = row["epoch"]
+        continues = row["epoch"] == self.assignment.epochs or self._trials.go_on(trial, row)
+        self._trials.epoch(trial, row)
+        return continues
+
+    def ended(self, end: dict[str, Any]) -> bool:
+        """Store how an attempt ended; False if the trial is to be begun again."""
+        state, reason = end["state"], end["reason"]
+        if state == TROUBLE:
+            # The same error twice is the work's own: it would come a third time.
+            if reason != self._trouble and self._begun <= RESTARTS:
+                self._trouble, self._begun = reason, self._begun + 1
+                return False
+            state = "failed"
+        elif state == "stopped":
+            state, reason = "pruned", f"stopped by the scheduler at epoch {self._known}"
+        facts = {k: v for k, v in end.items() if v is not None and k not in ("state", "reason")}
+        self._trials.ended(self.assignment.trial, state, reason, workers=1, **facts)
         return True
-    go_on = row["epoch"] == assignment.epochs or trials.go_on(assignment.trial, row)
-    trials.epoch(assignment.trial, row)
-    return go_on
+
+    def died(self, why: str) -> bool:
+        """Its process is gone; whether that ended it, or it is to be begun again."""
+        if self._begun > RESTARTS:
+            reason = f"{self.assignment.trial} was begun {self._begun} times, and each time {why}"
+            return self.ended({"state": "failed", "reason": reason})
+        self._begun += 1
+        return False
 
 
-def tell_end(trials: Trials, assignment: Assignment, end: dict[str, Any], done: int) -> None:
-    """Note how a trial ended."""
-    facts = {k: v for k, v in end.items() if v is not None and k not in ("state", "reason")}
-    state, reason = end["state"], end.get("reason")
-    if state == "stopped":
-        state, reason = "pruned", f"stopped by the scheduler at epoch {done}"
-    trials.ended(assignment.trial, state, reason, workers=1, **facts)
+class _Process:
+    """A process, and the trial that it runs, if any."""
 
-
-def run_of(assignment: Assignment, job: Job, plan: Plan, link: Any, cache: Cache) -> TrialRun:
-    """The surroundings of a trial on this machine."""
-    gpu = plan.gpus_per_worker > 0
-    return TrialRun(
-        job.work,
-        link,
-        CheckpointStore(job.checkpoints(assignment.trial)),
-        seed=assignment.seed,
-        epochs=assignment.epochs,
-        final=assignment.final,
-        threads=plan.threads,
-        device="cuda" if gpu else "cpu",
-        cache=cache,
-        judged=job.judged,
-    )
-
-
-class _Slot:
-    """A process, and the trial that it runs."""
-
-    def __init__(self, job: Job, plan: Plan, number: int) -> None:
+    def __init__(self, slot: Slot, number: int) -> None:
         context = multiprocessing.get_context("spawn")
+        self.running: Running | None = None
         self.pipe, theirs = context.Pipe()
-        self.assignment: Assignment | None = None
-        self.known, self.deaths, self.trouble = 0, 0, ""
-        self.heard = time.monotonic()
-        self.process = context.Process(
-            target=_serve, args=(theirs, job.path, job.folder, job, plan, number), daemon=True
-        )
-        self.process.start()
+        self._process = context.Process(target=_serve, args=(theirs, slot, number), daemon=True)
+        self._process.start()
         theirs.close()
 
+    def begin(self, running: Running) -> None:
+        """Run a trial, from its checkpoint if it has one."""
+        self.running, self.heard = running, time.monotonic()
+        self.pipe.send(running.assignment)
 
-class Processes:
-    """Slots as processes: this one alone writes the record."""
-
-    def __init__(self, trials: Trials, job: Job, plan: Plan, asked: Callable[[], bool]) -> None:
-        # What is sent to another process holds no live trainable: it is imported there.
-        self._trials, self._job, self._plan, self._asked = trials, job, plan, asked
-
-    def run(self) -> None:
-        """Until nothing is left; the processes are gone afterwards."""
-        slots = [self._start(number) for number in range(self._plan.slots)]
-        try:
-            while not self._asked():
-                for slot in slots:
-                    if slot.assignment is None and not self._assign(slot):
-                        break
-                busy = [slot for slot in slots if slot.assignment is not None]
-                if not busy:
-                    return
-                ready = wait([slot.pipe for slot in busy], timeout=LOOK)
-                for slot in busy:
-                    if slot.pipe in ready:
-                        self._hear(slots, slot)
-                    elif time.monotonic() - slot.heard > self._job.silence_limit:
-                        self._lost(slots, slot, "no sign of life")
-        finally:
-            for slot in slots:
-                slot.process.kill()
-                slot.process.join()
-
-    def _start(self, number: int) -> _Slot:
-        return _Slot(dataclasses.replace(self._job, work=None), self._plan, number)  # type: ignore[arg-type]
-
-    def _assign(self, slot: _Slot, again: Assignment | None = None) -> bool:
-        slot.assignment = again or self._trials.next()
-        if slot.assignment is None:
-            return False
-        if again is None:
-            slot.known, slot.deaths, slot.trouble = slot.assignment.known_epochs, 0, ""
-        slot.heard = time.monotonic()
-        slot.pipe.send(slot.assignment)
-        return True
-
-    def _hear(self, slots: list[_Slot], slot: _Slot) -> None:
-        assignment = slot.assignment
-        assert assignment is not None
-        try:
-            kind, *content = slot.pipe.recv()
-        except (EOFError, ConnectionError):
-            self._lost(slots, slot, "its process died")
-            return
-        slot.heard = time.monotonic()
+    def hear(self, running: Running) -> None:
+        """Take a message of the trial; raises EOFError or ConnectionError if the process died."""
+        kind, *content = self.pipe.recv()
+        self.heard = time.monotonic()
         if kind == "row":
-            row, artifacts = content
-            go_on = store_row(self._trials, assignment, row, artifacts, slot.known)
-            slot.known = max(slot.known, row["epoch"])
-            slot.pipe.send(go_on)
+            self.pipe.send(running.row(*content))
+        elif kind == "end" and running.ended(*content):
+            self.running = None
         elif kind == "end":
-            tell_end(self._trials, assignment, content[0], slot.known)
-            slot.assignment = None
-        elif kind == "trouble":
-            said = content[0]
-            if said == slot.trouble or slot.deaths >= RESTARTS:
-                tell_end(self._trials, assignment, {"state": "failed", "reason": said}, slot.known)
-                slot.assignment = None
-                return
-            slot.trouble, slot.deaths = said, slot.deaths + 1
-            self._assign(slot, assignment)
+            self.begin(running)
 
-    def _lost(self, slots: list[_Slot], slot: _Slot, why: str) -> None:
-        """The process is gone: another takes the trial up from its checkpoint."""
-        place = slots.index(slot)
-        assignment = slot.assignment
-        assert assignment is not None
-        slot.process.kill()
-        slot.process.join()
-        fresh = self._start(place)
-        fresh.known, fresh.deaths, fresh.trouble = slot.known, slot.deaths + 1, slot.trouble
-        slots[place] = fresh
-        if fresh.deaths > RESTARTS:
-            reason = f"{assignment.trial} was begun {fresh.deaths} times, and each time {why}"
-            tell_end(self._trials, assignment, {"state": "failed", "reason": reason}, slot.known)
-            return
-        self._assign(fresh, assignment)
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self._process.join()
+
+
+def run_in_processes(trials: Trials, slot: Slot, asked: Callable[[], bool]) -> None:
+    """Run trials until nothing is left or a stop was ``asked`` for; no process is left then."""
+    processes = [_Process(slot, number) for number in range(slot.plan.slots)]
+    try:
+        while not asked():
+            for process in processes:
+                if process.running is None:
+                    assignment = trials.next()
+                    if assignment is None:
+                        break
+                    process.begin(Running(trials, assignment))
+            busy = [process for process in processes if process.running is not None]
+            if not busy:
+                return
+            ready = wait([process.pipe for process in busy], timeout=POLL)
+            for process in busy:
+                running, why = process.running, ""
+                assert running is not None
+                if process.pipe in ready:
+                    try:
+                        process.hear(running)
+                    except (EOFError, ConnectionError):
+                        why = "its process died"
+                elif time.monotonic() - process.heard > slot.silence_limit:
+                    why = "no sign of life"
+                if why:
+                    process.kill()
+                    number = processes.index(process)
+                    processes[number] = _Process(slot, number)
+                    if not running.died(why):
+                        processes[number].begin(running)
+    finally:
+        for process in processes:
+            process.kill()
 
 
 class _Pipe:
     """Joins a trial in a process of its own to the study."""
 
     def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._told = pipe, time.monotonic()
+        self._pipe, self._touched = pipe, time.monotonic()
 
-    def row(self, row: dict[str, Any], artifacts: dict[str, dict[str, list[Any]]]) -> None:
+    def row(self, row: dict[str, Any], artifacts: Artifacts) -> None:
         """Send the row."""
         self._pipe.send(("row", row, artifacts))
 
-    def leave(self, epoch: int, told: Any) -> bool:
+    def leave(self, epoch: int) -> bool:
         """Wait for the answer."""
         return bool(self._pipe.recv())
 
     def touch(self, step: int) -> None:
         """Send a sign of life, now and then."""
-        if time.monotonic() - self._told > TOUCH_EVERY:
-            self._told = time.monotonic()
+        if time.monotonic() - self._touched > TOUCH_EVERY:
+            self._touched = time.monotonic()
             self._pipe.send(("alive", step))
 
 
-def _serve(pipe: Connection, path: str, folder: str, job: Job, plan: Plan, number: int) -> None:
+def _serve(pipe: Connection, slot: Slot, number: int) -> None:
     """What a process does: trial after trial, until it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
-    os.environ["OMP_NUM_THREADS"] = str(plan.threads)
-    job = dataclasses.replace(job, work=find(path, folder))
+    os.environ["OMP_NUM_THREADS"] = str(slot.plan.threads)
+    work, device = find(slot.path, slot.folder), "cpu"
+    if slot.plan.gpus_per_worker:
+        import torch
+
+        device = f"cuda:{number % max(1, torch.cuda.device_count())}"
     cache, link = Cache(), _Pipe(pipe)
     while True:
         try:
             assignment = pipe.recv()
         except EOFError:
             return
-        run = run_of(assignment, job, plan, link, cache)
-        if plan.gpus_per_worker:
-            import torch
-
-            run.device = f"cuda:{number % max(1, torch.cuda.device_count())}"
-        try:
-            end = run_trial(job.work, job.work.knobs_in(assignment.config), run)
-        except HOPELESS as error:
-            end = {"state": "failed", "reason": reason_of(error)}
-        except Exception as error:
-            pipe.send(("trouble", reason_of(error)))
-            continue
+        end, _ = attempt(
+            partial(TrialRun, work, assignment, link, slot, device=device, cache=cache)
+        )
         pipe.send(("end", end))

@@ -6,11 +6,13 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
+from srsgd_ray.backends.base import Artifacts, Assignment, Slot
 from srsgd_ray.backends.generators import generator_states, set_generator_states
-from srsgd_ray.backends.store import FILE_NAME, CheckpointStore
+from srsgd_ray.backends.store import FILE_NAME, CheckpointStore, join, trial_folder
 from srsgd_ray.trainable import Diverged, Metric, Run, StopTraining, Trainable
 
 __all__ = ["Cache", "Link", "TrialRun"]
@@ -21,14 +23,14 @@ FORMAT = 1
 class Link(Protocol):
     """What joins a trial to whoever started it."""
 
-    def row(self, row: dict[str, Any], artifacts: dict[str, dict[str, list[Any]]]) -> Any:
-        """Tell of an epoch; the first worker calls it. Returns what :meth:`leave` waits for."""
+    def row(self, row: dict[str, Any], artifacts: Artifacts) -> None:
+        """An epoch is over; the first worker says so."""
 
-    def leave(self, epoch: int, told: Any) -> bool:
-        """Wait for leave to go on past ``epoch``."""
+    def leave(self, epoch: int) -> bool:
+        """Wait until it is decided whether the trial continues past ``epoch``."""
 
     def touch(self, step: int) -> None:
-        """Tell that the trial lives."""
+        """The trial lives."""
 
 
 class Cache:
@@ -52,39 +54,41 @@ class TrialRun(Run):
     def __init__(
         self,
         work: Trainable,
+        assignment: Assignment,
         link: Link,
-        store: CheckpointStore | None,
+        slot: Slot,
         *,
-        seed: int,
-        epochs: int,
-        final: bool,
         rank: int = 0,
         size: int = 1,
-        threads: int = 1,
         device: str = "cpu",
         cache: Cache | None = None,
-        judged: str = "",
     ) -> None:
-        self.seed, self.rank, self.size, self.final = seed, rank, size, final
-        self.threads, self.device, self.epochs = threads, device, epochs
-        self._work, self._link, self._store = work, link, store
-        self._cache = cache or Cache()
-        self._judged = judged or work.search_metric
+        self.work, self.assignment = work, assignment
+        self.seed, self.epochs, self.final = assignment.seed, assignment.epochs, assignment.final
+        self.rank, self.size, self.device = rank, size, device
+        self.threads = slot.plan.threads
+        self._link, self._cache = link, cache or Cache()
+        place = join(slot.root, trial_folder(assignment.trial)) if slot.root else ""
+        self._store = CheckpointStore(place) if place else None
+        self._judged = slot.judged or work.search_metric
         self._declared = {metric.name: metric for metric in work.metrics}
         self._parts: dict[str, Any] = {}
         self._rows: list[dict[str, Any]] = []
         self._artifacts: dict[str, dict[str, list[Any]]] = {}
         self._began = time.perf_counter()
-        self.all_tell = False  # whether the rows of every worker are told, for a test
+        self.all_report = False  # whether the rows of every worker are reported, for a test
         self.by_hand = False  # whether the work writes its rows and checkpoints itself
         self.done = 0
 
     # For a loop that writes checkpoints of its own.
 
-    def stored(self) -> Any:
+    def stored(self) -> AbstractContextManager[Path | None]:
         """A context with the local folder of the trial's checkpoint, or None."""
         self.by_hand = True
-        return (self._store or CheckpointStore("/nonexistent")).fetch()
+        return self._fetched()
+
+    def _fetched(self) -> AbstractContextManager[Path | None]:
+        return nullcontext() if self._store is None else self._store.fetch()
 
     def save(self, write: Callable[[Path], Path]) -> None:
         """Have ``write`` make a checkpoint within an epoch."""
@@ -93,20 +97,19 @@ class TrialRun(Run):
 
     def tell(self, row: dict[str, Any], write: Callable[[Path], Path] | None) -> None:
         """An epoch is over."""
-        told = None
-        if self.rank == 0 or self.all_tell:
-            told = self._link.row(row, self._artifacts)
+        if self.rank == 0 or self.all_report:
+            self._link.row(row, self._artifacts)
             self._artifacts = {}
         if self.rank == 0 and write is not None and row["epoch"] < self.epochs:
             self.save(write)
         self.done = row["epoch"]
-        if not self._link.leave(row["epoch"], told):
+        if not self._link.leave(row["epoch"]):
             raise StopTraining("stopped by the scheduler")
 
     # For everybody else.
 
     def resume(self, **parts: Any) -> int:
-        """Restore the parts, tell the rows of the checkpoint again, and say how many there are."""
+        """Restore the parts, report the rows of the checkpoint again, and return their number."""
         for name, part in parts.items():
             if not hasattr(part, "state_dict") or not hasattr(part, "load_state_dict"):
                 raise ValueError(
@@ -114,7 +117,7 @@ class TrialRun(Run):
                     f"{type(part).__name__}. Wrap it in a class that has both."
                 )
         self._parts = parts
-        with (self._store or CheckpointStore("/nonexistent")).fetch() as folder:
+        with self._fetched() as folder:
             state = None if folder is None else self._read(folder)
         if state is not None:
             differ = sorted(set(parts) ^ set(state["parts"]))
@@ -150,7 +153,7 @@ class TrialRun(Run):
         if row["epoch"] > self.epochs:
             raise ValueError(
                 f"a trial makes one report an epoch, {self.epochs} in all, but this is one more. "
-                f"Report once in each of config.{_field(self._work)}."
+                f"Report once in each of config.{_field(self.work)}."
             )
         row.setdefault("train_seconds", time.perf_counter() - self._began)
         row.setdefault("time", time.time())
@@ -186,8 +189,8 @@ class TrialRun(Run):
 
     def checkpoint(self) -> None:
         """Store a checkpoint within an epoch."""
-        if self.rank == 0 and self._store is not None:
-            self._store.keep(self._write)
+        if self.rank == 0:
+            self.save(self._write)
 
     def _write(self, folder: Path) -> Path:
         import torch
@@ -210,7 +213,7 @@ class TrialRun(Run):
         return path
 
     def artifact(self, name: str, **columns: Sequence[Any]) -> None:
-        """A table of the trial, told with its next report."""
+        """A table of the trial, stored with its next report."""
         lists = {key: [_item(v) for v in values] for key, values in columns.items()}
         if not name.isidentifier() or name in ("trials", "epochs") or not lists:
             raise ValueError(
@@ -231,19 +234,19 @@ class TrialRun(Run):
         return self._cache(load, *key)
 
     def check_whole(self) -> None:
-        """Raise ValueError unless the work told all that it declared."""
+        """Raise ValueError unless the work reported all that it declared."""
         if self.done != self.epochs:
             raise ValueError(
-                f"a trial makes one report an epoch, but {self._work.name} returned after "
-                f"{self.done} of {self.epochs}. Report in each of config.{_field(self._work)}."
+                f"a trial makes one report an epoch, but {self.work.name} returned after "
+                f"{self.done} of {self.epochs}. Report in each of config.{_field(self.work)}."
             )
         if self.by_hand:
             return
-        told = {name for row in self._rows for name in row}
+        reported = {name for row in self._rows for name in row}
         silent = [
             metric.name
-            for metric in self._work.metrics
-            if metric.name not in told and (metric.split != "test" or self.final)
+            for metric in self.work.metrics
+            if metric.name not in reported and (metric.split != "test" or self.final)
         ]
         if silent:
             raise ValueError(

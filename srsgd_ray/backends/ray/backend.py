@@ -6,12 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from typing import Any, TextIO
 
-from srsgd_ray.backends.base import Backend, Job, NotMeasured, Trials
+from srsgd_ray.backends.base import Backend, Job, NotMeasured, Slot, Trials
 from srsgd_ray.backends.capacity import ACTOR_SHARE, Node, Plan
-from srsgd_ray.backends.ray.cluster import gentle_stop, ray_cluster, stop_now
+from srsgd_ray.backends.ray.cluster import gentle_stop, ray_cluster
+from srsgd_ray.backends.signals import interrupt
 from srsgd_ray.backends.store import join
 
 __all__ = ["RayBackend"]
@@ -38,37 +38,22 @@ class RayBackend(Backend):
 
     def stop(self) -> None:
         """As Ctrl-C does."""
-        stop_now()
+        interrupt()
 
     def run(self, trials: Trials, job: Job, plan: Plan, screen: TextIO | None) -> None:
         """One Tune run over all trials that are left; returns early on SIGINT or SIGTERM."""
         from ray import tune
 
-        from srsgd_ray.backends.ray.slot import SlotOptions, WarmTrainable
+        from srsgd_ray.backends.ray.slot import WarmTrainable
         from srsgd_ray.backends.ray.tuning import StopScheduler, TrialCallback, TrialSearcher
 
-        scratch = join(job.root, "ray")
-        slot = SlotOptions(
-            workers=plan.workers,
-            cpus_per_worker=plan.cpus_per_worker,
-            gpus_per_worker=plan.gpus_per_worker,
-            threads=plan.threads,
-            storage=scratch,
-            start_limit=job.silence_limit,
-            silence_limit=job.silence_limit,
-            path=job.path,
-            folder=job.folder,
-            judged=job.judged,
-            place=job.work.place,
-        )
-        share: dict[str, float] = {"CPU": ACTOR_SHARE}
-        if job.work.place == "actor":
-            share = {"CPU": plan.cpus_per_worker}
+        in_actor = job.work.place == "actor"
+        share = {"CPU": plan.cpus_per_worker if in_actor else ACTOR_SHARE}
         tuner = tune.Tuner(
             tune.with_resources(WarmTrainable, share),
-            param_space={"_slot": asdict(slot)},
+            param_space={"_slot": job.slot(plan)},
             tune_config=tune.TuneConfig(
-                search_alg=TrialSearcher(trials, job),
+                search_alg=TrialSearcher(trials),
                 scheduler=StopScheduler(trials),
                 num_samples=-1,
                 max_concurrent_trials=plan.slots,
@@ -76,7 +61,7 @@ class RayBackend(Backend):
             ),
             run_config=tune.RunConfig(
                 name="tune",
-                storage_path=scratch,
+                storage_path=join(job.root, "ray"),
                 verbose=0,
                 callbacks=[TrialCallback(trials)],
                 failure_config=tune.FailureConfig(max_failures=2),
@@ -94,19 +79,19 @@ class RayBackend(Backend):
         import ray
 
         @ray.remote(num_cpus=plan.cpus_per_worker, num_gpus=plan.gpus_per_worker, max_retries=1)
-        def timed(config: dict[str, Any]) -> float | None:
+        def timed(slot: Slot, config: dict[str, Any]) -> float | None:
             from srsgd_ray.knobs import make
             from srsgd_ray.trainable import find
 
-            work = find(job_path, job_folder)
-            return work.seconds(make(work.Config, config), plan.workers, plan.threads)
+            work = find(slot.path, slot.folder)
+            return work.seconds(make(work.Config, config), slot.plan.workers, slot.plan.threads)
 
-        job_path, job_folder = job.path, job.folder
+        slot = job.slot(plan)
         deadline = time.monotonic() + MEASURE_LIMIT
 
         def seconds(config: dict[str, Any]) -> float | None:
             left = max(SHORTEST_WAIT, deadline - time.monotonic())
-            task = timed.remote(config)
+            task = timed.remote(slot, config)
             try:
                 found: float | None = ray.get(task, timeout=left)
             except ray.exceptions.RayError as error:

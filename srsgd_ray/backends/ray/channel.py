@@ -1,165 +1,180 @@
-"""The channel of a slot: what its Tune actor and its Ray Train workers tell each other.
+"""The channel of a slot: what its Tune actor and the workers of its trials say to each other.
 
-An actor of its own, because the Tune actor is busy waiting and because a report through
-``ray.train.report`` takes up to two seconds. It holds one trial at a time. Training and Tune take
-turns: after each epoch the workers wait until Tune has let the trial go on, so that a trial which
-is stopped leaves no work behind it.
+It holds one trial at a time. Training and Tune take turns: after each epoch the workers wait until
+Tune has released the trial, so that a trial which is stopped leaves no work behind it. Between
+processes it is an actor of its own, because the Tune actor is busy waiting, and because a report
+through ``ray.train.report`` takes up to two seconds.
 """
 
 from __future__ import annotations
 
-import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CLOSE", "Channel"]
+import ray
+
+from srsgd_ray.backends.base import RESTARTS
+from srsgd_ray.backends.ends import TROUBLE
+
+__all__ = ["CLOSE", "Channel", "RemoteChannel"]
 
 CLOSE = "close"
+ANSWER = 90.0  # seconds within which the channel must answer, longer than any wait asked of it
 Message = dict[str, Any]
+
+
+@dataclass
+class _Trial:
+    """The trial of a channel; none, once it has ended."""
+
+    serial: int = 0
+    command: Any = None
+    reported: int = 0
+    released: int = 0
+    ended: bool = True
+    groups: int = 0
+    trouble: str | None = None
+    step: int = 0
+    touched: float = field(default_factory=time.monotonic)
 
 
 class Channel:
     """State of one slot. Every wait ends after ``wait`` seconds at the latest, with None."""
 
     def __init__(self) -> None:
-        self._changed = asyncio.Condition()
-        self._serial = 0
-        self._command: Message | str | None = None
+        self._changed = threading.Condition()
+        self._trial = _Trial()
         self._messages: deque[Message] = deque()
-        self._delivered = 0
-        self._allowed = 0
-        self._ended = True
-        self._groups = 0
-        self._trouble: str | None = None
-        self._step = 0
-        self._touched = time.monotonic()
 
-    async def _wait(self, ready: Callable[[], bool], wait: float) -> bool:
-        async with self._changed:
-            try:
-                await asyncio.wait_for(self._changed.wait_for(ready), wait)
-            except TimeoutError:
-                return False
-            return True
-
-    async def _notify(self) -> None:
-        async with self._changed:
+    def _replace(self, command: Any, known_epochs: int = 0, ended: bool = True) -> int:
+        with self._changed:
+            serial = self._trial.serial + 1
+            self._trial = _Trial(serial, command, known_epochs, known_epochs, ended)
+            self._messages.clear()
             self._changed.notify_all()
+        return serial
+
+    def _wait(self, ready: Callable[[], bool], wait: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(ready, wait)
 
     # What the Tune actor calls.
 
-    async def assign(self, command: Message, known_epochs: int) -> int:
-        """Hand the workers a trial of which Tune knows ``known_epochs`` rows; its serial number.
+    def assign(self, command: Any, known_epochs: int) -> int:
+        """Give the workers a trial of which Tune knows ``known_epochs`` rows; its serial number.
 
-        Workers that still wait within an earlier trial are told to stop it.
+        Workers that still wait within an earlier trial stop it.
         """
-        self._serial += 1
-        self._command = command
-        self._messages.clear()
-        self._delivered = self._allowed = known_epochs
-        self._ended = False
-        self._groups = 0
-        self._trouble = None
-        self._step = 0
-        self._touched = time.monotonic()
-        await self._notify()
-        return self._serial
+        return self._replace(command, known_epochs, ended=False)
 
-    async def release(self, epoch: int) -> None:
-        """Let the trial go on past ``epoch``."""
-        self._allowed = epoch
-        self._touched = time.monotonic()
-        await self._notify()
+    def release(self, epoch: int) -> None:
+        """Let the trial continue past ``epoch``."""
+        with self._changed:
+            self._trial.released, self._trial.touched = epoch, time.monotonic()
+            self._changed.notify_all()
 
-    async def take(self, wait: float) -> Message | None:
-        """The next message of the trial, of kind row, end or error."""
-        await self._wait(lambda: bool(self._messages), wait)
-        return self._messages.popleft() if self._messages else None
+    def take(self, wait: float) -> Message | None:
+        """The next message of the trial, of kind row or end."""
+        self._wait(lambda: bool(self._messages), wait)
+        with self._changed:
+            return self._messages.popleft() if self._messages else None
 
-    async def cancel(self) -> None:
+    def cancel(self) -> None:
         """Stop the trial: the workers end it at the epoch at which they wait."""
-        self._serial += 1
-        self._command = None
-        self._ended = True
-        self._messages.clear()
-        await self._notify()
+        self._replace(None)
 
-    async def close(self) -> None:
-        """Tell the workers to leave."""
-        await self.cancel()
-        self._command = CLOSE
-        await self._notify()
+    def close(self) -> None:
+        """Have the workers leave."""
+        self._replace(CLOSE)
 
-    async def heartbeat(self) -> Message:
+    def heartbeat(self) -> Message:
         """How the trial is doing: seconds since its last sign of life, step, worker groups."""
+        trial = self._trial
         return {
-            "silent": time.monotonic() - self._touched,
-            "step": self._step,
-            "groups": self._groups,
-            "trouble": self._trouble,
-            "epoch": self._delivered,
+            "silent": time.monotonic() - trial.touched,
+            "step": trial.step,
+            "groups": trial.groups,
+            "trouble": trial.trouble,
+            "epoch": trial.reported,
         }
 
     # What the workers call.
 
-    async def hello(self) -> None:
+    def hello(self) -> None:
         """A worker group has come up (rank 0 says so)."""
-        self._touched = time.monotonic()
+        self._trial.touched = time.monotonic()
 
-    async def next(self, after: int, wait: float) -> tuple[int, Message | str] | None:
+    def next(self, after: int, wait: float) -> tuple[int, Any] | None:
         """The trial to run now, if its serial number is above ``after``, or ``CLOSE``."""
 
         def ready() -> bool:
-            fresh = self._serial > after and not self._ended
-            return fresh or self._command == CLOSE
+            trial = self._trial
+            return trial.command == CLOSE or (trial.serial > after and not trial.ended)
 
-        await self._wait(ready, wait)
-        if not ready() or self._command is None:
-            return None
-        return self._serial, self._command
+        with self._changed:
+            found = self._changed.wait_for(ready, wait)
+            return (self._trial.serial, self._trial.command) if found else None
 
-    async def begin(self, serial: int) -> None:
+    def begin(self, serial: int) -> None:
         """A worker group begins the trial, for the first time or anew (rank 0 says so)."""
-        if serial == self._serial:
-            self._groups += 1
-            self._touched = time.monotonic()
+        with self._changed:
+            if serial == self._trial.serial:
+                self._trial.groups += 1
+                self._trial.touched = time.monotonic()
 
-    async def touch(self, serial: int, step: int) -> None:
+    def touch(self, serial: int, step: int) -> None:
         """The trial lives; it has finished ``step`` steps."""
-        if serial == self._serial:
-            self._step = step
-            self._touched = time.monotonic()
+        with self._changed:
+            if serial == self._trial.serial:
+                self._trial.step, self._trial.touched = step, time.monotonic()
 
-    async def report(self, serial: int, message: Message) -> None:
-        """A message of the trial; epochs that were told before are left out."""
-        if serial != self._serial or self._ended:
-            return
-        self._touched = time.monotonic()
-        if message["kind"] == "row":
-            if message["row"]["epoch"] <= self._delivered:
+    def report(self, serial: int, message: Message) -> None:
+        """A message of the trial; epochs that were reported before are left out."""
+        with self._changed:
+            trial = self._trial
+            if serial != trial.serial or trial.ended:
                 return
-            self._delivered = message["row"]["epoch"]
-        elif message["kind"] == "trouble":
-            again = self._trouble is not None and message["error"] == self._trouble
-            self._trouble = message["error"]
-            if not again:
-                return
-            # The same error at the same place: it is the work's, and would come a third time.
-            message = {"kind": "error", "error": message["error"]}
-            self._ended = True
-        else:
-            self._ended = True
-        self._messages.append(message)
-        await self._notify()
+            trial.touched = time.monotonic()
+            if message["kind"] == "row":
+                if message["row"]["epoch"] <= trial.reported:
+                    return
+                trial.reported = message["row"]["epoch"]
+            elif message["state"] == TROUBLE:
+                again, trial.trouble = message["reason"] == trial.trouble, message["reason"]
+                if not again and trial.groups <= RESTARTS:
+                    return  # the workers begin the trial anew
+                # The same error twice is the work's own: it would come a third time.
+                message = {**message, "state": "failed"}
+            trial.ended = trial.ended or message["kind"] == "end"
+            self._messages.append(message)
+            self._changed.notify_all()
 
-    async def may_go_on(self, serial: int, epoch: int, wait: float) -> bool | None:
-        """Whether the trial may go on past ``epoch``; None: not decided yet."""
+    def continues(self, serial: int, epoch: int, wait: float) -> bool | None:
+        """Whether the trial continues past ``epoch``; None: not decided yet."""
 
         def decided() -> bool:
-            return serial != self._serial or self._allowed >= epoch
+            return serial != self._trial.serial or self._trial.released >= epoch
 
-        if not await self._wait(decided, wait):
-            return None
-        return serial == self._serial
+        return serial == self._trial.serial if self._wait(decided, wait) else None
+
+
+class RemoteChannel:
+    """A channel in a process of its own, called as if it were here.
+
+    Raises:
+        ray.exceptions.RayError: in each call, once the channel is gone.
+    """
+
+    def __init__(self, actor: Any = None) -> None:
+        started = ray.remote(Channel).options(num_cpus=0, max_concurrency=64)
+        self.actor = actor if actor is not None else started.remote()
+
+    def __getattr__(self, method: str) -> Any:
+        def call(*args: Any) -> Any:
+            return ray.get(getattr(self.actor, method).remote(*args), timeout=ANSWER)
+
+        return call

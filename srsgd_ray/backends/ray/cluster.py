@@ -6,13 +6,14 @@ import logging
 import os
 import signal
 import socket
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TextIO
 
-__all__ = ["gentle_stop", "ray_cluster", "stop_now"]
+from srsgd_ray.backends.signals import on_interrupt
+
+__all__ = ["gentle_stop", "ray_cluster"]
 
 ANSWER = 10.0  # seconds within which a cluster's port must take a connection
 
@@ -79,33 +80,19 @@ def _nodes() -> list[dict[str, float]]:
 
 @contextmanager
 def gentle_stop(screen: TextIO | None) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM (a batch system's limit, a spot notice) end the Tune run in order.
+    """Have Ctrl-C and SIGTERM end the Tune run in order.
 
     Tune's own handler for Ctrl-C is off: it says nothing while its actors leave, which takes some
     15 s, and a second Ctrl-C then ends in a traceback.
     """
-    asked = 0
 
-    def stop(signum: int, frame: Any) -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
+    def stop(count: int) -> None:
+        if count == 1:
             if screen is not None:
                 print("\nStopping; every finished epoch is kept. A moment ...", file=screen)
-            signal.raise_signal(signal.SIGUSR1)  # what Tune listens to besides
-        elif asked > 2:
+            signal.raise_signal(signal.SIGUSR1)  # which Tune listens to as well
+        elif count > 2:
             raise KeyboardInterrupt
 
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with on_interrupt(stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def stop_now() -> None:
-    """End the running Tune run in order, as Ctrl-C does."""
-    os.kill(os.getpid(), signal.SIGINT)

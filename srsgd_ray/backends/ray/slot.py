@@ -1,7 +1,7 @@
 """A Tune trainable whose trials flow through one long-lived TorchTrainer run (a *slot*).
 
 A fresh TorchTrainer in each trial costs 15 to 22 s on two cores. Here a slot's Tune actor starts
-one, and Tune reuses the actor (``reuse_actors=True``): ``reset_config`` only hands the next
+one, and Tune reuses the actor (``reuse_actors=True``): ``reset_config`` only gives the next
 configuration to the workers, which are up already. ``step`` is one epoch.
 
 Work that needs no workers (``place="actor"``) runs in the Tune actor itself, in a thread.
@@ -9,128 +9,94 @@ Work that needs no workers (``place="actor"``) runs in the Tune actor itself, in
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import threading
 import time
 import uuid
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
-from srsgd_ray.backends.base import Assignment
+from srsgd_ray.backends.base import RESTARTS, Assignment, Slot
 from srsgd_ray.backends.ray.abandoned import free_abandoned
-from srsgd_ray.backends.ray.actor import InActor
-from srsgd_ray.backends.ray.channel import Channel
+from srsgd_ray.backends.ray.channel import Channel, RemoteChannel
+from srsgd_ray.backends.ray.worker import serve, take_trials
+from srsgd_ray.backends.store import join
 
-__all__ = ["SlotOptions", "TrialError", "WarmTrainable", "trial_config"]
+__all__ = ["TrialError", "WarmTrainable", "trial_config"]
 
-ANSWER = 60.0  # seconds within which the channel must answer
-POLL = 2.0  # seconds between two looks at a silent trial
+POLL = 2.0  # seconds between two checks of a silent trial
 LEAVE = 20.0  # seconds that workers get to leave
 FREE_AFTER = 30.0  # seconds without workers before abandoned reservations are looked for
+FACTS = [field.name for field in dataclasses.fields(Assignment) if field.name != "config"]
 
 
 class TrialError(RuntimeError):
-    """A trial that cannot go on: its error, or the wait that came to its end."""
+    """A trial that cannot continue: its error, or the wait that came to its end."""
 
 
-@dataclass(frozen=True)
-class SlotOptions:
-    """What a slot is made of, and how long it waits.
-
-    Attributes:
-        workers: Train workers, the ranks of a trial's process group.
-        cpus_per_worker: CPUs that each worker asks of Ray.
-        gpus_per_worker: GPUs of each worker; a fraction shares one.
-        threads: CPU threads of each worker.
-        storage: folder or URI for what Ray Train itself stores; every node must see it.
-        start_limit: seconds that a worker group may take to come up.
-        silence_limit: seconds that a trial may go without a sign of life.
-        restarts: how often a trial may be taken up again after its worker group died.
-        path: import path of what the trials run.
-        folder: where its module lies, if not where Python looks.
-        judged: the metric that must be in every row.
-        place: ``workers``, or ``actor``: no worker group, the work runs in the Tune actor.
-    """
-
-    workers: int = 1
-    cpus_per_worker: float = 1.0
-    gpus_per_worker: float = 0.0
-    threads: int = 1
-    storage: str = ""
-    start_limit: float = 900.0
-    silence_limit: float = 900.0
-    restarts: int = 3
-    path: str = "image"
-    folder: str = ""
-    judged: str = ""
-    place: str = "workers"
-
-
-def trial_config(assignment: Assignment, checkpoints: str) -> dict[str, Any]:
+def trial_config(assignment: Assignment) -> dict[str, Any]:
     """The Tune configuration of a trial: flat, the knobs' own names, and a few more."""
-    return {
-        **assignment.config,
-        "_trial": assignment.trial,
-        "_known_epochs": assignment.known_epochs,
-        "_epochs": assignment.epochs,
-        "_seed": assignment.seed,
-        "_final": assignment.final,
-        "_checkpoints": checkpoints,
-    }
+    facts = {f"_{name}": getattr(assignment, name) for name in FACTS}
+    return {**assignment.config, **facts}
 
 
 class WarmTrainable(tune.Trainable):
-    """One slot. Its Tune configuration is a :func:`trial_config` plus ``_slot``, the options."""
+    """One slot. Its Tune configuration is a :func:`trial_config` plus ``_slot``, a ``Slot``."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Start the workers; they come up while the first trial waits for its first epoch."""
-        self._options = SlotOptions(**config["_slot"])
+        self._slot: Slot = config["_slot"]
         self._error: BaseException | None = None
-        if self._options.place == "actor":
-            self._channel: Any = InActor(self._options)
-            self._thread = self._channel.thread
-            self.reset_config(config)
-            return
-        # Train looks after its workers every 2 s by default: a death would be seen late.
-        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-        # Train begins a group anew after 60 s by default; the slot's own limit is to count.
-        os.environ.setdefault(
-            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(self._options.start_limit)
-        )
-        actor: Any = ray.remote(Channel)
-        self._channel = actor.options(num_cpus=0, max_concurrency=64).remote()
-        self._thread = threading.Thread(target=self._serve, daemon=True, name="torch-trainer")
+        self._serial: int | None = None
+        if self._slot.place == "actor":
+            self._channel: Any = Channel()
+            serving = self._serve_here
+        else:
+            # Train checks its workers every 2 s by default: a death would be seen late.
+            os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+            # Train begins a group anew after 60 s by default; the slot's own limit is to count.
+            limit = str(self._slot.silence_limit)
+            os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", limit)
+            self._channel = RemoteChannel()
+            serving = self._serve_group
+        self._thread = threading.Thread(target=serving, daemon=True, name="trials")
         self._thread.start()
         self.reset_config(config)
 
-    def _serve(self) -> None:
-        """Run the TorchTrainer until its workers are told to leave."""
+    def _serve_here(self) -> None:
+        """Run trials in this process until the channel is closed."""
+        while True:
+            try:
+                return take_trials(self._channel, self._slot)
+            except Exception:
+                continue  # the channel knows, and gives the trial again or ends it
+
+    def _serve_group(self) -> None:
+        """Run the TorchTrainer until the channel is closed."""
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
-        from srsgd_ray.backends.ray.worker import serve
-
-        options = self._options
-        resources = {"CPU": options.cpus_per_worker}
-        if options.gpus_per_worker:
-            resources["GPU"] = options.gpus_per_worker
+        plan = self._slot.plan
+        resources = {"CPU": plan.cpus_per_worker}
+        if plan.gpus_per_worker:
+            resources["GPU"] = plan.gpus_per_worker
         try:
             TorchTrainer(
                 serve,
-                train_loop_config={"channel": self._channel, "slot": asdict(options)},
+                train_loop_config={"channel": self._channel.actor, "slot": self._slot},
                 scaling_config=ScalingConfig(
-                    num_workers=options.workers,
-                    use_gpu=bool(options.gpus_per_worker),
+                    num_workers=plan.workers,
+                    use_gpu=bool(plan.gpus_per_worker),
                     resources_per_worker=resources,
                 ),
                 run_config=RunConfig(
                     name=f"slot-{uuid.uuid4().hex[:12]}",
-                    storage_path=options.storage or None,
+                    storage_path=join(self._slot.root, "ray"),
                     # Deaths are counted trial by trial instead, in `_watch`.
                     failure_config=FailureConfig(max_failures=-1),
                 ),
@@ -140,103 +106,88 @@ class WarmTrainable(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Make the slot ready for another trial; the workers take it up at the first step."""
-        if getattr(self, "_serial", None) is not None:
-            self._call("cancel")
-        self._config = {k: v for k, v in new_config.items() if not k.startswith("_")}
-        self._trial = new_config["_trial"]
-        self._epoch = new_config["_known_epochs"]
-        self._epochs = new_config["_epochs"]
-        names = ("seed", "epochs", "final", "checkpoints")
-        self._command = {"config": self._config, **{n: new_config[f"_{n}"] for n in names}}
-        self._serial: int | None = None
+        if self._serial is not None:
+            self._channel.cancel()
+        knobs = {k: v for k, v in new_config.items() if not k.startswith("_")}
+        facts = {name: new_config[f"_{name}"] for name in FACTS}
+        self._assignment = Assignment(config=knobs, **facts)
+        self._epoch = self._assignment.known_epochs
+        self._serial = None
         return True
 
     def step(self) -> dict[str, Any]:
-        """One epoch: let the workers go on, wait for their row, hand it to Tune."""
+        """One epoch: let the workers continue, wait for their row, give it to Tune."""
         if self._serial is None:
-            self._serial = self._call("assign", self._command, self._epoch)
+            self._serial = self._channel.assign(self._assignment, self._epoch)
         else:
-            self._call("release", self._epoch)
+            self._channel.release(self._epoch)
         message = self._await("row or end")
-        if message["kind"] == "row":
-            row, self._artifacts = message["row"], message["artifacts"]
-            self._epoch = row["epoch"]
-            if self._epoch < self._epochs:
-                return self._result(row)
-            message = self._await("end")
-            return self._result(row, end=message)
-        return self._result(None, end=message)
+        if message["kind"] == "end":
+            return self._result(None, message)
+        self._epoch = message["row"]["epoch"]
+        last = self._epoch == self._assignment.epochs
+        return self._result(message, self._await("end") if last else None)
 
-    def _result(
-        self, row: dict[str, Any] | None, end: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """What Tune is told: a row, an end, or both."""
-        told: dict[str, Any] = {"epoch": self._epoch, "row": row, "done": end is not None}
-        told["artifacts"] = self._artifacts if row is not None else {}
-        if end is not None and end["kind"] == "error":
-            # Told as a result, not raised: the slot is sound and serves the next trial.
-            end = {"state": "failed", "reason": end["error"]}
+    def _result(self, row: dict[str, Any] | None, end: dict[str, Any] | None) -> dict[str, Any]:
+        """What Tune hears: the message of a row, of an end, or both.
+
+        An error is a result, too, and is not raised: the slot is sound and serves the next trial.
+        """
+        told: dict[str, Any] = {"epoch": self._epoch, "row": None, "artifacts": {}}
+        if row is not None:
+            told |= {"row": row["row"], "artifacts": row["artifacts"]}
         if end is not None:
-            end.pop("kind", None)
-            told["end"] = {**end, "workers": self._options.workers}
-        return told
+            facts = {name: value for name, value in end.items() if name != "kind"}
+            told["end"] = {**facts, "workers": self._slot.plan.workers}
+        return {**told, "done": end is not None}
 
     def _await(self, what: str) -> dict[str, Any]:
         """The trial's next message; raises TrialError if there can be none."""
-        began = time.monotonic()
-        while True:
-            message = self._call("take", POLL, wait=POLL)
-            if message is None:
-                message = self._watch(what, time.monotonic() - began)
-            if message is not None:
-                return dict(message)
+        began, message = time.monotonic(), None
+        while message is None:
+            message = self._channel.take(POLL) or self._watch(what, time.monotonic() - began)
+        return dict(message)
 
     def _watch(self, what: str, waited: float) -> dict[str, Any] | None:
-        """Look after a silent trial.
+        """Examine a silent trial.
 
         Returns:
             The message that it failed, if its worker groups died too often; else None.
 
         Raises:
-            TrialError: if the slot itself cannot go on; Tune then gives the trial another one.
+            TrialError: if the slot itself cannot continue; Tune then gives the trial another one.
         """
+        trial, plan = self._assignment.trial, self._slot.plan
         if self._error is not None or not self._thread.is_alive():
-            raise TrialError(f"the worker group of {self._trial} ended: {self._error}")
-        pulse = self._call("heartbeat")
-        options = self._options
-        if pulse["groups"] > options.restarts + 1:
-            self._call("cancel")
-            error = (
-                f"{self._trial} was begun {pulse['groups']} times, each time its worker group "
-                f"died (restarts={options.restarts} are allowed). Last error: "
+            raise TrialError(f"the worker group of {trial} ended: {self._error}")
+        pulse = self._channel.heartbeat()
+        if pulse["groups"] > RESTARTS + 1:
+            self._channel.cancel()
+            reason = (
+                f"{trial} was begun {pulse['groups']} times, each time its worker group "
+                f"died (restarts={RESTARTS} are allowed). Last error: "
                 f"{pulse['trouble'] or 'none was told: the processes were killed'}"
             )
-            return {"kind": "error", "error": error}
-        if not pulse["groups"] and waited > FREE_AFTER and self._error is None:
+            return {"kind": "end", "state": "failed", "reason": reason}
+        if not pulse["groups"] and waited > FREE_AFTER:
             # Workers usually come up sooner: something may hold their place that nobody owns.
             free_abandoned()
-        limit = options.silence_limit if pulse["groups"] else options.start_limit
-        if min(pulse["silent"], waited) > limit:
+        if min(pulse["silent"], waited) > self._slot.silence_limit:
             awaited = (
                 f"{what} of epoch {pulse['epoch'] + 1} (step {pulse['step']})"
                 if pulse["groups"]
-                else f"a group of {options.workers} workers with {options.cpus_per_worker} CPUs "
-                f"and {options.gpus_per_worker} GPUs each"
+                else f"a group of {plan.workers} workers with {plan.cpus_per_worker} CPUs "
+                f"and {plan.gpus_per_worker} GPUs each"
             )
             raise TrialError(
-                f"{self._trial} waited {limit:.0f} s for {awaited} and saw no sign of life."
+                f"{trial} waited {self._slot.silence_limit:.0f} s for {awaited} and saw no sign "
+                f"of life."
             )
         return None
 
-    def _call(self, method: str, *args: Any, wait: float = 0.0) -> Any:
-        if self._options.place == "actor":
-            return getattr(self._channel, method)(*args)
-        return ray.get(getattr(self._channel, method).remote(*args), timeout=wait + ANSWER)
-
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Note the epoch; the network itself lies where the workers keep it."""
-        state = {"trial": self._trial, "epoch": self._epoch}
-        Path(checkpoint_dir, "trial.json").write_text(json.dumps(state))
+        Path(checkpoint_dir, "trial.json").write_text(json.dumps({"epoch": self._epoch}))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Take up the trial after the epoch that :meth:`save_checkpoint` noted."""
@@ -246,8 +197,8 @@ class WarmTrainable(tune.Trainable):
     def cleanup(self) -> None:
         """Let the workers leave, and the TorchTrainer with them."""
         try:
-            self._call("close")
+            self._channel.close()
             self._thread.join(LEAVE)
         finally:
-            if self._options.place != "actor":
-                ray.kill(self._channel)
+            if self._slot.place != "actor":
+                ray.kill(self._channel.actor)

@@ -14,7 +14,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from srsgd_ray.backends.base import Job, Trials
+from srsgd_ray.backends.base import Trials
 from srsgd_ray.backends.ray.slot import trial_config
 
 __all__ = ["StopScheduler", "TrialCallback", "TrialSearcher"]
@@ -25,16 +25,16 @@ logger = logging.getLogger(__name__)
 class TrialSearcher(Searcher):
     """Gives Tune the study's trials."""
 
-    def __init__(self, trials: Trials, job: Job) -> None:
+    def __init__(self, trials: Trials) -> None:
         # No metric is named: a trial that diverges in its first epoch has none to report.
         super().__init__()
-        self._trials, self._job = trials, job
+        self._trials = trials
 
     def suggest(self, trial_id: str) -> Any:
         """Tune's next trial, None for "not yet", or FINISHED."""
         assignment = self._trials.next()
         if assignment is not None:
-            return trial_config(assignment, self._job.checkpoints(assignment.trial))
+            return trial_config(assignment)
         return Searcher.FINISHED if self._trials.finished else None
 
     def on_trial_complete(

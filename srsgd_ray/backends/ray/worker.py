@@ -1,122 +1,95 @@
-"""What a Ray Train worker of a slot does: take the next trial, run it, report, and so on."""
+"""What a worker of a slot does: take the next trial, run it, report, and so on."""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
-import ray
-import ray.train
-from ray.train.torch import get_device
-
-from srsgd_ray.backends.ends import HOPELESS, reason_of, run_trial, users_place
-from srsgd_ray.backends.ray.channel import CLOSE
-from srsgd_ray.backends.store import CheckpointStore
-from srsgd_ray.backends.trial import Cache, TrialRun
+from srsgd_ray.backends.base import Artifacts, Assignment, Slot
+from srsgd_ray.backends.ends import TROUBLE, attempt, users_place
+from srsgd_ray.backends.ray.channel import CLOSE, RemoteChannel
+from srsgd_ray.backends.trial import Cache, Link, TrialRun
 from srsgd_ray.trainable import RankError, find
 
-__all__ = ["serve"]
+__all__ = ["serve", "take_trials"]
 
 POLL = 30.0  # seconds a call to the channel may wait before it is made again
 TOUCH_EVERY = 5.0  # seconds between two signs of life within an epoch
-ANSWER = 60.0  # seconds within which the channel must answer beyond the wait asked of it
 
 
 def serve(settings: dict[str, Any]) -> None:
-    """Run trials until told to leave. The function that TorchTrainer starts in each worker.
+    """Run trials as one of a group. The function that TorchTrainer starts in each worker."""
+    import ray.train
+    from ray.train.torch import get_device
 
-    Waiting has no limit of its own, but each call has: the channel dies with its Tune actor, and
-    then the call raises and the worker leaves.
+    context, channel = ray.train.get_context(), RemoteChannel(settings["channel"])
+    rank, size = context.get_world_rank(), context.get_world_size()
+    take_trials(channel, settings["slot"], rank, size, str(get_device()))
+
+
+def take_trials(
+    channel: Any, slot: Slot, rank: int = 0, size: int = 1, device: str = "cpu"
+) -> None:
+    """Run trials until the channel is closed.
+
+    Waiting has no limit of its own, but each call has: a channel in another process dies with its
+    Tune actor, and then the call raises and the worker leaves.
+
+    Raises:
+        Exception: what a trial raised that may pass; the trial is begun anew when this is called
+            again.
     """
-    context = ray.train.get_context()
-    worker = _Worker(
-        settings["channel"], context.get_world_rank(), context.get_world_size(), settings["slot"]
-    )
-    if worker.rank == 0:
-        worker.call("hello")
+    if rank == 0:
+        channel.hello()
+    cache = Cache()  # a slot's trials nearly always share their data set: the last one is kept
     after = 0
     while True:
-        found = worker.call("next", after, POLL, wait=POLL)
+        found = channel.next(after, POLL)
         if found is None:
             continue
-        after, command = found
-        if command == CLOSE:
+        after, assignment = found
+        if assignment == CLOSE:
             return
-        worker.run(after, command)
+        if rank == 0:
+            channel.begin(after)
+        link = _Link(channel, after, assignment.epochs, rank)
+        start = partial(_start, slot, assignment, link, rank=rank, size=size, device=device,
+                        cache=cache)  # fmt: skip
+        end, error = attempt(start)
+        if error is not None or (rank == 0 and end["state"] != "stopped"):
+            channel.report(after, {"kind": "end", **end})
+        # The others may wait for a worker that failed by itself: the group must begin anew.
+        alone = size > 1 and error and (isinstance(error, RankError) or users_place(error))
+        if error is not None and (alone or end["state"] == TROUBLE):
+            raise error
 
 
-class _Worker:
-    def __init__(self, channel: Any, rank: int, size: int, slot: dict[str, Any]) -> None:
-        self.channel, self.rank, self.size, self.slot = channel, rank, size, slot
-        # A slot's trials nearly always share their data set: the last one is kept.
-        self.cache = Cache()
-
-    def call(self, method: str, *args: Any, wait: float = 0.0) -> Any:
-        return ray.get(getattr(self.channel, method).remote(*args), timeout=wait + ANSWER)
-
-    def run(self, serial: int, command: dict[str, Any]) -> None:
-        """Run one trial. An error that may pass away is raised, so that Train starts anew."""
-        if self.rank == 0:
-            self.call("begin", serial)
-        try:
-            work = find(self.slot["path"], self.slot["folder"])
-            run = TrialRun(
-                work,
-                _Link(self, serial, command["epochs"]),
-                CheckpointStore(command["checkpoints"]),
-                seed=command["seed"],
-                epochs=command["epochs"],
-                final=command["final"],
-                rank=self.rank,
-                size=self.size,
-                threads=self.slot["threads"],
-                device=str(get_device()),
-                cache=self.cache,
-                judged=self.slot["judged"],
-            )
-            end = run_trial(work, work.knobs_in(command["config"]), run)
-        except HOPELESS as error:
-            # The work or its input breaks a rule: trying again does not help.
-            self._report(serial, "error", error=reason_of(error))
-            if self.size > 1 and (isinstance(error, RankError) or users_place(error)):
-                raise  # the others may wait for this one: the group must begin anew
-        except Exception as error:
-            self._report(serial, "trouble", error=reason_of(error))
-            raise
-        else:
-            if self.rank == 0 and end["state"] != "stopped":
-                self._report(serial, "end", **end)
-
-    def _report(self, serial: int, kind: str, **content: Any) -> None:
-        self.call("report", serial, {"kind": kind, **content})
+def _start(slot: Slot, assignment: Assignment, link: Link, **more: Any) -> TrialRun:
+    return TrialRun(find(slot.path, slot.folder), assignment, link, slot, **more)
 
 
 class _Link:
     """Joins a trial in a worker to the Tune actor of its slot."""
 
-    def __init__(self, worker: _Worker, serial: int, epochs: int) -> None:
-        self._worker, self._serial, self._epochs = worker, serial, epochs
+    def __init__(self, channel: Any, serial: int, epochs: int, rank: int) -> None:
+        self._channel, self._serial, self._epochs, self._rank = channel, serial, epochs, rank
         self._touched = time.monotonic()
 
-    def row(self, row: dict[str, Any], artifacts: dict[str, dict[str, list[Any]]]) -> Any:
-        """Send the row, without waiting for it to arrive."""
+    def row(self, row: dict[str, Any], artifacts: Artifacts) -> None:
+        """Send the row."""
         message = {"kind": "row", "row": row, "artifacts": artifacts}
-        return self._worker.channel.report.remote(self._serial, message)
+        self._channel.report(self._serial, message)
 
-    def leave(self, epoch: int, told: Any) -> bool:
+    def leave(self, epoch: int) -> bool:
         """Wait until Tune has released or cancelled the trial."""
-        if told is not None:
-            # The channel handles calls as they come: what follows must not overtake the row.
-            ray.get(told, timeout=ANSWER)
-        if epoch == self._epochs:
-            return True
-        answer = None
+        answer = True if epoch == self._epochs else None
         while answer is None:
-            answer = self._worker.call("may_go_on", self._serial, epoch, POLL, wait=POLL)
-        return bool(answer)
+            answer = self._channel.continues(self._serial, epoch, POLL)
+        return answer
 
     def touch(self, step: int) -> None:
-        """Say from time to time that the trial lives."""
-        if self._worker.rank == 0 and time.monotonic() - self._touched > TOUCH_EVERY:
+        """Send a sign of life, now and then."""
+        if self._rank == 0 and time.monotonic() - self._touched > TOUCH_EVERY:
             self._touched = time.monotonic()
-            self._worker.channel.touch.remote(self._serial, step)
+            self._channel.touch(self._serial, step)
