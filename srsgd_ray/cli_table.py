@@ -13,8 +13,9 @@ import pandas as pd
 from srsgd_ray.analysis import render
 from srsgd_ray.config import UnknownNameError, one_of
 from srsgd_ray.paper.compare import PROTOCOLS, TABLES
-from srsgd_ray.paper.render import FORMATS, render_beside
+from srsgd_ray.paper.render import render_comparison
 from srsgd_ray.results import TRIAL_COLUMNS, read_trials
+from srsgd_ray.table import FORMATS
 
 __all__ = ["table_command"]
 
@@ -65,7 +66,7 @@ def _asked(given: argparse.Namespace) -> str:
     one_of("protocol", given.protocol, PROTOCOLS)
     if given.what in TABLES:
         trials = read_trials(*given.folders) if given.folders else _no_trials()
-        return render_beside(
+        return render_comparison(
             given.what, trials, given.format, given.protocol, any_epochs=given.any_epochs
         )
     if not Path(given.what).exists() and os.sep not in given.what:

@@ -2,10 +2,10 @@
 
 import sys
 
-from srsgd_ray.paper.studies import epoch_reduction
+from srsgd_ray.paper.studies import paper_study
 from srsgd_ray.study import launch
 
-STUDY = epoch_reduction(("imagenet",), "epochs_imagenet")
+STUDY = paper_study("epochs_imagenet")
 
 if __name__ == "__main__":
     sys.exit(launch(STUDY))

@@ -2,10 +2,10 @@
 
 import sys
 
-from srsgd_ray.paper.studies import intermediate_reduction
+from srsgd_ray.paper.studies import paper_study
 from srsgd_ray.study import launch
 
-STUDY = intermediate_reduction(("imagenet",), "intermediate_imagenet")
+STUDY = paper_study("intermediate_imagenet")
 
 if __name__ == "__main__":
     sys.exit(launch(STUDY))

@@ -2,10 +2,10 @@
 
 import sys
 
-from srsgd_ray.paper.studies import table_cifar
+from srsgd_ray.paper.studies import paper_study
 from srsgd_ray.study import launch
 
-STUDY = table_cifar("cifar100", "table2_cifar100")
+STUDY = paper_study("table2_cifar100")
 
 if __name__ == "__main__":
     sys.exit(launch(STUDY))

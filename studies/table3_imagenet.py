@@ -2,10 +2,10 @@
 
 import sys
 
-from srsgd_ray.paper.studies import table_imagenet
+from srsgd_ray.paper.studies import paper_study
 from srsgd_ray.study import launch
 
-STUDY = table_imagenet("table3_imagenet")
+STUDY = paper_study("table3_imagenet")
 
 if __name__ == "__main__":
     sys.exit(launch(STUDY))

@@ -2,10 +2,10 @@
 
 import sys
 
-from srsgd_ray.paper.studies import short_cifar
+from srsgd_ray.paper.studies import paper_study
 from srsgd_ray.study import launch
 
-STUDY = short_cifar("table4_short_cifar")
+STUDY = paper_study("table4_short_cifar")
 
 if __name__ == "__main__":
     sys.exit(launch(STUDY))

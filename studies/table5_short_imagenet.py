@@ -2,10 +2,10 @@
 
 import sys
 
-from srsgd_ray.paper.studies import short_imagenet
+from srsgd_ray.paper.studies import paper_study
 from srsgd_ray.study import launch
 
-STUDY = short_imagenet("table5_short_imagenet")
+STUDY = paper_study("table5_short_imagenet")
 
 if __name__ == "__main__":
     sys.exit(launch(STUDY))

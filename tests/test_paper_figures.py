@@ -217,7 +217,7 @@ def test_our_errors_stand_over_the_published_ones() -> None:
     assert [mean[k] for k in ("y", "std", "low", "high")] == pytest.approx(
         [found.mean, found.std, found.low, found.high]
     )
-    assert "epoch: last, published best by test error" in mean["way"]
+    assert "epoch: last, published best by test error" in mean["variant"]
     figure = draw_numbers(table)
     left = figure.axes[0]
     points, bars = our_points(left, "SRSGD")
@@ -242,7 +242,7 @@ def test_the_best_test_epoch_is_drawn_where_that_is_asked_for() -> None:
         table = figure_numbers("fig1", trials, protocol=protocol)
         ours = table[table["source"] == "ours"]
         assert list(ours["y"]) == pytest.approx([wanted])
-        last = "epoch: last, published best by test error" in ours["way"].iloc[0]
+        last = "epoch: last, published best by test error" in ours["variant"].iloc[0]
         assert last == (protocol == "last")
 
 
@@ -254,7 +254,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_lines_of_their_own() -> None
     table = figure_numbers("fig1", trials)
     ours = table[table["source"] == "ours"]
     assert list(ours["y"]) == [5.0, 6.0]
-    assert ours["way"].nunique() == 2
+    assert ours["variant"].nunique() == 2
     figure = draw_numbers(table)
     assert [t.get_text() for t in figure.legends[0].get_texts()][-2:] == ["ours (1)", "ours (2)"]
     assert "Ours, SRSGD (1): restarts: " in all_text(figure)

@@ -1,9 +1,11 @@
-"""The paper's studies, held row by row against the published recipes and figures."""
+"""The paper's studies: made from the cells, and the same as before they were."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
+import json
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 
 from srsgd_ray import paper as published
 from srsgd_ray.paper import PublishedError, Recipe
+from srsgd_ray.paper.cells import TABLES, cells, label
+from srsgd_ray.paper.studies import PLANS, PROTOCOLS
 from srsgd_ray.study import Study
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -139,3 +143,76 @@ def test_every_arm_is_published_or_a_recipe() -> None:
         "intermediate_cifar": 80,
         "intermediate_imagenet": 24,
     }
+
+
+# Computed by the code of commit 8a37a27, in which every arm was written down by hand.
+DIGESTS: dict[str, str] = json.loads((Path(__file__).parent / "data" / "paper.json").read_text())
+
+
+def digest(value: object) -> str:
+    """Of plain values: numbers by their value, lists and tuples alike."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    text = json.dumps(plain(value), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+STUDY = ("name", "question", "base", "epochs", "trials", "confirm_seeds", "confirm_on", "baseline",
+         "protocols", "protocol")  # fmt: skip
+ARM = ("name", "fixed", "against", "labels", "workers")
+CELL = ("dataset", "model", "block", "depth", "optimizer", "schedule", "frequencies", "decay",
+        "epochs", "lr_milestones", "milestones_inferred", "lr", "lr_gamma", "momentum",
+        "weight_decay", "batch_size", "gpus", "x", "mean", "std", "n")  # fmt: skip
+
+
+def part(value: object, names: tuple[str, ...]) -> dict[str, object]:
+    return {name: getattr(value, name) for name in names}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_study_and_its_arms_are_those_of_before(name: str) -> None:
+    found = study(name)
+    assert found.name == name
+    arms = [part(arm, ARM) for arm in found.arms]
+    assert digest([part(found, STUDY), arms]) == DIGESTS[f"study {name}"]
+
+
+def test_no_cell_recipe_or_error_has_changed() -> None:
+    made = {f"cells {name}": [part(cell, CELL) for cell in cells(name)] for name in TABLES}
+    made["recipes"] = [dataclasses.asdict(recipe) for recipe in published.recipes()]
+    made["errors"] = [dataclasses.asdict(error) for error in published.errors()]
+    assert len(made["recipes"]) == 52
+    assert len(made["errors"]) == 244
+    known = {key: value for key, value in DIGESTS.items() if not key.startswith("study ")}
+    assert {key: digest(value) for key, value in made.items()} == known
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_runs_of_every_arm_have_the_label_of_one_cell(name: str) -> None:
+    """So each is compared with that cell, whatever protocol it was run with."""
+    found = study(name)
+    tables = {*PLANS[name].tables, "table1", "table2", "table3"}
+    known = {label(cell.config): cell for table in tables for cell in cells(table)}
+    for protocol in PROTOCOLS:
+        own = dataclasses.replace(found, protocol=protocol)
+        labels = {label(own.config(arm.name, {})): arm for arm in found.arms}
+        assert len(labels) == len(found.arms)
+        for text, arm in labels.items():
+            assert (known[text].dataset, str(known[text].depth), known[text].optimizer) == (
+                arm.labels["dataset"], arm.labels["depth"], arm.labels["optimizer"],
+            )  # fmt: skip
+
+
+def test_labels_tell_the_cells_of_a_table_apart() -> None:
+    for name in TABLES:
+        assert len({label(cell.config) for cell in cells(name)}) == len(cells(name))
+    (text,) = [label(c.config) for c in cells("table3") if (c.depth, c.schedule) == (50, "linear")]
+    assert text == (
+        "imagenet imagenet_resnet50 srsgd F=40 80 80, decayed, 90 epochs, drops at 31 61"
+    )

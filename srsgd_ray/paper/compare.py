@@ -1,10 +1,9 @@
-"""Published errors beside ours: the difference with its interval, and where protocols differ."""
+"""Published errors and ours: the difference with its interval, and where protocols differ."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,16 +11,17 @@ from scipy.special import ndtri, stdtrit
 
 from srsgd_ray.analysis.confirm import Estimate, estimate
 from srsgd_ray.analysis.search import check_level
-from srsgd_ray.config import one_of
-from srsgd_ray.paper.cells import SETS, TABLES, Cell, cells
-from srsgd_ray.paper.runs import Way, belongs, distance, ways
+from srsgd_ray.config import TrainConfig, one_of
+from srsgd_ray.paper.cells import SETS, TABLES, Cell
+from srsgd_ray.paper.runs import Variant, matched, precision, trained_on
 
 __all__ = [
     "PROTOCOLS",
     "STATUSES",
     "TABLES",
+    "compare_with_published",
     "difference_interval",
-    "published_beside_ours",
+    "flags",
     "srsgd_minus_sgd",
 ]
 
@@ -41,7 +41,7 @@ STATUSES = {
 OWN = ("restarts", "learning rate", "weight decay", "momentum", "seeds", "repeats")
 
 
-def published_beside_ours(
+def compare_with_published(
     name: str,
     trials: pd.DataFrame,
     protocol: str = "last",
@@ -52,7 +52,7 @@ def published_beside_ours(
 
     Runs of ours belong to a cell if data set, network, optimizer, restart frequencies, epochs and
     milestones are the cell's; all else that differs is a flag. Runs that differ in more than their
-    seed are never pooled: a cell that was run in several ways has a row for each.
+    seed are never pooled: a cell that was run in several variants has a row for each.
 
     Args:
         name: key of ``TABLES``.
@@ -63,34 +63,26 @@ def published_beside_ours(
         level: of the intervals, see :func:`difference_interval`.
 
     Returns:
-        One row a cell, or a cell and way: ``cell`` (0-based), the fields of ``Cell`` with ``mean``,
-        ``std`` and ``n`` as ``published_mean`` and so on; ``status``, key of ``STATUSES``;
-        ``ours_mean``, ``ours_std``, ``ours_n``, ``ours_epoch`` (last or best); ``difference``,
-        ``low``, ``high`` (ours - published, points); ``protocol_flags``, texts such as ``epochs:
-        100, published 200``; ``seeds``, ``values``, ``studies``. What does not exist is NaN or ().
+        One row a cell, or a cell and variant: ``cell`` (0-based), the fields of ``Cell`` with
+        ``mean``, ``std`` and ``n`` as ``published_mean`` and so on; ``status``, key of
+        ``STATUSES``; ``ours_mean``, ``ours_std``, ``ours_n``, ``ours_epoch`` (last or best);
+        ``difference``, ``low``, ``high`` (ours - published, points); ``protocol_flags``, texts such
+        as ``epochs: 100, published 200``; ``seeds``, ``values``, ``studies``. What does not exist
+        is NaN or ().
 
     Raises:
         UnknownNameError: for an unknown table or protocol.
         ValueError: if ``level`` is not between 0 and 1.
     """
-    asked = cells(name)
+    one_of("table", name, TABLES)
     one_of("protocol", protocol, PROTOCOLS)
     check_level(level)
-    places: dict[int, list[Way]] = {}
-    for way in ways(trials, protocol):
-        apart = {i: distance(way.config, c) for i, c in enumerate(asked) if belongs(way.config, c)}
-        homes = [i for i, far in apart.items() if far == (0, 0)]
-        if any_epochs and apart and not homes:
-            homes = [min(apart, key=lambda i: apart[i])]
-        for home in homes:
-            places.setdefault(home, []).append(way)
-    empty: list[Way | None] = [None]
-    table = [
-        _row(index, cell, way, protocol, level)
-        for index, cell in enumerate(asked)
-        for way in places.get(index, empty)
-    ]
-    return pd.DataFrame(table)
+    return pd.DataFrame(
+        [
+            _row(index, cell, variant, protocol, level)
+            for index, cell, variant in matched(name, trials, protocol, any_epochs)
+        ]
+    )
 
 
 def difference_interval(
@@ -120,13 +112,13 @@ def difference_interval(
 
 
 def srsgd_minus_sgd(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """SRSGD - SGD of ours, seed by seed, beside the published difference.
+    """SRSGD - SGD of ours, seed by seed, and the published difference.
 
     Two rows are a pair if network and data set are the same, and their flags too but for the
     optimizer's own options. Generated data are left out.
 
     Args:
-        table: what :func:`published_beside_ours` returned.
+        table: what :func:`compare_with_published` returned.
         level: of each interval.
 
     Returns:
@@ -147,9 +139,9 @@ def srsgd_minus_sgd(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
             both = zip(one["seeds"], one["values"], strict=True)
             made = estimate([value - base[seed] for seed, value in both if seed in base], level)
             published = one["published_mean"] - other["published_mean"]
-            flags = tuple(dict.fromkeys((*one["protocol_flags"], *other["protocol_flags"])))
+            of_both = tuple(dict.fromkeys((*one["protocol_flags"], *other["protocol_flags"])))
             numbers = (published, made.n, made.mean, made.low, made.high)
-            found.append((*(one[key] for key in names[:4]), *numbers, flags))
+            found.append((*(one[key] for key in names[:4]), *numbers, of_both))
     return pd.DataFrame(found, columns=names)
 
 
@@ -157,21 +149,23 @@ def _shared(row: pd.Series[Any]) -> list[str]:
     return sorted(flag for flag in row["protocol_flags"] if flag.split(":")[0] not in OWN)
 
 
-def _row(index: int, cell: Cell, way: Way | None, protocol: str, level: float) -> dict[str, Any]:
-    published = {"mean": cell.mean, "std": cell.std, "n": cell.n}
-    row = {"cell": index, **dataclasses.asdict(cell)}
-    for name, value in published.items():
-        del row[name]
+def _row(
+    index: int, cell: Cell, variant: Variant | None, protocol: str, level: float
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"cell": index, **dataclasses.asdict(cell)}
+    del row["growth"]
+    for name in ("mean", "std", "n"):
+        value = row.pop(name)
         row[f"published_{name}"] = math.nan if value is None else value
-    best = way is not None and protocol == "as_published" and bool(way.best)
-    values = () if way is None else way.best if best else way.last
+    best = variant is not None and protocol == "as_published" and bool(variant.best)
+    values = () if variant is None else variant.best if best else variant.last
     ours = estimate(values, level)
     low, high, difference, status = math.nan, math.nan, math.nan, "not run"
-    if way is not None and way.generated:
+    if variant is not None and variant.generated:
         status = "generated data"
-    elif way is not None and (cell.mean is None or cell.std is None):
+    elif variant is not None and (cell.mean is None or cell.std is None):
         status = "no published error"
-    elif way is not None and cell.mean is not None and cell.std is not None:
+    elif variant is not None and cell.mean is not None and cell.std is not None:
         difference = ours.mean - cell.mean
         low, high = difference_interval(ours, cell.mean, cell.std, cell.n, level)
         status = "one run" if ours.n < 2 else "agrees" if low <= 0 <= high else "differs"
@@ -181,49 +175,60 @@ def _row(index: int, cell: Cell, way: Way | None, protocol: str, level: float) -
         "ours_mean": ours.mean,
         "ours_std": ours.std,
         "ours_n": ours.n,
-        "ours_epoch": "" if way is None else "best" if best else "last",
+        "ours_epoch": "" if variant is None else "best" if best else "last",
         "difference": difference,
         "low": low,
         "high": high,
-        "protocol_flags": () if way is None else _flags(cell, way, best),
-        "seeds": () if way is None else way.seeds,
+        "protocol_flags": () if variant is None else flags(cell, variant, best),
+        "seeds": () if variant is None else variant.seeds,
         "values": values,
-        "studies": () if way is None else way.studies,
+        "studies": () if variant is None else variant.studies,
     }
 
 
-def _flags(cell: Cell, way: Way, best: bool) -> tuple[str, ...]:
-    """Each thing that our runs did unlike the published ones, in words."""
-    c, srsgd = way.config, cell.optimizer == "srsgd"
-    rows: list[tuple[str, object, object]] = [
-        ("epochs", c.epochs, cell.epochs),
-        ("milestones", _listed(c.lr_milestones), _listed(cell.lr_milestones)),
-        ("seeds", len(way.seeds), cell.n or len(way.seeds)),
-        ("epoch", "best by test error" if best else "last", "best by test error"),
-        ("training set", f"{100 * way.trained_on:g} %", "100 %"),
-        ("restarts", c.restart_convention if srsgd else "", "as_published" if srsgd else ""),
-        ("normalisation", c.normalisation if cell.dataset != "imagenet" else "", "as_published"
-         if cell.dataset != "imagenet" else ""),
-        ("batch", c.batch_size, cell.batch_size),
-        ("images a batch norm", c.batch_size / (1 if c.sync_batch_norm else way.workers),
-         cell.batch_size / cell.gpus),
-        ("learning rate", c.lr, cell.lr),
-        ("its factor at milestones", c.lr_gamma, cell.lr_gamma),
-        ("weight decay", c.weight_decay, cell.weight_decay),
-        ("momentum", 0.0 if srsgd else c.momentum, cell.momentum or 0.0),
-        ("augmentation", "on" if c.augment else "off", "on"),
-        ("image size", c.image_size if cell.dataset == "imagenet" else 224, 224),
-        ("precision", way.precision, "float32"),
-    ]  # fmt: skip
-    said = [f"data: GENERATED, not {SETS[cell.dataset]}"] if way.generated else []
+def flags(cell: Cell, variant: Variant, best: bool) -> tuple[str, ...]:
+    """Each thing that our runs did unlike the published ones, in words.
+
+    Args:
+        cell: the published run.
+        variant: ours.
+        best: whether the best epoch of ours is compared rather than the last.
+    """
+    n = len(variant.seeds)
+    ours = _protocol(variant.config, variant.workers, n, "best by test error" if best else "last")
+    published = _protocol(cell.config, cell.gpus, cell.n or n, "best by test error")
+    said = [f"data: GENERATED, not {SETS[cell.dataset]}"] if variant.generated else []
     said += [
-        f"{what}: {_text(ours)}, published {_text(theirs)}"
-        for what, ours, theirs in rows
-        if not _equal(ours, theirs)
+        f"{what}: {_text(mine)}, published {_text(published[what])}"
+        for what, mine in ours.items()
+        if not _equal(mine, published[what])
     ]
-    if way.repeats:
-        said.append(f"repeats: {way.repeats} more of the same seeds, left out")
+    if variant.repeats:
+        said.append(f"repeats: {variant.repeats} more of the same seeds, left out")
     return tuple(said)
+
+
+def _protocol(config: TrainConfig, gpus: int, seeds: int, epoch: str) -> dict[str, object]:
+    """What is flagged where it differs between ours and the published run of the same cell."""
+    srsgd, imagenet = config.optimizer == "srsgd", config.dataset == "imagenet"
+    return {
+        "epochs": config.epochs,
+        "milestones": " ".join(map(str, config.lr_milestones)) or "none",
+        "seeds": seeds,
+        "epoch": epoch,
+        "training set": f"{100 * trained_on(config):g} %",
+        "restarts": config.restart_convention if srsgd else "",
+        "normalisation": "" if imagenet else config.normalisation,
+        "batch": config.batch_size,
+        "images a batch norm": config.batch_size / (1 if config.sync_batch_norm else gpus),
+        "learning rate": config.lr,
+        "its factor at milestones": config.lr_gamma,
+        "weight decay": config.weight_decay,
+        "momentum": 0.0 if srsgd else config.momentum,
+        "augmentation": "on" if config.augment else "off",
+        "image size": config.image_size if imagenet else 0,
+        "precision": precision(config),
+    }
 
 
 def _equal(ours: object, theirs: object) -> bool:
@@ -234,7 +239,3 @@ def _equal(ours: object, theirs: object) -> bool:
 
 def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _listed(epochs: Sequence[int]) -> str:
-    return " ".join(map(str, epochs)) or "none"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import pandas as pd
 import seaborn as sns
@@ -22,7 +22,7 @@ from srsgd_ray.figures.style import (
     look,
     title,
 )
-from srsgd_ray.paper.notes import notes, optimizer, ways
+from srsgd_ray.paper.notes import notes, optimizer, variants
 from srsgd_ray.paper.panels import DEPTH, GAP, LOSS, PAPER
 
 __all__ = ["draw_numbers"]
@@ -35,8 +35,8 @@ LIMITS = {
     ("fig3", ""): (0.1, 100.0),
 }
 OURS = {"SRSGD": 0, "SGD": 1, "SRNAG": 0, "GD": 1, "GD + Momentum": 2, "NAG": 3, "ARNAG": 4}
-WAY_MARKERS = ("D", "P", "X", "*")  # of our second and further ways of running
-WAY_LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
+MARKERS = ("D", "P", "X", "*")  # of our second and further variants
+DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 THIN, STRONG = 0.9, 2.0  # lines: published and ours
 
 
@@ -45,8 +45,9 @@ def draw_numbers(table: pd.DataFrame) -> Figure:
 
     Args:
         table: what :func:`srsgd_ray.paper.numbers.figure_numbers` returned, or was read back from
-            the Parquet file beside a picture.
+            the Parquet file of a picture.
     """
+    table = table.rename(columns={"way": "variant"})  # as files from before call it
     name = str(table["figure"].iloc[0])
     panels = [own for _, own in table.groupby("panel", sort=False)]
     styles = [_styles(list(dict.fromkeys(own["series"]))) for own in panels]
@@ -56,7 +57,7 @@ def draw_numbers(table: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(WIDTH, 1.0), layout="constrained")
         made: list[Axes] = list(figure.subplots(1, len(panels), squeeze=False)[0])
         for axes, own, style in zip(made, panels, styles, strict=True):
-            _panel(axes, own, style, ways(table))
+            _panel(axes, own, style, variants(table))
             _vertical(axes, own, LIMITS.get((name, str(own["panel"].iloc[0]))))
             _horizontal(axes, own)
             axes.set_title(str(own["title"].iloc[0]), fontsize="medium")
@@ -91,82 +92,51 @@ def _styles(names: Sequence[str]) -> dict[str, ArmStyle]:
 
 
 def _panel(
-    axes: Axes,
-    table: pd.DataFrame,
-    styles: dict[str, ArmStyle],
-    numbers: dict[tuple[str, str], int],
+    axes: Axes, table: pd.DataFrame, styles: dict[str, ArmStyle], numbers: Mapping[Any, int]
 ) -> None:
-    """All lines of a panel. Each is labelled by its source, series and way, for who reads it."""
-    drawers: dict[tuple[str, str], Callable[[Axes, pd.DataFrame, ArmStyle, str, int], None]] = {
-        ("point", "published"): _published_points,
-        ("point", "ours"): _our_points,
-        ("curve", "published"): _published_curve,
-        ("curve", "ours"): _our_curve,
-        ("reference", "published"): _level,
-        ("reference", "ours"): _level,
-    }
-    keys = ["role", "source", "series", "way"]
-    for key, own in table.groupby(keys, sort=False):
-        role, source, series, way = map(str, key)
-        number = numbers[optimizer(role, series), way] if source == "ours" else 0
+    """All lines of a panel. Each is labelled by its source, series and variant."""
+    for key, own in table.groupby(["role", "source", "series", "variant"], sort=False):
+        role, source, series, variant = map(str, key)
+        ours = source == "ours"
+        number = numbers[optimizer(role, series), variant] if ours else 0
         label = f"{source} {series}" + (f" ({number + 1})" if number else "")
-        label = f"level of {label}" if role == "reference" else label
-        drawers[role, source](axes, own, styles[series], label, number)
+        style = styles[series]
+        if role == "reference":
+            axes.axhline(
+                float(own["y"].iloc[0]), color=style.colour, linestyle="--", alpha=0.8, zorder=1,
+                linewidth=STRONG if ours else THIN, label=f"level of {label}",
+            )  # fmt: skip
+        elif role == "point" and ours:
+            axes.errorbar(
+                own["position"], own["y"], yerr=[own["y"] - own["low"], own["high"] - own["y"]],
+                color=style.colour, linestyle=style.line, linewidth=STRONG, capsize=3, zorder=3,
+                marker=_marker(style.marker, number), markersize=6.5, label=label,
+            )  # fmt: skip
+        else:
+            _line(axes, own, style, label, number if ours else None, role == "point")
 
 
-def _line(axes: Axes, own: pd.DataFrame, style: ArmStyle, label: str, **more: object) -> None:
-    options = {"color": style.colour, "linestyle": style.line, "label": label, **more}
-    sns.lineplot(
-        data=own, x="position", y="y", estimator=None, errorbar=None, legend=False, ax=axes,
-        **options,
-    )  # fmt: skip
-
-
-def _band(axes: Axes, own: pd.DataFrame, colour: str, label: str, alpha: float) -> None:
+def _line(
+    axes: Axes, own: pd.DataFrame, style: ArmStyle, label: str, ours: int | None, marked: bool
+) -> None:
+    """A line with a band: a published one, or a curve of our variant number ``ours``."""
     if own["low"].notna().any():
         axes.fill_between(
-            own["position"], own["low"], own["high"], color=colour, alpha=alpha, linewidth=0,
-            label=f"band of {label}",
+            own["position"], own["low"], own["high"], color=style.colour, linewidth=0,
+            alpha=0.12 if marked else 0.2 if ours is None else 0.15, label=f"band of {label}",
         )  # fmt: skip
-
-
-def _published_points(
-    axes: Axes, own: pd.DataFrame, style: ArmStyle, label: str, number: int
-) -> None:
-    _band(axes, own, style.colour, label, 0.12)
-    _line(
-        axes, own, style, label, linewidth=THIN, marker=style.marker, markersize=4.5,
-        markerfacecolor="white", markeredgecolor=style.colour, zorder=2,
-    )  # fmt: skip
-
-
-def _our_points(axes: Axes, own: pd.DataFrame, style: ArmStyle, label: str, number: int) -> None:
-    half = [own["y"] - own["low"], own["high"] - own["y"]]
-    axes.errorbar(
-        own["position"], own["y"], yerr=half, color=style.colour, linestyle=style.line,
-        linewidth=STRONG, marker=_marker(style.marker, number), markersize=6.5,
-        capsize=3, zorder=3, label=label,
-    )  # fmt: skip
-
-
-def _published_curve(
-    axes: Axes, own: pd.DataFrame, style: ArmStyle, label: str, number: int
-) -> None:
-    _band(axes, own, style.colour, label, 0.2)
-    _line(axes, own, style, label, linestyle="-", linewidth=THIN, zorder=3)
-
-
-def _our_curve(axes: Axes, own: pd.DataFrame, style: ArmStyle, label: str, number: int) -> None:
-    _band(axes, own, style.colour, label, 0.15)
-    line = WAY_LINES[number % len(WAY_LINES)]
-    _line(axes, own, style, label, linestyle=line, linewidth=STRONG, alpha=0.55, zorder=2)
-
-
-def _level(axes: Axes, own: pd.DataFrame, style: ArmStyle, label: str, number: int) -> None:
-    width = STRONG if label.startswith("level of ours") else THIN
-    axes.axhline(
-        float(own["y"].iloc[0]), color=style.colour, linestyle="--", linewidth=width, alpha=0.8,
-        zorder=1, label=label,
+    drawn: dict[str, Any] = {"linestyle": "-", "linewidth": THIN, "zorder": 3}
+    if marked:
+        drawn |= {
+            "linestyle": style.line, "marker": style.marker, "markersize": 4.5, "zorder": 2,
+            "markerfacecolor": "white", "markeredgecolor": style.colour,
+        }  # fmt: skip
+    elif ours is not None:
+        dashes = DASHES[ours % len(DASHES)]
+        drawn |= {"linestyle": dashes, "linewidth": STRONG, "alpha": 0.55, "zorder": 2}
+    sns.lineplot(
+        data=own, x="position", y="y", estimator=None, errorbar=None, legend=False, ax=axes,
+        color=style.colour, label=label, **drawn,
     )  # fmt: skip
 
 
@@ -189,7 +159,7 @@ def _horizontal(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _handles(table: pd.DataFrame, styles: Sequence[dict[str, ArmStyle]]) -> list[Line2D]:
-    """Each look once, with the names of the lines that have it, and what the sources look like."""
+    """Each style once with the names of the lines that have it, then the styles of the sources."""
     roles, ours = set(table["role"]), "ours" in set(table["source"])
     named: dict[ArmStyle, list[str]] = {}
     for panel in styles:
@@ -206,7 +176,7 @@ def _handles(table: pd.DataFrame, styles: Sequence[dict[str, ArmStyle]]) -> list
         handles.append(handle)
     points = "point" in roles
     handles.append(_source("published", points, False))
-    numbers = sorted(set(ways(table).values()))
+    numbers = sorted(set(variants(table).values()))
     for number in numbers:
         label = f"ours ({number + 1})" if len(numbers) > 1 else "ours"
         handles.append(_source(label, points, True, number))
@@ -215,14 +185,14 @@ def _handles(table: pd.DataFrame, styles: Sequence[dict[str, ArmStyle]]) -> list
     return handles
 
 
-def _source(label: str, marked: bool, strong: bool, way: int = 0) -> Line2D:
+def _source(label: str, marked: bool, strong: bool, variant: int = 0) -> Line2D:
     return Line2D(
         [], [], color=NOTE, linewidth=STRONG if strong else THIN, label=label,
-        linestyle="-" if marked else WAY_LINES[way % len(WAY_LINES)],
-        marker=_marker("o", way) if marked else "", markersize=6.5 if strong else 4.5,
+        linestyle="-" if marked else DASHES[variant % len(DASHES)],
+        marker=_marker("o", variant) if marked else "", markersize=6.5 if strong else 4.5,
         markerfacecolor=NOTE if strong else "white",
     )  # fmt: skip
 
 
-def _marker(first: str, way: int) -> str:
-    return WAY_MARKERS[(way - 1) % len(WAY_MARKERS)] if way else first
+def _marker(first: str, variant: int) -> str:
+    return MARKERS[(variant - 1) % len(MARKERS)] if variant else first

@@ -9,9 +9,9 @@ import pandas as pd
 from srsgd_ray.paper import FAULTS
 from srsgd_ray.paper.panels import EACH, EPOCH, GAP, PAPER
 
-__all__ = ["notes", "ways"]
+__all__ = ["notes", "variants"]
 
-MOST_FLAGS = 4  # ways in which ours were run unlike the published runs; the Parquet has all
+MOST_FLAGS = 4  # of what ours did unlike the published runs; the Parquet has all
 # What a figure says about its fault: by default, and with --as-plotted.
 DRAWN = {
     "mirrored_bands": ("Here each has its own.", "Here as in the paper."),
@@ -34,18 +34,18 @@ def notes(table: pd.DataFrame) -> list[str]:
 
 
 def optimizer(role: str, series: str) -> str:
-    """Whose line it is, as far as ways of running differ between optimizers."""
+    """Whose line it is, as far as variants differ between optimizers."""
     return "SGD" if series == "SGD" or role == "reference" else "SRSGD"
 
 
-def ways(table: pd.DataFrame) -> dict[tuple[str, str], int]:
-    """The ways in which ours were run, by optimizer and text, each optimizer's numbered from 0."""
-    ours = table[table["source"] == "ours"].drop_duplicates(["role", "series", "way"])
+def variants(table: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """Our variants by optimizer and text, each optimizer's numbered from 0."""
+    ours = table[table["source"] == "ours"].drop_duplicates(["role", "series", "variant"])
     found: dict[str, list[str]] = {}
-    for role, series, way in zip(ours["role"], ours["series"], ours["way"], strict=True):
+    for role, series, variant in zip(ours["role"], ours["series"], ours["variant"], strict=True):
         own = found.setdefault(optimizer(role, series), [])
-        own += [way] * (way not in own)
-    return {(whose, way): place for whose, own in found.items() for place, way in enumerate(own)}
+        own += [variant] * (variant not in own)
+    return {(whose, text): n for whose, own in found.items() for n, text in enumerate(own)}
 
 
 def _published(table: pd.DataFrame) -> list[str]:
@@ -72,7 +72,7 @@ def _numbers(table: pd.DataFrame) -> str:
 
 
 def _ours(table: pd.DataFrame) -> list[str]:
-    """What ours are: first what holds for all, then what each way of running has for itself."""
+    """What ours are: first what holds for all, then what each variant has for itself."""
     n = table["n"].dropna()
     mean = "single runs" if (n == 1).all() else "mean over seeds with a 95 % t interval"
     said = f"Ours: {mean}, n = {_span(n)}"
@@ -80,14 +80,14 @@ def _ours(table: pd.DataFrame) -> list[str]:
         said += "; the loss of the k-th epoch stands at k - 1"
     errors = "point" in set(table["role"])
     found = {
-        (whose, number): [flag for flag in way.split("; ") if flag and not _idle(flag, errors)]
-        for (whose, way), number in ways(table).items()
+        (whose, number): [flag for flag in text.split("; ") if flag and not _idle(flag, errors)]
+        for (whose, text), number in variants(table).items()
     }
     common = [flag for flag in next(iter(found.values())) if all(flag in f for f in found.values())]
     lines = ["; ".join([said, *_few(common)]) + "."]
     several = any(number for _, number in found)
-    for (whose, number), way in found.items():
-        own = [flag for flag in way if flag not in common]
+    for (whose, number), flags in found.items():
+        own = [flag for flag in flags if flag not in common]
         name = f"Ours, {whose} ({number + 1})" if several else f"Ours, {whose}"
         if own or several:
             lines.append(f"{name}: {'; '.join(_few(own)) or 'nothing else differs'}.")

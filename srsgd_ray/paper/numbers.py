@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
-from srsgd_ray import paper as published
+from srsgd_ray.analysis.confirm import estimate
 from srsgd_ray.config import one_of
-from srsgd_ray.paper import ours as paper_ours
-from srsgd_ray.paper.panels import CASES, EPOCH, ERROR, F1, PAPER, PaperPanel, Point, label
+from srsgd_ray.paper import published
+from srsgd_ray.paper.cells import FULL, Cell
+from srsgd_ray.paper.compare import flags
+from srsgd_ray.paper.panels import CASES, EPOCH, ERROR, F1, PAPER, PaperPanel, Point, series
+from srsgd_ray.paper.runs import Variant, matched
 
 __all__ = ["COLUMNS", "figure_numbers"]
 
 OF_POINT = tuple(field.name for field in dataclasses.fields(Point))
 COLUMNS = ("figure", "as_plotted", "panel", "title", "x_label", "y_label", *OF_POINT, "position")
+# Flags that change from point to point of a line.
+CHANGING = ("seeds", "repeats", "images a batch norm")
 
 
 def figure_numbers(
@@ -30,12 +35,11 @@ def figure_numbers(
 ) -> pd.DataFrame:
     """All numbers that a figure of the paper shows, and those of our runs that belong there.
 
-    Published deviations and labels are the corrected ones. Ours are complete confirmation runs
-    whose data set, network, optimizer, restarts, epochs and milestones are the published ones
-    (:func:`srsgd_ray.paper.compare.published_beside_ours` has the rule; generated data are left
-    out). Runs that differ in more than the seed are separate
-    lines, told apart by ``way``. A published training loss is that of epoch x counted from 0; ours,
-    recorded after x + 1 epochs, stands at the same x. An iteration x counts from 1.
+    Published deviations and labels are the corrected ones. Ours are complete confirmation runs that
+    :func:`srsgd_ray.paper.compare.compare_with_published` puts to a cell, but for generated data.
+    Runs that differ in more than the seed are separate lines, told apart by ``variant``. A
+    published training loss is that of epoch x counted from 0; ours, recorded after x + 1 epochs,
+    stands at the same x. An iteration x counts from 1.
 
     Args:
         name: key of ``PAPER``.
@@ -57,13 +61,13 @@ def figure_numbers(
     one_of("figure of the paper with numbers", name, PAPER)
     rows: list[tuple[Any, ...]] = []
     for panel in PAPER[name].panels:
-        made = [*_published(panel, as_plotted)]
+        made = [*(_errors if panel.y_label == ERROR else _curves)(panel, as_plotted)]
         if panel.figure.startswith("Figure 2 ") and curves is not None:
-            made += paper_ours.gaps(curves, CASES[panel.place])
+            made += _our_gaps(curves, CASES[panel.place])
         elif panel.y_label == ERROR and trials is not None:
-            made += paper_ours.errors(trials, panel, protocol)
+            made += _our_errors(trials, panel, protocol)
         elif panel.table and trials is not None and epochs is not None:
-            made += paper_ours.losses(trials, epochs, panel)
+            made += _our_losses(trials, epochs, panel)
         common = (name, as_plotted, panel.place, panel.title, panel.x_label, panel.y_label)
         places = sorted({point.x for point in made}) if panel.x_label == F1 else []
         for point in made:
@@ -72,23 +76,36 @@ def figure_numbers(
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"n": "Int64"})
 
 
-def _published(panel: PaperPanel, as_plotted: bool) -> Iterator[Point]:
-    if panel.y_label == ERROR:
-        yield from _errors(panel, as_plotted)
-        return
+def _over_runs(point: Point, values: Iterable[float]) -> Point:
+    """The point as a mean over runs with a 95 % t interval; of one run just its value."""
+    made = estimate([float(value) for value in values])
+    return dataclasses.replace(
+        point, y=made.mean, std=made.std, low=made.low, high=made.high, n=made.n
+    )
+
+
+def _line(point: Point, table: pd.DataFrame, column: str, first: float) -> Iterator[Point]:
+    """Points like ``point``, one a step (``column``) of a table; ``first`` is the x of step 0."""
+    runs = table.groupby(column)["value"].agg(list)
+    for step, values in zip(runs.index, runs, strict=True):
+        yield _over_runs(dataclasses.replace(point, x=float(step + first)), values)
+
+
+# As published.
+
+
+def _curves(panel: PaperPanel, as_plotted: bool) -> Iterator[Point]:
     table = published.curves(panel.figure)
     table = table[table["plotted"]]
     names = table["series_as_filed" if as_plotted else "series"]
     first = 0 if panel.x_label == EPOCH else 1
     for name in sorted(dict.fromkeys(names), key=_order):
-        runs = table[names == name].groupby("step")["value"].agg(list)
-        for step, values in zip(runs.index, runs, strict=True):
-            yield paper_ours.over_runs(Point(name, float(step + first), math.nan), values)
+        yield from _line(Point(name), table[names == name], "step", first)
 
 
-def _order(series: str) -> float:
+def _order(line: str) -> float:
     """F1 by number; all else as it comes."""
-    return float(series.removeprefix("F1=")) if series.startswith("F1=") else 0.0
+    return float(line.removeprefix("F1=")) if line.startswith("F1=") else 0.0
 
 
 def _errors(panel: PaperPanel, as_plotted: bool) -> Iterator[Point]:
@@ -99,10 +116,9 @@ def _errors(panel: PaperPanel, as_plotted: bool) -> Iterator[Point]:
             continue
         std = error.std_as_plotted if as_plotted else error.std
         spread = math.nan if std is None else std
-        x = 0.0 if level else float(error.depth) if error.x is None else error.x
         yield Point(
-            series=label(panel.x_label, error.dataset, error.depth, error.optimizer, error.x),
-            x=x,
+            series=series(panel.x_label, error),
+            x=0.0 if level else float(error.depth) if error.x is None else error.x,
             y=error.mean,
             role="reference" if level else "point",
             std=spread,
@@ -110,3 +126,73 @@ def _errors(panel: PaperPanel, as_plotted: bool) -> Iterator[Point]:
             high=error.mean + spread,
             n=error.n,
         )
+
+
+# As our runs have them.
+
+
+def _our_errors(trials: pd.DataFrame, panel: PaperPanel, protocol: str) -> Iterator[Point]:
+    """Our errors for a panel, with the levels of SGD at full length where it has such."""
+    tables = [(panel.table, "point")]
+    if panel.levels:
+        tables.append((FULL[panel.levels], "reference"))
+    for table, role in tables:
+        taken: dict[tuple[str, float], list[str]] = {}
+        for cell, variant in _ours(table, trials, protocol):
+            if role == "reference" and cell.optimizer != "sgd":
+                continue
+            line = series(panel.x_label, cell)
+            x = 0.0 if role == "reference" else float(cell.depth if cell.x is None else cell.x)
+            best = protocol == "as_published" and bool(variant.best)
+            point = _ours_at(cell, variant, best, taken.setdefault((line, x), []))
+            point = dataclasses.replace(point, series=line, x=x, role=role)
+            yield _over_runs(point, variant.best if best else variant.last)
+
+
+def _our_losses(trials: pd.DataFrame, epochs: pd.DataFrame, panel: PaperPanel) -> Iterator[Point]:
+    """Our training loss for a panel; the epoch that was finished k-th stands at k - 1."""
+    taken: dict[Cell, list[str]] = {}
+    for cell, variant in _ours(panel.table, trials, "last"):
+        if panel.depth not in (None, cell.depth):
+            continue
+        point = _ours_at(cell, variant, False, taken.setdefault(cell, []))
+        names = pd.DataFrame(variant.trials, columns=["study", "trial"])
+        own = epochs.merge(names, on=["study", "trial"]).dropna(subset=["train_loss"])
+        own = own.drop_duplicates(["study", "trial", "epoch"])
+        own = own.assign(value=own["train_loss"])
+        line = dataclasses.replace(point, series=series(panel.x_label, cell))
+        yield from _line(line, own, "epoch", -1)
+
+
+def _our_gaps(curves: pd.DataFrame, case: str) -> Iterator[Point]:
+    """Our curves of the quadratic, each study a variant of its own; iterations count from 1."""
+    own = curves[curves["case"] == case]
+    several = own["study"].nunique() > 1
+    for (study, method), table in own.groupby(["study", "method"], sort=False):
+        variant = f"study: {study}" if several else ""
+        line = Point(str(method), source="ours", variant=variant)
+        yield from _line(line, table.drop_duplicates(["seed", "step"]), "step", 1)
+
+
+def _ours(table: str, trials: pd.DataFrame, protocol: str) -> Iterator[tuple[Cell, Variant]]:
+    """Runs on real data of a configuration with a published error, cell by cell."""
+    for _, cell, variant in matched(table, trials, protocol):
+        if variant is not None and not variant.generated and cell.schedule != "exponential":
+            yield cell, variant
+
+
+def _ours_at(cell: Cell, variant: Variant, best: bool, taken: list[str]) -> Point:
+    """A point of ours without its numbers; ``taken``: names of variants in the same place."""
+    found = flags(cell, variant, best)
+    taken.append(_name(found, variant.studies, taken))
+    return Point("", source="ours", variant=taken[-1], flags="; ".join(found))
+
+
+def _name(found: Sequence[str], studies: Sequence[str], taken: Collection[str]) -> str:
+    """What tells a line of ours from the others through the same place."""
+    name = "; ".join(flag for flag in found if flag.split(":")[0] not in CHANGING)
+    if name in taken:
+        name = "; ".join((*found, f"study: {' '.join(studies)}"))
+    while name in taken:
+        name += " (again)"
+    return name

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["PAPER", "PaperFigure", "PaperPanel", "Point", "label"]
+from srsgd_ray.paper.cells import FULL, SETS, Cell
+from srsgd_ray.paper.published import PublishedError
+
+__all__ = ["PAPER", "PaperFigure", "PaperPanel", "Point", "series"]
 
 ERROR, LOSS, GAP = "test error (%)", "training loss (nats)", "gap |f - f*|"
 DEPTH, F1, EPOCH = "depth", "F1", "epoch (from 0)"
@@ -21,7 +24,7 @@ class PaperPanel:
         figure: what ``srsgd_ray.paper`` calls it.
         title: what it shows.
         x_label, y_label: its axes.
-        table: the table of :func:`srsgd_ray.paper.compare.cells` that our runs are matched with;
+        table: the table of :func:`srsgd_ray.paper.cells.cells` that our runs are matched with;
             "" if they are not.
         depth: the only depth of that table; None: all.
     """
@@ -49,21 +52,19 @@ class PaperFigure:
     faults: tuple[str, ...] = ()
 
 
-NETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
-FULL = {"cifar10": "table1", "cifar100": "table2", "imagenet": "table3"}
 CASES = {"left": "exact", "middle": "constant", "right": "decaying"}
 
 
 def _each(number: str, data: str, title: str) -> PaperFigure:
     panel = PaperPanel(
-        "", f"Appendix Figure {number}", NETS[data], EACH, ERROR, f"intermediate-{data}"
+        "", f"Appendix Figure {number}", SETS[data], EACH, ERROR, f"intermediate-{data}"
     )
     faults = () if data == "imagenet" else ("mirrored_bands",)
     return PaperFigure(title, (panel,), faults)
 
 
 def _ablation(figure: str, data: str, net: str, faults: tuple[str, ...] = ()) -> PaperFigure:
-    what = f"{net}, {NETS[data]}"
+    what = f"{net}, {SETS[data]}"
     loss = PaperPanel("left", f"{figure} left", what, EPOCH, LOSS, f"f1-{data}")
     error = PaperPanel("right", f"{figure} right", what, F1, ERROR, f"f1-{data}")
     title = f"{figure}: the restart frequency F1 of the first stage"
@@ -75,8 +76,8 @@ PAPER: dict[str, PaperFigure] = {
     "fig1": PaperFigure(
         "Figure 1: error against depth",
         tuple(
-            PaperPanel(place, f"Figure 1 {place}", NETS[data], DEPTH, ERROR, FULL[data])
-            for place, data in zip(CASES, NETS, strict=True)
+            PaperPanel(place, f"Figure 1 {place}", SETS[data], DEPTH, ERROR, FULL[data])
+            for place, data in zip(CASES, SETS, strict=True)
         ),
     ),
     "fig2": PaperFigure(
@@ -135,18 +136,18 @@ class Point:
         role: ``point`` (of a line with markers), ``curve`` or ``reference`` (a level line: SGD
             at full length).
         source: ``published`` or ``ours``.
-        way: of ours, in what the line was run unlike the published one: lines are told apart by it.
-        flags: of ours, in what the point was, all that ``published_beside_ours`` flags.
+        variant: of ours, in what the line was run unlike the published one; it tells lines apart.
+        flags: of ours, in what the point was, all that ``compare_with_published`` flags.
         std, n: spread over runs and their number, where they are known.
         low, high: what is drawn around y: published errors -+ one std, all else a 95 % t interval.
     """
 
     series: str
-    x: float
-    y: float
+    x: float = math.nan
+    y: float = math.nan
     role: str = "curve"
     source: str = "published"
-    way: str = ""
+    variant: str = ""
     flags: str = ""
     std: float = math.nan
     low: float = math.nan
@@ -154,10 +155,10 @@ class Point:
     n: int | None = None
 
 
-def label(x_label: str, dataset: str, depth: int, optimizer: str, x: float | None) -> str:
+def series(x_label: str, run: PublishedError | Cell) -> str:
     """Label of the line that an error or a run is on."""
     if x_label in (FEWER, EACH):
-        return f"{'ResNet' if dataset == 'imagenet' else 'PreResNet'}-{depth}"
-    if x_label == EPOCH and x is not None:
-        return f"F1={x:g}"
-    return optimizer.upper()
+        return f"{'ResNet' if run.dataset == 'imagenet' else 'PreResNet'}-{run.depth}"
+    if x_label == EPOCH and run.x is not None:
+        return f"F1={run.x:g}"
+    return run.optimizer.upper()

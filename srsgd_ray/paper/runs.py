@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from srsgd_ray.analysis.curves import run_config as config_of
+from srsgd_ray.analysis.curves import run_config
 from srsgd_ray.config import GENERATED, TrainConfig
-from srsgd_ray.paper.cells import Cell
+from srsgd_ray.paper.cells import Cell, cells, family, label
 
-__all__ = ["Way", "belongs", "distance", "frequencies", "ways"]
+__all__ = ["Variant", "matched", "precision", "trained_on"]
 
-WIDTH = 16  # channels of the published networks for small images
-# Fields that do not tell two ways of running apart: machine, seed, what sgd and srsgd do not read,
-# and what the key below holds in another form.
+# Fields that do not tell two variants apart: machine, seed, what sgd and srsgd do not read, and
+# what the key below holds in another form.
 IGNORED = {
     "seed", "split_seed", "device", "channels_last", "deterministic", "decode_threads", "threads",
     "bad_images", "checkpoint_steps", "data_dir", "evaluate_test", "test_every_epoch",
@@ -30,8 +28,19 @@ OF_SRSGD = {"restart_decay", "restart_convention", "restart_buffer", "restart_co
 
 
 @dataclass(frozen=True)
-class Way:
-    """The runs of ours that differ in their seed only, one a seed."""
+class Variant:
+    """Runs of ours that differ in their seed only, one a seed.
+
+    Attributes:
+        config: of the first run.
+        workers: of each run.
+        seeds: in order; of runs of the same seed the first counts.
+        last, best: test error of the last and of the best epoch, by seed; ``best`` is () where not
+            every epoch was tested.
+        studies: names of their studies.
+        trials: (study, trial) of each run.
+        repeats: how many further runs of the same seeds were left out.
+    """
 
     config: TrainConfig
     workers: int
@@ -39,6 +48,7 @@ class Way:
     last: tuple[float, ...]
     best: tuple[float, ...]
     studies: tuple[str, ...]
+    trials: tuple[tuple[str, str], ...]
     repeats: int
 
     @property
@@ -46,32 +56,53 @@ class Way:
         """Whether the data were made up."""
         return self.config.data_dir == GENERATED
 
-    @property
-    def trained_on(self) -> float:
-        """Share of the training set that was trained on."""
-        return _trained_on(self.config)
 
-    @property
-    def precision(self) -> str:
-        """``float32`` where auto means that for certain."""
-        return _precision(self.config)
+def matched(
+    name: str, trials: pd.DataFrame, protocol: str, any_epochs: bool = False
+) -> list[tuple[int, Cell, Variant | None]]:
+    """The cells of a published table by their index, each with every variant of ours that ran it.
+
+    A variant belongs to the cells that have its label. With ``any_epochs`` one that belongs to none
+    is put to the cell that differs least in epochs, then in milestones, and in nothing else of it.
+    """
+    published = cells(name)
+    labels = [label(cell.config) for cell in published]
+    families = [family(cell.config) for cell in published]
+    places: dict[int, list[Variant]] = {}
+    for variant in _variants(trials, protocol):
+        own = variant.config
+        homes = [i for i, other in enumerate(labels) if other == label(own)]
+        if any_epochs and not homes:
+            near = [i for i, other in enumerate(families) if other == family(own)]
+            homes = sorted(near, key=lambda i: _distance(own, published[i]))[:1]
+        for home in homes:
+            places.setdefault(home, []).append(variant)
+    none: list[Variant | None] = [None]
+    return [(i, cell, own) for i, cell in enumerate(published) for own in places.get(i, none)]
 
 
-def ways(trials: pd.DataFrame, protocol: str) -> list[Way]:
-    """Our runs, by everything but their seed, in the order of the table."""
+def _distance(config: TrainConfig, cell: Cell) -> tuple[int, float]:
+    """How far a run is from a cell in epochs, and then in milestones."""
+    ours, theirs = config.lr_milestones, cell.lr_milestones
+    apart = sum(abs(a - b) for a, b in zip(ours, theirs, strict=False))
+    return abs(config.epochs - cell.epochs), apart if len(ours) == len(theirs) else math.inf
+
+
+def _variants(trials: pd.DataFrame, protocol: str) -> list[Variant]:
+    """Our complete confirmation runs, by everything but their seed, in the order of the table."""
     groups: dict[object, list[tuple[TrainConfig, pd.Series[Any]]]] = {}
     counts = (trials["phase"] == "confirm") & (trials["state"] == "complete")
     for _, row in trials[counts].iterrows():
-        config = config_of(row)
+        config = run_config(row)
         if config.optimizer not in ("srsgd", "sgd") or not _finite(row["test_error"]):
             continue
         best = config.test_every_epoch and _finite(row["best_test_error"])
-        key = run_key(config, run_workers(row), best and protocol == "as_published")
+        key = (*_key(config), _workers(row), best and protocol == "as_published")
         groups.setdefault(key, []).append((config, row))
-    return [_way(runs) for runs in groups.values()]
+    return [_variant(runs) for runs in groups.values()]
 
 
-def run_key(config: TrainConfig, workers: int, best: bool) -> object:
+def _key(config: TrainConfig) -> tuple[object, ...]:
     ignored = IGNORED | ({"momentum"} if config.optimizer == "srsgd" else OF_SRSGD)
     plain = {
         k: tuple(v) if isinstance(v, list) else v
@@ -79,69 +110,39 @@ def run_key(config: TrainConfig, workers: int, best: bool) -> object:
         if k not in ignored
     }
     made_up = config.data_dir == GENERATED
-    more = (frequencies(config), _trained_on(config), _precision(config), made_up, workers, best)
-    return (*plain.items(), *more)
+    return (*plain.items(), family(config), trained_on(config), precision(config), made_up)
 
 
-def _way(runs: Sequence[tuple[TrainConfig, pd.Series[Any]]]) -> Way:
-    """One run of each seed; of runs of the same seed the first."""
+def _variant(runs: Sequence[tuple[TrainConfig, pd.Series[Any]]]) -> Variant:
     by_seed: dict[int, pd.Series[Any]] = {}
     for config, row in runs:
         by_seed.setdefault(config.seed, row)
-    config, first = runs[0]
-    seeds = sorted(by_seed)
-    best = [by_seed[seed]["best_test_error"] for seed in seeds]
-    tested = config.test_every_epoch and all(map(_finite, best))
-    return Way(
+    config = runs[0][0]
+    kept = [by_seed[seed] for seed in sorted(by_seed)]
+    tested = config.test_every_epoch and all(_finite(row["best_test_error"]) for row in kept)
+    return Variant(
         config=config,
-        workers=run_workers(first),
-        seeds=tuple(seeds),
-        last=tuple(float(by_seed[seed]["test_error"]) for seed in seeds),
-        best=tuple(map(float, best)) if tested else (),
+        workers=_workers(runs[0][1]),
+        seeds=tuple(sorted(by_seed)),
+        last=tuple(float(row["test_error"]) for row in kept),
+        best=tuple(float(row["best_test_error"]) for row in kept) if tested else (),
         studies=tuple(dict.fromkeys(str(row["study"]) for row in by_seed.values())),
+        trials=tuple((row["study"], row["trial"]) for row in kept),
         repeats=len(runs) - len(by_seed),
     )
 
 
-def belongs(config: TrainConfig, cell: Cell) -> bool:
-    """Whether a run is one of the cell, but for its epochs and milestones."""
-    small = not config.model.startswith("imagenet_")
-    network = (config.depth, config.block, config.width) == (cell.depth, cell.block, WIDTH)
-    return (
-        config.dataset == cell.dataset
-        and config.model == cell.model
-        and (network or not small)
-        and config.optimizer == cell.optimizer
-        and frequencies(config) == cell.frequencies
-        and (config.optimizer != "srsgd" or config.restart_decay == cell.decay)
-    )
-
-
-def distance(config: TrainConfig, cell: Cell) -> tuple[int, float]:
-    """How far a run is from the cell in epochs, and then in milestones; (0, 0) if it is there."""
-    ours, theirs = config.lr_milestones, cell.lr_milestones
-    if len(ours) != len(theirs):
-        return abs(config.epochs - cell.epochs), math.inf
-    apart = sum(abs(a - b) for a, b in zip(ours, theirs, strict=True))
-    return abs(config.epochs - cell.epochs), apart
-
-
-def frequencies(config: TrainConfig) -> tuple[float, ...]:
-    """F of each stage before its decay and before any convention; () without restarts."""
-    if config.optimizer != "srsgd":
-        return ()
-    return dataclasses.replace(config, restart_decay=False).restart_schedule(1).periods
-
-
-def _trained_on(config: TrainConfig) -> float:
+def trained_on(config: TrainConfig) -> float:
+    """Share of the training set that a run was trained on."""
     return 1 - config.validation_fraction if config.train_on == "train" else 1.0
 
 
-def _precision(config: TrainConfig) -> str:
+def precision(config: TrainConfig) -> str:
+    """The precision of a run; ``float32`` where auto means that for certain."""
     return "float32" if (config.precision, config.device) == ("auto", "cpu") else config.precision
 
 
-def run_workers(row: pd.Series[Any]) -> int:
+def _workers(row: pd.Series[Any]) -> int:
     return 1 if pd.isna(row["workers"]) else int(row["workers"])
 
 

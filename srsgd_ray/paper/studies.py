@@ -1,275 +1,138 @@
-"""The paper's experiments as studies: its tables and its ablations, without a search.
+"""The paper's experiments as studies, without a search: each arm is made from a published cell.
 
-Numbers are those of the published recipes (``srsgd_ray.paper``, which a test holds these
-against), or inferred where these do not say, as the docs list. Every arm is one published
-configuration; its runs are trained on all training images, over several seeds.
+An arm's runs are trained on all training images, over several seeds. What the recipes do not say
+is inferred, as docs/paper.md lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from srsgd_ray.study.spec import Arm, Study
+from srsgd_ray.config import one_of
+from srsgd_ray.paper.cells import AS_PUBLISHED, FULL, SETS, Cell, cells
+from srsgd_ray.study import Arm, Study
 
-__all__ = [
-    "PROTOCOLS",
-    "epoch_reduction",
-    "f1_ablation",
-    "intermediate_reduction",
-    "short_cifar",
-    "short_imagenet",
-    "table_cifar",
-    "table_imagenet",
-]
+__all__ = ["PLANS", "PROTOCOLS", "paper_study"]
 
-PROTOCOLS: dict[str, dict[str, Any]] = {
-    # What the published numbers came from: see docs/paper.md for each difference.
-    "as_published": {
-        "restart_convention": "as_published",
-        "normalisation": "as_published",
-        "test_every_epoch": True,
-        "precision": "float32",
-    },
-    "corrected": {},
-}
-CIFAR_DEPTHS = (110, 290, 470, 650, 1001)
-IMAGENET_DEPTHS = (50, 101, 152, 200)
-SCHEDULES: dict[str, dict[str, dict[str, Any]]] = {
-    "cifar10": {
-        "linear": {"restart_kind": "linear", "restart_f1": 30, "restart_growth": 2},
-        "exponential": {"restart_kind": "exponential", "restart_f1": 40, "restart_growth": 1.25},
-    },
-    "cifar100": {
-        "linear": {"restart_kind": "linear", "restart_f1": 50, "restart_growth": 2},
-        "exponential": {"restart_kind": "exponential", "restart_f1": 45, "restart_growth": 1.5},
-    },
-}
-CIFAR = {
-    "model": "preresnet",
-    "block": "bottleneck",
-    "lr": 0.1,
-    "lr_gamma": 0.1,
-    "weight_decay": 5e-4,
-    "batch_size": 128,
-    "data_dir": "data",
-}
-IMAGENET = {
-    "dataset": "imagenet",
-    "lr": 0.1,
-    "lr_gamma": 0.1,
-    "weight_decay": 1e-4,
-    "batch_size": 256,
-    "data_dir": "data/imagenet",
-}
-# Epochs and milestones of the short recipes; those of other lengths are inferred from these.
-SHORT_IMAGENET = {50: (80, 51), 101: (80, 56), 152: (75, 51), 200: (60, 46)}
-F1_VALUES = {
-    "cifar10": (1, 5, 10, 20, 30, 40, 50, 60, 70, 80),
-    "cifar100": (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90),
-    "imagenet": (1, 5, 20, 40, 60, 80, 100, 200, 300),
+PROTOCOLS: dict[str, dict[str, Any]] = {"as_published": AS_PUBLISHED, "corrected": {}}
+SHARED = ("lr", "lr_gamma", "weight_decay", "batch_size")  # knobs that all arms have in common
+BASE = {
+    "cifar": (("model", "block", *SHARED), "data"),
+    "imagenet": (("dataset", *SHARED), "data/imagenet"),
 }
 
 
-def table_cifar(dataset: str, name: str) -> Study:
-    """Table 1 or 2: five depths, both restart schedules and SGD, 200 epochs."""
-    arms = []
-    for depth in CIFAR_DEPTHS:
-        for schedule in SCHEDULES[dataset]:
-            arms.append(_cifar_srsgd(dataset, depth, schedule, f"srsgd_{depth}_{schedule}"))
-        arms.append(_sgd(dataset, depth, f"sgd_{depth}"))
-    return _study(name, f"SRSGD against SGD on {_title(dataset)}, by depth?", arms, CIFAR, 200)
+@dataclass(frozen=True)
+class Plan:
+    """How the cells of published tables become a study.
 
-
-def table_imagenet(name: str) -> Study:
-    """Table 3: four depths, SRSGD and SGD, 90 epochs."""
-    arms = []
-    for depth in IMAGENET_DEPTHS:
-        arms.append(_imagenet_srsgd(depth, f"srsgd_{depth}"))
-        arms.append(_sgd("imagenet", depth, f"sgd_{depth}"))
-    return _study(name, "SRSGD against SGD on ImageNet, by depth?", arms, IMAGENET, 90)
-
-
-def short_cifar(name: str) -> Study:
-    """Table 4: 100 epochs on CIFAR-10 and CIFAR-100, SRSGD with the linear schedule."""
-    more = {"epochs": 100, "lr_milestones": (80, 90, 95)}
-    arms = [
-        _cifar_srsgd(dataset, depth, "linear", f"srsgd_{dataset}_{depth}", "", more)
-        for dataset in SCHEDULES
-        for depth in CIFAR_DEPTHS
-    ]
-    return _study(name, "How good is SRSGD on CIFAR in half the epochs?", arms, CIFAR, 100)
-
-
-def short_imagenet(name: str) -> Study:
-    """Table 5: 60 to 80 epochs on ImageNet, SRSGD."""
-    arms = [
-        _imagenet_srsgd(depth, f"srsgd_{depth}", "", epochs, (31, last))
-        for depth, (epochs, last) in SHORT_IMAGENET.items()
-    ]
-    return _study(name, "How good is SRSGD on ImageNet in fewer epochs?", arms, IMAGENET, 80)
-
-
-def f1_ablation(dataset: str, name: str) -> Study:
-    """The F1 ablation: PreResNet-290 (CIFAR) or ResNet-101; growth r = 2 is inferred."""
-    arms = []
-    for f1 in F1_VALUES[dataset]:
-        labels = {"f1": str(f1)}
-        if dataset == "imagenet":
-            restarts = {"restart_list": (f1, 2 * f1, 2 * f1)}
-            arm = _imagenet_srsgd(101, f"srsgd_f{f1}", "srsgd_f40", more=restarts, labels=labels)
-        else:
-            best = SCHEDULES[dataset]["linear"]["restart_f1"]
-            arm = _cifar_srsgd(
-                dataset, 290, "linear", f"srsgd_f{f1}", f"srsgd_f{best}", {"restart_f1": f1}, labels
-            )
-        arms.append(arm)
-    base, epochs = (IMAGENET, 90) if dataset == "imagenet" else (CIFAR, 200)
-    return _study(name, f"Which F1 is best on {_title(dataset)}?", arms, base, epochs)
-
-
-def epoch_reduction(datasets: Iterable[str], name: str) -> Study:
-    """Error against epochs fewer: 200 less 0 to 90 (CIFAR), 90 less 0 to 30 (ImageNet).
-
-    Milestones are inferred where no recipe has them: CIFAR 80, 120 - x/3, 160 - 2x/3 for x epochs
-    fewer; ImageNet 31, 61 - x/2, rounded down.
+    Attributes:
+        question: of the study.
+        tables: keys of ``TABLES``, whose cells are the arms.
+        epochs: of the study, where an arm has none of its own.
+        srsgd: name of an arm of SRSGD, as a format of the fields of its cell.
+        rival: the same of the arm that it is compared with; "" for none.
+        label: what a cell's x is called on the command line; "" if it has none.
     """
-    arms = []
-    for dataset in datasets:
-        cuts = range(0, 31, 5) if dataset == "imagenet" else range(0, 91, 15)
-        for depth in IMAGENET_DEPTHS if dataset == "imagenet" else CIFAR_DEPTHS:
-            for cut in cuts:
-                if dataset == "imagenet" and cut == 5:
-                    continue
-                arms.append(_fewer(dataset, depth, cut, *_shortened(dataset, depth, cut)))
-            arms.append(_sgd(dataset, depth, f"sgd_{dataset}_{depth}", {"fewer": "0"}))
-    return _reduction(name, "How many epochs can SRSGD save?", datasets, arms)
+
+    question: str
+    tables: tuple[str, ...]
+    epochs: int
+    srsgd: str
+    rival: str = ""
+    label: str = ""
 
 
-def intermediate_reduction(datasets: Iterable[str], name: str) -> Study:
-    """Error against epochs fewer at each intermediate learning rate, at full length."""
-    arms = []
-    for dataset in datasets:
-        cuts = range(0, 21, 5) if dataset == "imagenet" else range(0, 31, 5)
-        for depth in IMAGENET_DEPTHS if dataset == "imagenet" else CIFAR_DEPTHS:
-            for cut in cuts:
-                full = (90, (31, 61 - cut)) if dataset == "imagenet" else _late(cut)
-                arms.append(_fewer(dataset, depth, cut, *full))
-            arms.append(_sgd(dataset, depth, f"sgd_{dataset}_{depth}", {"fewer": "0"}))
-    return _reduction(name, "Can SRSGD drop its learning rate earlier?", datasets, arms)
+EACH_LESS = "srsgd_{dataset}_{depth}_less{x:g}", "sgd_{dataset}_{depth}", "fewer"
+SAVED = "How many epochs can SRSGD save?"
+EARLIER = "Can SRSGD drop its learning rate earlier?"
+TWO = ("cifar10", "cifar100")
+# By the name of the study, which is also that of its script.
+PLANS: dict[str, Plan] = {
+    **{
+        f"table{n}_{data}": Plan(
+            f"SRSGD against SGD on {SETS[data]}, by depth?", (f"table{n}",), 200,
+            "srsgd_{depth}_{schedule}", "sgd_{depth}",
+        )
+        for n, data in enumerate(TWO, 1)
+    },
+    "table3_imagenet": Plan(
+        "SRSGD against SGD on ImageNet, by depth?", ("table3",), 90, "srsgd_{depth}", "sgd_{depth}"
+    ),
+    "table4_short_cifar": Plan(
+        "How good is SRSGD on CIFAR in half the epochs?", ("table4",), 100,
+        "srsgd_{dataset}_{depth}",
+    ),
+    "table5_short_imagenet": Plan(
+        "How good is SRSGD on ImageNet in fewer epochs?", ("table5",), 80, "srsgd_{depth}"
+    ),
+    **{
+        f"f1_{data}": Plan(
+            f"Which F1 is best on {SETS[data]}?", (f"f1-{data}",), epochs, "srsgd_f{x:g}",
+            f"srsgd_f{best}", "f1",
+        )
+        for data, epochs, best in (("cifar10", 200, 30), ("cifar100", 200, 50),
+                                   ("imagenet", 90, 40))
+    },
+    "epochs_cifar": Plan(SAVED, tuple(f"epochs-{data}" for data in TWO), 200, *EACH_LESS),
+    "epochs_imagenet": Plan(SAVED, ("epochs-imagenet",), 90, *EACH_LESS),
+    "intermediate_cifar": Plan(
+        EARLIER, tuple(f"intermediate-{data}" for data in TWO), 200, *EACH_LESS
+    ),
+    "intermediate_imagenet": Plan(EARLIER, ("intermediate-imagenet",), 90, *EACH_LESS),
+}  # fmt: skip
 
 
-def _late(cut: int) -> tuple[int, tuple[int, ...]]:
-    return 200, (80, 120 - cut, 160 - 2 * cut)
+def paper_study(name: str) -> Study:
+    """A study of the paper, such as ``table1_cifar10``.
 
-
-def _shortened(dataset: str, depth: int, cut: int) -> tuple[int, tuple[int, ...]]:
-    if dataset != "imagenet":
-        return 200 - cut, (80, 120 - cut // 3, 160 - 2 * cut // 3)
-    epochs, last = SHORT_IMAGENET[depth]
-    return 90 - cut, (31, last if 90 - cut == epochs else 61 - (cut + 1) // 2)
-
-
-def _fewer(dataset: str, depth: int, cut: int, epochs: int, milestones: tuple[int, ...]) -> Arm:
-    name, rival = f"srsgd_{dataset}_{depth}_less{cut}", f"sgd_{dataset}_{depth}"
-    labels = {"fewer": str(cut)}
-    if dataset == "imagenet":
-        return _imagenet_srsgd(depth, name, rival, epochs, milestones, labels=labels)
-    more = {"epochs": epochs, "lr_milestones": milestones}
-    return _cifar_srsgd(dataset, depth, "linear", name, rival, more, labels)
-
-
-def _reduction(name: str, question: str, datasets: Iterable[str], arms: list[Arm]) -> Study:
-    base, epochs = (IMAGENET, 90) if "imagenet" in set(datasets) else (CIFAR, 200)
-    return _study(name, question, arms, base, epochs)
-
-
-def _cifar_srsgd(
-    dataset: str,
-    depth: int,
-    schedule: str,
-    name: str,
-    against: str | None = None,
-    more: Mapping[str, Any] | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> Arm:
-    fixed = {
-        "dataset": dataset,
-        "depth": depth,
-        "optimizer": "srsgd",
-        "lr_milestones": (80, 120, 160),
-        **SCHEDULES[dataset][schedule],
-        **(more or {}),
-    }
-    named = {"dataset": dataset, "depth": str(depth), "optimizer": "srsgd", "schedule": schedule}
-    rival = f"sgd_{depth}" if against is None else against
-    return Arm(name, fixed=fixed, against=rival, labels={**named, **(labels or {})},
-               workers=_gpus(dataset, depth))  # fmt: skip
-
-
-def _imagenet_srsgd(
-    depth: int,
-    name: str,
-    against: str | None = None,
-    epochs: int = 90,
-    milestones: tuple[int, ...] = (31, 61),
-    more: Mapping[str, Any] | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> Arm:
-    fixed = {
-        "model": f"imagenet_resnet{depth}",
-        "depth": depth,
-        "optimizer": "srsgd",
-        "epochs": epochs,
-        "lr_milestones": milestones,
-        "restart_kind": "explicit",
-        "restart_list": (40, 80, 80),
-        "restart_decay": True,
-        **(more or {}),
-    }
-    fixed["restart_f1"] = fixed["restart_list"][0]
-    named = {
-        "dataset": "imagenet", "depth": str(depth), "optimizer": "srsgd", "schedule": "linear",
-    }  # fmt: skip
-    rival = f"sgd_{depth}" if against is None else against
-    return Arm(name, fixed=fixed, against=rival, labels={**named, **(labels or {})},
-               workers=_gpus("imagenet", depth))  # fmt: skip
-
-
-def _sgd(dataset: str, depth: int, name: str, labels: Mapping[str, str] | None = None) -> Arm:
-    net: dict[str, Any] = {"dataset": dataset, "depth": depth}
-    drops: tuple[int, ...] = (80, 120, 160)
-    if dataset == "imagenet":
-        net, drops = {**net, "model": f"imagenet_resnet{depth}"}, (31, 61)
-    fixed = {**net, "optimizer": "sgd", "momentum": 0.9, "lr_milestones": drops}
-    named = {"dataset": dataset, "depth": str(depth), "optimizer": "sgd"}
-    return Arm(name, fixed=fixed, against="", labels={**named, **(labels or {})},
-               workers=_gpus(dataset, depth))  # fmt: skip
-
-
-def _gpus(dataset: str, depth: int) -> int:
-    if dataset == "imagenet":
-        return 8
-    return 4 if depth == 1001 else 1
-
-
-def _title(dataset: str) -> str:
-    return {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}[dataset]
-
-
-def _study(
-    name: str, question: str, arms: list[Arm], base: Mapping[str, Any], epochs: int
-) -> Study:
+    Raises:
+        UnknownNameError: unless ``name`` is a key of ``PLANS``.
+    """
+    one_of("study of the paper", name, PLANS)
+    plan = PLANS[name]
+    published = [cell for table in plan.tables for cell in cells(table)]
+    if plan.label == "fewer":  # SGD at full length stands in the tables
+        whole = (cell for table in plan.tables for cell in cells(FULL[table.split("-")[1]]))
+        published += [cell for cell in whole if cell.optimizer == "sgd"]
+    schedules = ["linear", "exponential", ""]
+    published.sort(key=lambda c: (c.dataset, c.depth, schedules.index(c.schedule), c.x or 0))
+    shared, folder = BASE["imagenet" if published[0].dataset == "imagenet" else "cifar"]
+    first = published[0].knobs()
     return Study(
         name=name,
-        question=question,
-        arms=tuple(arms),
-        baseline="",
-        base=base,
-        epochs=epochs,
+        question=plan.question,
+        arms=tuple(_arm(cell, plan, shared) for cell in published),
+        base={**{knob: first[knob] for knob in shared}, "data_dir": folder},
+        epochs=plan.epochs,
         trials=0,
         confirm_seeds=5,
         confirm_on="train+validation",
         protocols=PROTOCOLS,
         protocol="as_published",
+    )
+
+
+def _arm(cell: Cell, plan: Plan, shared: tuple[str, ...]) -> Arm:
+    srsgd = cell.optimizer == "srsgd"
+    words = vars(cell)
+    rival = plan.rival.format(**words)
+    fixed = {knob: value for knob, value in cell.knobs().items() if knob not in shared}
+    # Which knobs an arm fixes stays as it was: a study that is resumed is compared in them.
+    if not srsgd:
+        fixed["dataset"] = cell.dataset
+    if not srsgd or (plan.rival and plan.label != "fewer" and not cell.decay):
+        del fixed["epochs"]
+    labels = {"dataset": cell.dataset, "depth": str(cell.depth), "optimizer": cell.optimizer}
+    if srsgd:
+        labels["schedule"] = cell.schedule
+    if plan.label:
+        labels[plan.label] = f"{cell.x or 0:g}"
+    return Arm(
+        plan.srsgd.format(**words) if srsgd else rival,
+        fixed=fixed,
+        against=rival if srsgd else "",
+        labels=labels,
+        workers=cell.gpus,
     )

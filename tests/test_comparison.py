@@ -20,13 +20,13 @@ from srsgd_ray.config import UnknownNameError
 from srsgd_ray.paper.cells import cells
 from srsgd_ray.paper.compare import (
     TABLES,
+    compare_with_published,
     difference_interval,
-    published_beside_ours,
     srsgd_minus_sgd,
 )
-from srsgd_ray.paper.page import said_of
-from srsgd_ray.paper.render import FORMATS, render_beside
+from srsgd_ray.paper.render import render_comparison, summary
 from srsgd_ray.results import TRIAL_COLUMNS
+from srsgd_ray.table import FORMATS
 
 T2 = 4.302652729911275  # t quantile 0.975 with 2 degrees of freedom
 Z = 1.959963984540054
@@ -73,7 +73,7 @@ def row_of(table: pd.DataFrame, depth: int, schedule: str, x: float | None = Non
 
 
 def flags_of(name: str = "table1", protocol: str = "as_published", **changes: Any) -> list[str]:
-    table = published_beside_ours(
+    table = compare_with_published(
         name, made_table(runs("srsgd", (5.0, 5.1, 5.2), **changes)), protocol, any_epochs=True
     )
     (flags,) = [row for row in table["protocol_flags"] if row] or [()]
@@ -137,7 +137,7 @@ def test_interval_without_spread_or_with_one_run() -> None:
 
 def test_a_cell_beside_its_runs() -> None:
     trials = made_table([*runs("sgd", (5.1, 5.3, 5.5)), *runs("srsgd", (4.0, 4.1, 4.2))])
-    table = published_beside_ours("table1", trials)
+    table = compare_with_published("table1", trials)
     sgd, srsgd = row_of(table, 110, ""), row_of(table, 110, "linear")
     assert (sgd["published_mean"], sgd["published_std"]) == (5.25, 0.14)
     assert math.isnan(sgd["published_n"])
@@ -156,19 +156,19 @@ def test_a_cell_beside_its_runs() -> None:
 
 def test_as_published_compares_the_best_epoch() -> None:
     trials = made_table(runs("srsgd", (5.0, 5.1, 5.2)))
-    row = row_of(published_beside_ours("table1", trials, "as_published"), 110, "linear")
+    row = row_of(compare_with_published("table1", trials, "as_published"), 110, "linear")
     assert row["ours_mean"] == pytest.approx(5.0)
     assert (row["ours_epoch"], row["protocol_flags"]) == ("best", ())
     # Where not every epoch was tested it stays the last one, and says so.
     trials = made_table(runs("srsgd", (5.0, 5.1, 5.2), test_every_epoch=False))
-    row = row_of(published_beside_ours("table1", trials, "as_published"), 110, "linear")
+    row = row_of(compare_with_published("table1", trials, "as_published"), 110, "linear")
     assert row["ours_mean"] == pytest.approx(5.1)
     assert row["protocol_flags"] == ("epoch: last, published best by test error",)
 
 
 def test_known_n_is_used() -> None:
     trials = made_table(runs("srsgd", (4.2, 4.4, 4.6), depth=290))
-    row = row_of(published_beside_ours("f1-cifar10", trials, "as_published"), 290, "linear", 30)
+    row = row_of(compare_with_published("f1-cifar10", trials, "as_published"), 290, "linear", 30)
     expected = difference_interval(Estimate(3, 4.3, 0.2, 0, 0), 4.372, 0.1191637529, 5)
     assert (row["low"], row["high"]) == pytest.approx(expected)
     assert row["protocol_flags"] == ("seeds: 3, published 5",)
@@ -191,7 +191,7 @@ def test_which_runs_count() -> None:
         *runs("srsgd", (9.0,), lr_milestones=[80, 120, 161]),
         {**runs("srsgd", (9.0,))[0], "test_error": None, "seed": 7},
     ]
-    table = published_beside_ours("table1", made_table(rows))
+    table = compare_with_published("table1", made_table(rows))
     assert row_of(table, 110, "linear")["values"] == (5.0, 5.2)
     assert (table["status"] != "not run").sum() == 1
 
@@ -205,7 +205,7 @@ def test_which_runs_count() -> None:
     ],
 )
 def test_restarts_match_by_their_frequencies(same: dict[str, Any]) -> None:
-    table = published_beside_ours("table1", made_table(runs("srsgd", (5.0, 5.2), **same)))
+    table = compare_with_published("table1", made_table(runs("srsgd", (5.0, 5.2), **same)))
     assert row_of(table, 110, "linear")["ours_n"] == 2
 
 
@@ -213,12 +213,12 @@ def test_the_exponential_recipe_has_no_published_error() -> None:
     trials = made_table(
         runs("srsgd", (5.0, 5.2), restart_kind="exponential", restart_f1=40.0, restart_growth=1.25)
     )
-    row = row_of(published_beside_ours("table1", trials), 110, "exponential")
+    row = row_of(compare_with_published("table1", trials), 110, "exponential")
     assert row["status"] == "no published error"
     assert row["ours_mean"] == pytest.approx(5.1)
     assert math.isnan(row["published_mean"]) and math.isnan(row["difference"])
     assert "not known  5.10 ± 0.14 (n = 2)" in re.sub(
-        " {3,}", "  ", render_beside("table1", trials)
+        " {3,}", "  ", render_comparison("table1", trials)
     )
 
 
@@ -230,13 +230,13 @@ def test_an_imagenet_cell() -> None:
         "normalisation": "dataset", "block": "basic",
     }  # fmt: skip
     trials = made_table(runs("srsgd", (23.9, 24.0), **imagenet))
-    row = row_of(published_beside_ours("table3", trials, "as_published"), 50, "linear")
+    row = row_of(compare_with_published("table3", trials, "as_published"), 50, "linear")
     assert (row["ours_n"], row["protocol_flags"]) == (2, ())
     four = made_table(runs("srsgd", (23.9, 24.0), **{**imagenet, "workers": 4}))
-    row = row_of(published_beside_ours("table3", four, "as_published"), 50, "linear")
+    row = row_of(compare_with_published("table3", four, "as_published"), 50, "linear")
     assert row["protocol_flags"] == ("images a batch norm: 64, published 32",)
     synced = {**imagenet, "sync_batch_norm": True, "image_size": 160}
-    table = published_beside_ours("table3", made_table(runs("srsgd", (23.9,), **synced)))
+    table = compare_with_published("table3", made_table(runs("srsgd", (23.9,), **synced)))
     assert set(row_of(table, 50, "linear")["protocol_flags"]) == {
         "epoch: last, published best by test error",
         "images a batch norm: 256, published 32",
@@ -282,63 +282,63 @@ def test_nothing_is_flagged_where_nothing_differs() -> None:
 
 def test_sgd_is_flagged_for_its_momentum_and_not_for_restarts() -> None:
     own = runs("sgd", (5.1, 5.2), momentum=0.95, restart_convention="exact", restart_f1=9.0)
-    row = row_of(published_beside_ours("table1", made_table(own), "as_published"), 110, "")
+    row = row_of(compare_with_published("table1", made_table(own), "as_published"), 110, "")
     assert row["protocol_flags"] == ("momentum: 0.95, published 0.9",)
 
 
 def test_a_seed_counts_once() -> None:
     rows = runs("srsgd", (5.0, 5.2))
     again = [{**run, "study": "again", "test_error": 9.0} for run in rows[:1]]
-    table = published_beside_ours("table1", made_table([*rows, *again]))
+    table = compare_with_published("table1", made_table([*rows, *again]))
     row = row_of(table, 110, "linear")
     assert row["values"] == (5.0, 5.2)
     assert "repeats: 1 more of the same seeds, left out" in row["protocol_flags"]
 
 
-def test_ways_are_not_pooled() -> None:
+def test_variants_are_not_pooled() -> None:
     rows = [*runs("srsgd", (5.0, 5.2)), *runs("srsgd", (6.0, 6.2, 6.4), lr=0.2)]
-    table = published_beside_ours("table1", made_table(rows))
+    table = compare_with_published("table1", made_table(rows))
     own = table[table["ours_n"] > 0]
     assert list(own["cell"]) == [1, 1]
     assert list(own["ours_mean"]) == pytest.approx([5.1, 6.2])
-    assert "(one that was run in several ways counts for each)" in said_of(table)
+    assert "(one that was run in several ways counts for each)" in summary(table)
     # Studies with the same way are.
     other = [{**run, "study": "other", "seed": 8} for run in runs("srsgd", (5.4,))]
-    table = published_beside_ours("table1", made_table([*rows[:2], *other]))
+    table = compare_with_published("table1", made_table([*rows[:2], *other]))
     row = row_of(table, 110, "linear")
     assert (row["seeds"], row["studies"]) == ((1, 2, 8), ("made", "other"))
 
 
 def test_other_epochs_are_shown_only_when_asked() -> None:
     trials = made_table(runs("srsgd", (5.0, 5.1), epochs=180, lr_milestones=[80, 113, 148]))
-    assert set(published_beside_ours("epochs-cifar10", trials)["status"]) == {"not run"}
-    table = published_beside_ours("epochs-cifar10", trials, any_epochs=True)
+    assert set(compare_with_published("epochs-cifar10", trials)["status"]) == {"not run"}
+    table = compare_with_published("epochs-cifar10", trials, any_epochs=True)
     own = table[table["ours_n"] > 0]
     assert list(own["x"]) == [15.0]  # 185 epochs are the nearest
     assert "epochs: 180, published 185" in own.iloc[0]["protocol_flags"]
     # A run that is one cell's is not also shown with another.
     exact = made_table(runs("srsgd", (5.0, 5.1), epochs=185, lr_milestones=[80, 115, 150]))
     for any_epochs in (False, True):
-        table = published_beside_ours("epochs-cifar10", exact, any_epochs=any_epochs)
+        table = compare_with_published("epochs-cifar10", exact, any_epochs=any_epochs)
         assert list(table.loc[table["ours_n"] > 0, "x"]) == [15.0]
-    table = published_beside_ours("table1", exact, any_epochs=True)
+    table = compare_with_published("table1", exact, any_epochs=True)
     assert (table["ours_n"] > 0).sum() == 1
 
 
 def test_generated_data_are_loud_and_not_compared() -> None:
     trials = made_table(runs("srsgd", (5.0, 5.1), data_dir="generated"))
-    row = row_of(published_beside_ours("table1", trials), 110, "linear")
+    row = row_of(compare_with_published("table1", trials), 110, "linear")
     assert row["status"] == "generated data"
     assert math.isnan(row["difference"]) and row["ours_n"] == 2
     for form in FORMATS:
-        assert "GENERATED" in render_beside("table1", trials, form)
-    text = render_beside("table1", trials)
+        assert "GENERATED" in render_comparison("table1", trials, form)
+    text = render_comparison("table1", trials)
     assert text.startswith("!!!!")
     assert "(n = 2) GENERATED DATA" in text
     assert "1 was run on GENERATED DATA and not compared" in text
     # They pair with nothing.
     both = made_table([*runs("srsgd", (5.0, 5.1), data_dir="generated"), *runs("sgd", (5.0, 5.2))])
-    assert srsgd_minus_sgd(published_beside_ours("table1", both)).empty
+    assert srsgd_minus_sgd(compare_with_published("table1", both)).empty
 
 
 # SRSGD - SGD.
@@ -346,7 +346,7 @@ def test_generated_data_are_loud_and_not_compared() -> None:
 
 def test_srsgd_minus_sgd_is_paired_by_seed() -> None:
     sgd, srsgd = runs("sgd", (5.3, 5.5, 5.2, 9.0)), runs("srsgd", (5.0, 5.1, 5.0), momentum=0.5)
-    table = published_beside_ours("table1", made_table([*sgd, *srsgd]))
+    table = compare_with_published("table1", made_table([*sgd, *srsgd]))
     (row,) = srsgd_minus_sgd(table).to_dict("records")
     assert (row["model"], row["depth"], row["schedule"]) == ("preresnet", 110, "linear")
     assert row["published"] == pytest.approx(4.93 - 5.25)
@@ -356,7 +356,7 @@ def test_srsgd_minus_sgd_is_paired_by_seed() -> None:
     assert (row["difference"], row["low"], row["high"]) == pytest.approx(
         (-0.3, -0.3 - half, -0.3 + half)
     )
-    text = render_beside("table1", made_table([*sgd, *srsgd]))
+    text = render_comparison("table1", made_table([*sgd, *srsgd]))
     assert re.search(r"PreResNet-110 +linear +-0\.32 +-0\.30 \(-0\.55 to -0\.05\) +3", text)
 
 
@@ -364,7 +364,7 @@ def test_pairs_need_the_same_protocol() -> None:
     sgd = runs("sgd", (5.3, 5.5), weight_decay=1e-4)
     for changes, pairs in (({"lr": 0.2}, 1), ({"batch_size": 64}, 0), ({"train_on": "train"}, 0)):
         srsgd = runs("srsgd", (5.0, 5.1), **changes)
-        table = published_beside_ours("table1", made_table([*sgd, *srsgd]))
+        table = compare_with_published("table1", made_table([*sgd, *srsgd]))
         assert len(srsgd_minus_sgd(table)) == pairs
 
 
@@ -382,13 +382,13 @@ MANY = made_table(
 
 
 def test_the_sentence() -> None:
-    text = said_of(published_beside_ours("table1", MANY))
+    text = summary(compare_with_published("table1", MANY))
     assert text == (
         "Of 15 cells, 1 agrees with the published error (the 95 % interval of the difference "
         "contains 0), 1 does not agree, 1 has one run of ours only and no interval, 1 has no "
         "published error to compare with and 11 were not run."
     )
-    text = said_of(published_beside_ours("f1-imagenet", NONE), 0.9)
+    text = summary(compare_with_published("f1-imagenet", NONE), 0.9)
     assert text == (
         "Of 9 cells, 0 agree with the published error (the 90 % interval of the difference "
         "contains 0), 0 do not agree and 9 were not run."
@@ -396,7 +396,7 @@ def test_the_sentence() -> None:
 
 
 def test_text() -> None:
-    text = render_beside("table1", MANY)
+    text = render_comparison("table1", MANY)
     assert max(map(len, text.splitlines())) <= 110
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "110 SGD 5.25 ± 0.14 (n not known) 5.30 ± 0.20 (n = 3) +0.05 (-0.52 to 0.62) a" in lines
@@ -411,16 +411,16 @@ def test_text() -> None:
 def test_nothing_run() -> None:
     for name in TABLES:
         for form in FORMATS:
-            text = render_beside(name, NONE, form)
+            text = render_comparison(name, NONE, form)
             assert text.count("not run") >= len(cells(name))
-    assert "not known" in render_beside("table4", NONE)
-    assert "milestones are inferred" in render_beside("intermediate-cifar10", NONE)
-    assert "r = 2 of the published runs is inferred" in render_beside("f1-imagenet", NONE)
-    assert "25.509 ± 0.044 (n = 2)" in render_beside("f1-imagenet", NONE)
+    assert "not known" in render_comparison("table4", NONE)
+    assert "milestones are inferred" in render_comparison("intermediate-cifar10", NONE)
+    assert "r = 2 of the published runs is inferred" in render_comparison("f1-imagenet", NONE)
+    assert "25.509 ± 0.044 (n = 2)" in render_comparison("f1-imagenet", NONE)
 
 
 def test_markdown() -> None:
-    text = render_beside("table1", MANY, "markdown")
+    text = render_comparison("table1", MANY, "markdown")
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in rows[:17]}) == 1
     assert rows[1].replace("|", "").split() == ["---"] * 6
@@ -429,7 +429,7 @@ def test_markdown() -> None:
 
 
 def test_latex() -> None:
-    text = render_beside("table1", MANY, "latex")
+    text = render_comparison("table1", MANY, "latex")
     assert text.count(r"\begin{tabular}{llllll}") == text.count(r"\end{tabular}") == 1 + 1
     assert r"110 & SGD & 5.25 $\pm$ 0.14 (n not known) & 5.30 $\pm$ 0.20 (n = 3) &" in text
     assert r"test error \%" in text and r"as\_published" in text
@@ -442,8 +442,8 @@ def test_latex() -> None:
 
 
 def test_csv_reads_back() -> None:
-    text = render_beside("table1", MANY, "csv")
-    table = published_beside_ours("table1", MANY)
+    text = render_comparison("table1", MANY, "csv")
+    table = compare_with_published("table1", MANY)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert list(rows[0]) == list(table.columns)
     assert len(rows) == len(table)
@@ -464,7 +464,7 @@ def test_the_command_prints_a_published_table(
 ) -> None:
     MANY.to_parquet(tmp_path / "trials.parquet")
     assert main(["table", "table1", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.rstrip() == render_beside("table1", MANY)
+    assert capsys.readouterr().out.rstrip() == render_comparison("table1", MANY)
     words = ["table1", "--format", "csv", "--protocol", "as_published", "--any-epochs"]
     assert main(["table", *words, str(tmp_path)]) == 0
     assert "best" in capsys.readouterr().out
@@ -506,6 +506,6 @@ def test_the_command_refuses_in_one_line(
 
 def test_bad_arguments() -> None:
     with pytest.raises(UnknownNameError, match="unknown table 'table9'"):
-        published_beside_ours("table9", NONE)
+        compare_with_published("table9", NONE)
     with pytest.raises(ValueError, match="0 < level < 1 must hold"):
-        published_beside_ours("table1", NONE, level=95)
+        compare_with_published("table1", NONE, level=95)
