@@ -2,7 +2,7 @@
 
 import sys
 
-from srsgd_ray.paper.quadratic_report import show_agreement
+from srsgd_ray.paper.quadratic_agreement import show_agreement
 from srsgd_ray.paper.quadratic_studies import figure2
 from srsgd_ray.study import launch
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,18 +15,25 @@ from srsgd_ray.paper.quadratic_agreement import (
     agreements,
 )
 from srsgd_ray.trainables.quadratic_expected import expected_gaps
-from srsgd_ray.trainables.quadratic_run import kept_steps, measure, run
-from srsgd_ray.trainables.quadratic_settings import (
+from srsgd_ray.trainables.quadratic_problem import (
     CASES,
     METHODS,
     Floats,
-    Setting,
+    QuadraticConfig,
     momenta,
     noise_deviation,
-    published_setting,
 )
+from srsgd_ray.trainables.quadratic_run import kept_steps, measure, run
 
 SEEDS = range(5)
+
+
+def published_setting(
+    case: str, method: str, schedule: str = "as_published", iterations: int = 50_000
+) -> QuadraticConfig:
+    return QuadraticConfig(case, method, iterations, schedule).check()
+
+
 LINEAR = [method for method in METHODS if method != "ARNAG"]
 
 
@@ -153,20 +158,25 @@ def test_the_schedules_of_srnag() -> None:
 
 
 def test_the_other_momenta() -> None:
-    assert not momenta(Setting("exact", "GD", 5)).any()
-    assert momenta(Setting("exact", "GD + Momentum", 3, momentum=0.5)).tolist() == [0.5] * 3
-    dropped = Setting("exact", "GD + Momentum", 3, momentum=0.5, momentum_until=3)
-    assert momenta(dropped).tolist() == [0.5, 0.5, 0]
+    assert not momenta(QuadraticConfig("exact", "GD", 5)).any()
+    assert (
+        momenta(QuadraticConfig("exact", "GD + Momentum", 3, one_minus_m=0.5)).tolist() == [0.5] * 3
+    )
+    dropped = QuadraticConfig("exact", "GD + Momentum", 4, one_minus_m=0.5, last=1)
+    assert momenta(dropped).tolist() == [0.5, 0.5, 0, 0]
     assert dropped.text == "m = 0.5; 0 from t = 3"
-    assert momenta(Setting("exact", "NAG", 3)).tolist() == [0, 1 / 4, 2 / 5]
+    assert momenta(QuadraticConfig("exact", "NAG", 3)).tolist() == [0, 1 / 4, 2 / 5]
     with pytest.raises(ValueError, match="ARNAG has no momentum known beforehand"):
-        momenta(Setting("exact", "ARNAG", 3))
+        momenta(QuadraticConfig("exact", "ARNAG", 3))
 
 
 def test_gd_counts_its_noise_from_0() -> None:
-    assert noise_deviation(Setting("decaying", "GD", 2)).tolist() == [0.1, 0.1 / 1.01]
-    assert noise_deviation(Setting("decaying", "NAG", 2)).tolist() == [0.1 / 1.01, 0.1 / 1.02]
-    assert noise_deviation(Setting("constant", "NAG", 2)).tolist() == [0.001, 0.001]
+    assert noise_deviation(QuadraticConfig("decaying", "GD", 2)).tolist() == [0.1, 0.1 / 1.01]
+    assert noise_deviation(QuadraticConfig("decaying", "NAG", 2)).tolist() == [
+        0.1 / 1.01,
+        0.1 / 1.02,
+    ]
+    assert noise_deviation(QuadraticConfig("constant", "NAG", 2)).tolist() == [0.001, 0.001]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -206,7 +216,7 @@ def test_without_noise_the_expectation_is_the_run() -> None:
 
 def test_what_runs_together_must_fit() -> None:
     with pytest.raises(ValueError, match="must have one case and as many iterations"):
-        run([Setting("exact", "GD", 3), Setting("exact", "NAG", 4)])
+        run([QuadraticConfig("exact", "GD", 3), QuadraticConfig("exact", "NAG", 4)])
 
 
 def test_measures() -> None:
@@ -220,30 +230,9 @@ def test_measures() -> None:
     assert kept_steps(3) == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"case": "loud"}, "unknown case 'loud'. Valid: exact, constant, decaying"),
-        ({"method": "Adam"}, "unknown method 'Adam'. Valid: GD, GD + Momentum, NAG"),
-        ({"iterations": 0}, "1 <= iterations must hold, but got iterations=0"),
-        ({"momentum": 1.0}, "0 <= momentum < 1 must hold, but got momentum=1.0"),
-        ({"frozen_from": -1}, "0 <= frozen_from must hold, but got frozen_from=-1"),
-        ({"frequencies": ()}, "at least one stage is needed"),
-        ({"frequencies": (0,)}, "F >= 1 must hold"),
-        ({"switches": (10,)}, "one restart frequency a stage is needed"),
-        ({"frequencies": (2, 3), "switches": (1,)}, "must start at step 0 and increase"),
-    ],
-)
-def test_bad_settings_are_refused(changes: dict[str, Any], message: str) -> None:
-    plain = {"case": "exact", "method": "SRNAG", "iterations": 9, "frequencies": (3,)}
-    with pytest.raises(ValueError, match=re.escape(message)):
-        Setting.from_dict({**plain, **changes}).check()
-
-
-def test_settings_in_words_and_back() -> None:
+def test_momenta_in_words() -> None:
     setting = published_setting("decaying", "SRNAG")
     assert setting.text == "F = 200; 400 from t = 10000; k frozen from t = 30000"
-    assert Setting.from_dict(setting.to_dict()) == setting
     assert published_setting("exact", "GD + Momentum").text == "m = 0.9"
     with pytest.raises(ValueError, match="unknown schedule 'mended'"):
         published_setting("exact", "SRNAG", "mended")

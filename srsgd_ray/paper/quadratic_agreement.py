@@ -1,22 +1,28 @@
-"""What is measured on a curve of the quadratic, and whether it agrees with what was published."""
+"""Whether our runs of Figure 2 agree with what was published."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from srsgd_ray.paper import curves, quadratic_means
-from srsgd_ray.trainables.quadratic_settings import CASES, ITERATIONS, METHODS
+from srsgd_ray.paper.published import curves, quadratic_means
+from srsgd_ray.results import read_table, read_trials
+from srsgd_ray.table import table
+from srsgd_ray.trainables.quadratic_problem import ITERATIONS, METHODS
 
-__all__ = [
-    "Agreement",
-    "agreement_table",
-    "agreements",
-]
+__all__ = ["Agreement", "agreement_table", "agreements", "show_agreement"]
+
+# Largest difference of an exact curve. ARNAG restarts where f has not fallen, which at the end is
+# decided by rounding.
+EXACT_BARS = {method: 2e-12 if method == "ARNAG" else 2e-14 for method in METHODS}
+# A published curve is one run. By this factor it may lie beyond our lowest and highest seed.
+NOISY_FACTORS = {"GD": 1.11, "GD + Momentum": 2.0, "NAG": 2.0, "ARNAG": 1.11, "SRNAG": 1.11}
+LEAST_SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,7 @@ class Agreement:
     Attributes:
         case, method: which curve.
         published: its mean gap over the last 1,000 iterations.
-        reruns: of the published scripts, run again with seeds of their own.
         ours: of our runs, one a seed.
-        distance: exact case only: the largest difference from the published curve at any of its
-            listed steps that we have.
         agrees: None if the two cannot be compared.
         why: the rule and how it came out.
     """
@@ -37,26 +40,15 @@ class Agreement:
     case: str
     method: str
     published: float
-    reruns: tuple[float, ...]
     ours: tuple[float, ...]
-    distance: float | None
     agrees: bool | None
     why: str
 
 
-# Largest difference of an exact curve. ARNAG restarts where f has not fallen, which at the end is
-# decided by rounding.
-EXACT_BARS = {method: 2e-12 if method == "ARNAG" else 2e-14 for method in METHODS}
-# A published curve is one run. By this factor it may lie beyond our lowest and highest seed.
-NOISY_FACTORS = {
-    "GD": 1.11,
-    "GD + Momentum": 2.0,
-    "NAG": 2.0,
-    "ARNAG": 1.11,
-    "SRNAG": 1.11,
-}
-LEAST_SEEDS = 5
-FIGURES = dict(zip(CASES, ("Figure 2 left", "Figure 2 middle", "Figure 2 right"), strict=True))
+def show_agreement(folder: Path) -> None:
+    """Print how the study of Figure 2 agrees with the published curves."""
+    print("\nMean gap |f - f*| over the last 1,000 iterations (published: of 50,000):")
+    print(agreement_table(agreements(read_trials(folder), read_table(folder, "curves"))))
 
 
 def agreements(runs: pd.DataFrame, points: pd.DataFrame) -> list[Agreement]:
@@ -72,57 +64,47 @@ def agreements(runs: pd.DataFrame, points: pd.DataFrame) -> list[Agreement]:
         if not len(mine):
             continue
         ours = tuple(float(v) for v in mine["mean_gap_last_1000"])
-        distance = None
+        agrees: bool | None = None
         if known.case == "exact":
-            distance = _distance(known.method, points)
-            bar = EXACT_BARS[known.method]
-            agrees, why = (
-                distance <= bar,
-                f"its curve differs by {distance:.2g} at most (allowed {bar:g})",
-            )
+            distance, bar = _distance(known.method, points), EXACT_BARS[known.method]
+            agrees = distance <= bar
+            why = f"its curve differs by {distance:.2g} at most (allowed {bar:g})"
         elif set(mine["iterations"]) != {ITERATIONS}:
-            agrees, why = None, f"not compared: the published run has {ITERATIONS:,} iterations"
+            why = f"not compared: the published run has {ITERATIONS:,} iterations"
         elif len(ours) < LEAST_SEEDS:
-            agrees, why = None, f"not compared: it takes {LEAST_SEEDS} seeds"
+            why = f"not compared: it takes {LEAST_SEEDS} seeds"
         else:
             factor = NOISY_FACTORS[known.method]
             low, high = min(ours) / factor, max(ours) * factor
-            others = (known.published, *known.reruns)
-            agrees = all(low <= value <= high for value in others)
+            agrees = all(low <= value <= high for value in (known.published, *known.reruns))
             why = f"{low:.4g} to {high:.4g} allowed"
-        found.append(
-            Agreement(
-                known.case, known.method, known.published, known.reruns, ours, distance, agrees, why
-            )
-        )
+        found.append(Agreement(known.case, known.method, known.published, ours, agrees, why))
     return found
 
 
 def _distance(method: str, points: pd.DataFrame) -> float:
-    """Largest difference of our exact curve from the published one."""
-    theirs = curves(FIGURES["exact"])
+    """Largest difference of our exact curve from the published one, at the steps of both."""
+    theirs = curves("Figure 2 left")
     theirs = theirs[theirs["series"] == method]
-    published = dict(zip(theirs["step"], theirs["value"], strict=True))
     ours = points[(points["case"] == "exact") & (points["method"] == method)]
-    return max(
-        abs(float(value) - float(published[step]))
-        for step, value in zip(ours["step"], ours["value"], strict=True)
-        if step in published
-    )
+    both = ours.merge(theirs, on="step", suffixes=("", "_published"))
+    return float((both["value"] - both["value_published"]).abs().max())
 
 
 def agreement_table(found: Sequence[Agreement]) -> str:
     """The comparison as plain text, a line a curve."""
-    lines = [
-        f"{'case':9} {'method':14} {'published':>10}  {'ours: mean ± std (n)':28} agrees",
-    ]
     words = {True: "yes", False: "NO", None: "-"}
+    rows = []
     for one in found:
         n = len(one.ours)
-        mean = math.fsum(one.ours) / n
         spread = f" ± {np.std(one.ours, ddof=1):.2g}" if n > 1 else ""
-        lines.append(
-            f"{one.case:9} {one.method:14} {one.published:10.4g}  "
-            f"{f'{mean:.4g}{spread} ({n})':28} {words[one.agrees]}: {one.why}"
+        rows.append(
+            {
+                "case": one.case,
+                "method": one.method,
+                "published": f"{one.published:.4g}",
+                "ours: mean ± std (n)": f"{math.fsum(one.ours) / n:.4g}{spread} ({n})",
+                "agrees": f"{words[one.agrees]}: {one.why}",
+            }
         )
-    return "\n".join(lines)
+    return table(pd.DataFrame(rows), align="llrl")

@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.spec import Arm, Study
-from srsgd_ray.trainables.quadratic_settings import CASES, ITERATIONS, METHODS
+from srsgd_ray.trainables.quadratic_problem import CASES, ITERATIONS, METHODS
 
 __all__ = ["QUESTIONS", "figure2", "schedule_search"]
 

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from srsgd_ray.trainables.quadratic_settings import (
+from srsgd_ray.trainables.quadratic_problem import (
     SIZE,
     STEP_SIZE,
     Floats,
-    Setting,
+    QuadraticConfig,
     momenta,
     noise_deviation,
 )
@@ -18,7 +18,7 @@ from srsgd_ray.trainables.quadratic_settings import (
 __all__ = ["expected_gaps"]
 
 
-def expected_gaps(setting: Setting, last: int = 1000) -> Floats:
+def expected_gaps(config: QuadraticConfig, last: int = 1000) -> Floats:
     """The gap's expectation over the noise, at the last ``last`` iterations, without a random draw.
 
     In the basis of P's eigenvectors the coordinates do not mix, and the noise is as independent as
@@ -29,8 +29,8 @@ def expected_gaps(setting: Setting, last: int = 1000) -> Floats:
     Raises:
         ValueError: for ARNAG, which is not linear.
     """
-    factors = momenta(setting)
-    added = (STEP_SIZE * noise_deviation(setting)) ** 2
+    factors = momenta(config)
+    added = (STEP_SIZE * noise_deviation(config)) ** 2
     angles = np.arange(1, SIZE + 1) * (math.pi / (SIZE + 1))
     eigenvalues = 4 * np.sin(angles / 2) ** 2
     shrink = 1 - STEP_SIZE * eigenvalues
@@ -41,9 +41,9 @@ def expected_gaps(setting: Setting, last: int = 1000) -> Floats:
     with_now, with_before = np.empty(SIZE), np.empty(SIZE)  # E[y v], E[y v-]
     spare = np.empty(SIZE)
     m = 0.0
-    gaps = np.empty(min(last, setting.iterations))
-    first = setting.iterations - len(gaps)
-    for step in range(setting.iterations):
+    gaps = np.empty(min(last, config.iterations))
+    first = config.iterations - len(gaps)
+    for step in range(config.iterations):
         np.multiply(now, 1 + m, out=with_now)
         np.multiply(cross, m, out=spare)
         with_now -= spare

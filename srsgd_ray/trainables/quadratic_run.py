@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from srsgd_ray.trainables.quadratic_settings import (
+from srsgd_ray.trainables.quadratic_problem import (
     CASES,
     MINIMUM,
     SIZE,
     STEP_SIZE,
     Floats,
-    Setting,
+    QuadraticConfig,
     momenta,
     noise_deviation,
 )
@@ -69,34 +69,34 @@ class _Adaptive:
         self._value = reached
 
 
-def run(settings: Sequence[Setting], seeds: Sequence[int] = (0,)) -> Floats:
+def run(configs: Sequence[QuadraticConfig], seeds: Sequence[int] = (0,)) -> Floats:
     """Run several methods over several seeds, all at once.
 
     All see the same noise at the same seed, so it is drawn once. A curve is the same bit for bit,
     whatever runs beside it.
 
     Args:
-        settings: what is run: of one case, and of as many iterations.
+        configs: what is run: of one case, and of as many iterations.
         seeds: of the noise, each at least 0. The exact case has none: its seeds are equal.
 
     Returns:
-        The gaps |f(y_k) - f*| before each step: (settings, seeds, iterations).
+        The gaps |f(y_k) - f*| before each step: (configurations, seeds, iterations).
 
     Raises:
-        ValueError: for settings of more than one case or length.
+        ValueError: for configurations of more than one case or length.
     """
-    if len({(setting.case, setting.iterations) for setting in settings}) != 1:
-        raise ValueError("settings that run together must have one case and as many iterations.")
-    case, steps = settings[0].case, settings[0].iterations
+    if len({(config.case, config.iterations) for config in configs}) != 1:
+        raise ValueError("curves that run together must have one case and as many iterations.")
+    case, steps = configs[0].case, configs[0].iterations
     generators = [_generator(seed, case) for seed in seeds]
-    shape = (len(settings), len(seeds))
+    shape = (len(configs), len(seeds))
     rows = shape[0] * shape[1]
-    deviations = np.array([noise_deviation(setting) for setting in settings])
+    deviations = np.array([noise_deviation(config) for config in configs])
     alike = bool((deviations == deviations[0]).all())
     known = np.zeros((steps, *shape, 1))
-    for i, setting in enumerate(settings):
-        if setting.method != "ARNAG":
-            known[:, i, :, 0] = momenta(setting)[:, None]
+    for i, config in enumerate(configs):
+        if config.method != "ARNAG":
+            known[:, i, :, 0] = momenta(config)[:, None]
     # One number is quicker without dimensions.
     factors = known.reshape(steps, rows, 1) if rows > 1 else known.reshape(steps)
     two, step_size = np.array(2.0), np.array(STEP_SIZE)
@@ -107,15 +107,15 @@ def run(settings: Sequence[Setting], seeds: Sequence[int] = (0,)) -> Floats:
     places = [(y, px, px[:, 1:], y[:, :-1], px[:, :-1], y[:, 1:], following)
               for y, px, following in zip(ys[:-1], products, ys[1:], strict=True)]  # fmt: skip
     x, new, slope = (np.zeros((rows, SIZE)) for _ in range(3))
-    by_setting = slope.reshape(*shape, SIZE)[... if len(settings) > 1 else 0]
+    by_method = slope.reshape(*shape, SIZE)[... if len(configs) > 1 else 0]
     unit = np.eye(1, SIZE)
     drawn = np.empty((len(seeds), BLOCK, SIZE))
     noises = [drawn[:, place] for place in range(BLOCK)]
     scaled = np.empty((len(seeds), SIZE))
     adaptive = [
         _Adaptive([state.reshape(*shape, SIZE)[i] for state in (new, x)], known[:, i, :, 0])
-        for i, setting in enumerate(settings)
-        if setting.method == "ARNAG"
+        for i, config in enumerate(configs)
+        if config.method == "ARNAG"
     ]
     gaps = np.empty((steps, rows))
     add, multiply, subtract = np.add, np.multiply, np.subtract
@@ -133,9 +133,9 @@ def run(settings: Sequence[Setting], seeds: Sequence[int] = (0,)) -> Floats:
             subtract(px_left, y_right, px_left)
             subtract(px, unit, slope)
             if case != "exact" and alike:
-                add(by_setting, noises[place], by_setting)
+                add(by_method, noises[place], by_method)
             elif case != "exact":
-                for part, deviation in zip(by_setting, deviations[:, step], strict=True):
+                for part, deviation in zip(by_method, deviations[:, step], strict=True):
                     multiply(noises[place], deviation, scaled)
                     part += scaled
             multiply(slope, step_size, slope)
