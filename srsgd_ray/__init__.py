@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from srsgd_ray import restarts
+    from srsgd_ray.cli.launch import launch
     from srsgd_ray.knobs import knob
     from srsgd_ray.optim import SRSGD
     from srsgd_ray.results import read_epochs, read_trials
     from srsgd_ray.search_spaces import SearchSpace, When
     from srsgd_ray.study import Arm, Study, StudyResult
-    from srsgd_ray.study.launch import launch
     from srsgd_ray.study.run import run
     from srsgd_ray.trainable import Budget, Diverged, Metric, Run, Trainable, as_trainable
 
@@ -29,7 +29,7 @@ _PLACES = {
     "srsgd_ray.results": ("read_epochs", "read_trials"),
     "srsgd_ray.search_spaces": ("SearchSpace", "When"),
     "srsgd_ray.study": ("Arm", "Study", "StudyResult"),
-    "srsgd_ray.study.launch": ("launch",),
+    "srsgd_ray.cli.launch": ("launch",),
     "srsgd_ray.study.run": ("run",),
     "srsgd_ray.trainable": ("Budget", "Diverged", "Metric", "Run", "Trainable", "as_trainable"),
 }

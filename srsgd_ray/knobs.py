@@ -23,6 +23,7 @@ __all__ = [
     "knob_types",
     "load",
     "make",
+    "needed",
     "one_of",
     "plain",
     "value_in",
@@ -145,19 +146,22 @@ def make(config: type[C], values: Mapping[str, Any]) -> C:
         else:
             held = known.get(field, _default(config, field))
             known[field] = _convert(field, types[field], _placed(field, held, options))
-    missing = [
-        f.name
-        for f in dataclasses.fields(config)  # type: ignore[arg-type]
-        if f.name not in known
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-    ]
+    missing = [name for name in needed(config) if name not in known]
     if missing:
         raise ValueError(
             f"{config.__name__} needs a value of {', '.join(missing)}: give it in base, in the arm "
             f"or in its space, or give the field a default."
         )
     return config(**known)
+
+
+def needed(config: type) -> tuple[str, ...]:
+    """Names of the fields that have no default."""
+    return tuple(
+        field.name
+        for field in dataclasses.fields(config)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    )
 
 
 def plain(config: Any) -> dict[str, Any]:

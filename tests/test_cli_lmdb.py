@@ -25,7 +25,7 @@ from srsgd_ray.image_lmdb.layout import key_of
 build_module = sys.modules["srsgd_ray.image_lmdb.building"]
 RUN = (
     "import resource, sys\n"
-    "import srsgd_ray.cli_lmdb\n"
+    "import srsgd_ray.cli.lmdb\n"
     "from srsgd_ray.cli import main\n"
     "sys.modules['srsgd_ray.image_lmdb.building'].TOGETHER = 20\n"
     "if int(sys.argv[1]): resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\n"
@@ -291,7 +291,7 @@ def test_sigterm_says_how_to_go_on(many: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
-    assert said.endswith(f"Go on with: srsgd-ray lmdb {' '.join(map(str, words))}\n")
+    assert said.endswith(f"Resume with: srsgd-ray lmdb {' '.join(map(str, words))}\n")
     assert "Traceback" not in said and not path.exists()
     process = start(*words)
     _, said = process.communicate(timeout=60)

@@ -15,7 +15,6 @@ from scipy import stats
 
 from srsgd_ray.analysis import Estimate
 from srsgd_ray.cli import main
-from srsgd_ray.cli_table import table_command
 from srsgd_ray.config import UnknownNameError
 from srsgd_ray.paper.cells import cells
 from srsgd_ray.paper.compare import (
@@ -468,7 +467,7 @@ def test_the_command_prints_a_published_table(
     words = ["table1", "--format", "csv", "--protocol", "as_published", "--any-epochs"]
     assert main(["table", *words, str(tmp_path)]) == 0
     assert "best" in capsys.readouterr().out
-    assert table_command(["f1-cifar10"]) == 0
+    assert main(["table", "f1-cifar10"]) == 0
     assert "Of 10 cells" in capsys.readouterr().out
 
 
@@ -498,7 +497,7 @@ def test_the_command_refuses_in_one_line(
 ) -> None:  # fmt: skip
     (tmp_path / "results").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert table_command(words) == 2
+    assert main(["table", *words]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1

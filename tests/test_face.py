@@ -36,7 +36,7 @@ def test_every_name_is_there() -> None:
 def test_names_are_found_whatever_was_imported_before() -> None:
     """A module of the package may have the name of one of its functions."""
     code = (
-        "import srsgd_ray.study.launch, srsgd_ray.study.run, srsgd_ray.trainable, srsgd_ray\n"
+        "import srsgd_ray.cli.launch, srsgd_ray.study.run, srsgd_ray.trainable, srsgd_ray\n"
         "from srsgd_ray import as_trainable, launch, run\n"
         "from srsgd_ray.study import launch as l, run as r\n"
         "assert callable(launch) and callable(run) and callable(l) and callable(r)"

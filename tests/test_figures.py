@@ -21,7 +21,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from srsgd_ray import analysis, figures
-from srsgd_ray.figures.__main__ import main
+from srsgd_ray.cli import main
 from srsgd_ray.figures.style import STYLES, arm_styles
 from srsgd_ray.results import arrow_schema
 
@@ -272,16 +272,16 @@ def test_draw_writes_the_same_files_again_and_says_what_it_skips(study: Path) ->
 def test_command_line_refuses(
     study: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(study), *words]) == 2
+    assert main(["figures", str(study), *words]) == 2
     assert message in capsys.readouterr().err
-    assert main([str(study / "nowhere")]) == 2
+    assert main(["figures", str(study / "nowhere")]) == 2
     assert "no results: expected" in capsys.readouterr().err
 
 
 def test_command_line_draws_without_torch_and_ray(study: Path) -> None:
     code = (
-        "import sys; from srsgd_ray.figures.__main__ import main; "
-        "status = main(sys.argv[1:]); print(status, *sys.modules)"
+        "import sys; from srsgd_ray.cli import main; "
+        "status = main(['figures', *sys.argv[1:]]); print(status, *sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(study), "best_so_far", "--format", "pdf"],

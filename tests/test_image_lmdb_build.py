@@ -205,9 +205,9 @@ def test_a_crash_between_any_two_steps_loses_nothing(
 def test_kill_9_at_any_moment_leaves_the_same_bytes_in_the_end(many: Path, tmp_path: Path) -> None:
     """A process that writes a transaction every 5 images is killed again and again."""
     code = (
-        "import sys; from srsgd_ray.cli_lmdb import lmdb_command\n"
+        "import sys; import srsgd_ray.cli.lmdb; from srsgd_ray.cli import main\n"
         "sys.modules['srsgd_ray.image_lmdb.building'].TOGETHER = 5\n"
-        "if __name__ == '__main__': sys.exit(lmdb_command(sys.argv[1:]))"
+        "if __name__ == '__main__': sys.exit(main(['lmdb', *sys.argv[1:]]))"
     )
     script, draw = tmp_path / "run.py", random.Random(1)
     script.write_text(code)
@@ -252,7 +252,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(many: Path, tmp_path: Path) -> N
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert f"Go on with: srsgd-ray lmdb build {many} '{path}' --quality 70 --workers 2" in said
+    assert f"Resume with: srsgd-ray lmdb build {many} '{path}' --quality 70 --workers 2" in said
     assert "Traceback" not in said and not path.exists()
     assert main(words) == 0
     assert len(open_store(path)) == 300

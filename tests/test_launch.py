@@ -10,9 +10,9 @@ from types import ModuleType
 import pytest
 
 from srsgd_ray.cli import main as cli
+from srsgd_ray.cli.launch import resume_command
 from srsgd_ray.results import Record
 from srsgd_ray.study import Study, launch
-from srsgd_ray.study.launch import _resume_command
 from srsgd_ray.study.shorten import select
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -146,16 +146,16 @@ def test_none_at_all_is_refused(
 
 
 def test_the_budget_is_not_in_the_resume_line() -> None:
-    assert _resume_command("p", ["--budget-hours=4", "--trials", "3"]) == "p --trials 3 --resume"
+    assert resume_command("p", ["--budget-hours=4", "--trials", "3"]) == "p --trials 3 --resume"
     words = ["--budget-hours", "0.5", "--trials", "3"]
-    assert _resume_command("python s.py", words) == "python s.py --trials 3 --resume"
+    assert resume_command("python s.py", words) == "python s.py --trials 3 --resume"
 
 
 def test_the_resume_line_is_the_command_again() -> None:
     words = ["--name", "my study", "--trials", "3", "--resume"]
     expected = "python s.py --name 'my study' --trials 3 --resume"
-    assert _resume_command("python s.py", words) == expected
-    assert _resume_command("python s.py", ["--smoke"]) == "python s.py --smoke --resume"
+    assert resume_command("python s.py", words) == expected
+    assert resume_command("python s.py", ["--smoke"]) == "python s.py --smoke --resume"
 
 
 @pytest.mark.parametrize(

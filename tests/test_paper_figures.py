@@ -15,9 +15,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from srsgd_ray import analysis
+from srsgd_ray.cli import main
 from srsgd_ray.config import UnknownNameError
-from srsgd_ray.figures import __main__ as command
-from srsgd_ray.figures.__main__ import main
 from srsgd_ray.figures.style import NotYet
 from srsgd_ray.paper import curves, errors
 from srsgd_ray.paper.figures import PAPER_FIGURES, draw_numbers, paper_figure, paper_numbers
@@ -324,7 +323,7 @@ def test_command_line_draws_from_the_parquet_that_it_writes(
     monkeypatch.chdir(tmp_path)
     Path("mine").mkdir()
     gap_curves().to_parquet("mine/curves.parquet")
-    assert main(["mine", "--format", "svg", "appfig5", "appfig7", "--as-plotted"]) == 0
+    assert main(["figures", "mine", "--format", "svg", "appfig5", "appfig7", "--as-plotted"]) == 0
     nothing, skipped, *written = capsys.readouterr().out.splitlines()
     assert nothing.startswith("appfig5: none of our runs in mine belongs there")
     assert skipped == "skipped appfig7: run python studies/trajectory.py first, and name its " + (
@@ -342,9 +341,12 @@ def test_command_line_draws_from_the_parquet_that_it_writes(
 
 def test_command_line_sorts_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(command, "draw", lambda *given: asked.append(("study", *given)) or [])
     monkeypatch.setattr(
-        command, "draw_paper", lambda *given: asked.append(("paper", *given)) or ["x"]
+        "srsgd_ray.figures.save.draw", lambda *given: asked.append(("study", *given)) or []
+    )
+    monkeypatch.setattr(
+        "srsgd_ray.paper.figures.draw_paper",
+        lambda *given: asked.append(("paper", *given)) or ["x"],
     )
     folder, png = str(tmp_path), ["png", "svg"]
     out = Path("results") / "figures"
@@ -366,7 +368,7 @@ def test_command_line_sorts_its_words(tmp_path: Path, monkeypatch: pytest.Monkey
         ),
     ):  # fmt: skip
         asked.clear()
-        assert main(words) == 0
+        assert main(["figures", *words]) == 0
         assert asked == expected
     assert list(PAPER_FIGURES) == [*PANELS, "appfig7"]
 
@@ -386,7 +388,7 @@ def test_command_line_sorts_its_words(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_command_line_refuses(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(words) == 2
+    assert main(["figures", *words]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1

@@ -254,7 +254,7 @@ def test_a_plan_writes_nothing_and_says_if_it_cannot_be_made_in_time(
 
 def own_model() -> Study:
     """The user's file, as a module that the workers import from its folder."""
-    from srsgd_ray.study.commands import load_study
+    from srsgd_ray.cli.studies import load_study
 
     return load_study(str(STUDIES / "own_model.py"))
 

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from conftest import small
 
+from srsgd_ray.cli import main as cli
 from srsgd_ray.config import OPTIMIZERS, TrainConfig
 from srsgd_ray.models import build_model
 from srsgd_ray.optim import build_optimizer
@@ -31,7 +32,6 @@ from srsgd_ray.training import (
     distributed,
     train,
 )
-from srsgd_ray.training.__main__ import main
 from srsgd_ray.training.device import Precision
 from srsgd_ray.training.step import Step
 
@@ -383,6 +383,10 @@ def test_what_is_not_there_is_refused(
     with pytest.raises(ValueError) as error:
         run(config.replace(**changes))
     assert message in str(error.value)
+
+
+def main(words: list[str]) -> int:
+    return cli(["train", *words])
 
 
 ARGUMENTS = ["--epochs", "3", "--lr-milestones", "2", "--width", "4", "--threads", "1", "--out"]

@@ -12,15 +12,25 @@ from urllib.parse import quote
 
 import pyarrow.fs as pafs
 
-__all__ = ["FILE_NAME", "CheckpointStore", "check_storage", "join", "trial_folder"]
+__all__ = ["FILE_NAME", "CheckpointStore", "absolute", "check_storage", "join", "trial_folder"]
 
 FILE_NAME = "checkpoint.pt"
 
 
+def is_uri(location: str) -> bool:
+    """Whether a location is a URI, such as s3://..., and no path; decided here alone."""
+    return "://" in location
+
+
+def absolute(location: str) -> str:
+    """A path from the root of the file system; a URI as it is."""
+    return location if is_uri(location) else str(Path(location).resolve())
+
+
 def join(root: str, *parts: str) -> str:
     """A path below ``root``; the query of a URI stays at its end."""
-    base, mark, query = root.partition("?") if "://" in root else (root, "", "")
-    if "://" in root:
+    base, mark, query = root.partition("?") if is_uri(root) else (root, "", "")
+    if is_uri(root):
         parts = tuple(quote(part) for part in parts)
     return "/".join([base.rstrip("/"), *parts]) + mark + query
 
@@ -39,7 +49,7 @@ class CheckpointStore:
     def __init__(self, location: str) -> None:
         self.location = location
         self._remote: pafs.FileSystem | None = None
-        if "://" in location:
+        if is_uri(location):
             self._remote, self._path = pafs.FileSystem.from_uri(location)
             if isinstance(self._remote, pafs.LocalFileSystem):
                 self.location, self._remote = self._path, None
@@ -86,7 +96,7 @@ def check_storage(location: str) -> None:
         ValueError: if that cannot be done; nothing is left then.
     """
     made: list[Path] = []
-    if "://" not in location:
+    if not is_uri(location):
         folder = Path(location)
         made = [p for p in (folder, *folder.parents) if not p.exists()]
     try:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from srsgd_ray.knobs import one_of
 from srsgd_ray.study.schedulers import check_scheduler
 from srsgd_ray.study.search import check_searcher
 from srsgd_ray.study.spec import Arm, Study, check_name
 
-__all__ = ["check_study", "check_types", "place_of", "without_defaults"]
+__all__ = ["check_study", "check_types", "place_of"]
 
-WHOLE = {
-    "trials": 0, "epochs": 1, "confirm_seeds": 0, "seed": 0, "asha_grace": 1, "confirm_points": 1,
-    "confirm_seed": 0,
-}  # fmt: skip
-MAY_BE_NONE = ("epochs", "confirm_seed")
-TEXTS = (
-    "name", "question", "baseline", "searcher", "scheduler", "metric", "mode", "confirm_on",
-    "protocol", "confirm_metric", "pareto_metric",
-)  # fmt: skip
+LEAST = {"epochs": 1, "asha_grace": 1, "confirm_points": 1, "workers": 1}  # of others 0
 
 
 def place_of(error: BaseException, otherwise: str) -> str:
@@ -64,28 +56,12 @@ def check_study(study: Study) -> None:
 
 def check_types(study: Study) -> None:
     """Raise ValueError unless every field of a study and its arms has the type it must have."""
-    for name in TEXTS:
-        if not isinstance(getattr(study, name), str):
-            raise ValueError(
-                f"{name} must be a text, but got {name}={getattr(study, name)!r}. Put it in quotes."
-            )
-    for name, least in WHOLE.items():
-        _whole(name, getattr(study, name), least, name in MAY_BE_NONE)
-    if isinstance(study.asha_reduction, (str, bool)):
-        raise ValueError(
-            f"asha_reduction must be a number, but got asha_reduction={study.asha_reduction!r}."
-        )
+    _check_fields(study)
     if study.lr_drops is not None and not isinstance(study.lr_drops, (tuple, list)):
         raise ValueError(
             f"lr_drops must lie between 0 and 1, but got {study.lr_drops!r}. Give the fractions of "
             f"the training at which the learning rate falls, such as (0.5, 0.75), or () for none."
         )
-    for name in ("base", "protocols"):
-        if not isinstance(getattr(study, name), Mapping):
-            raise ValueError(
-                f"{name} must be a dict of knobs, but got {name}={getattr(study, name)!r}. "
-                f"Write {name}={{'batch_size': 64}}."
-            )
     if isinstance(study.arms, Arm):
         raise ValueError(
             "arms must be a tuple of Arm, but got one Arm. A tuple of one needs a comma: "
@@ -111,26 +87,38 @@ def _check_arm_types(arm: Arm) -> None:
         error.place = arm.place  # type: ignore[attr-defined]
         raise error
     with _about(arm):
-        for field in ("fixed", "labels"):
-            if not isinstance(getattr(arm, field), Mapping):
-                raise ValueError(
-                    f"{field} must be a dict, but got {getattr(arm, field)!r}. "
-                    f"Write {{'optimizer': 'sgd'}}."
-                )
-        _whole("workers", arm.workers, 1, False)
-        _whole("trials", arm.trials, 0, True)
-        _whole("confirm_seeds", arm.confirm_seeds, 0, True)
+        _check_fields(arm)
         arm.searched.ordered()
 
 
-def _whole(name: str, value: object, least: int, may_be_none: bool) -> None:
-    if value is None and may_be_none:
-        return
+def _check_fields(owner: Study | Arm) -> None:
+    """Raise ValueError unless each field that is a text, number or dict is one."""
+    for name, hint in get_type_hints(type(owner)).items():
+        value, kinds = (
+            getattr(owner, name),
+            get_args(hint) if isinstance(hint, UnionType) else [hint],
+        )
+        if value is None and NoneType in kinds:
+            continue
+        if str in kinds and not isinstance(value, str):
+            raise ValueError(f"{name} must be a text, but got {name}={value!r}. Put it in quotes.")
+        if int in kinds:
+            _check_whole(name, value)
+        if hint is float and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError(f"{name} must be a number, but got {name}={value!r}.")
+        if get_origin(hint) is Mapping and not isinstance(value, Mapping):
+            raise ValueError(
+                f"{name} must be a dict, but got {name}={value!r}. "
+                f"Write {name}={{'batch_size': 64}}."
+            )
+
+
+def _check_whole(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         cure = f" Write {name}={value}, without quotes." if str(value).isdecimal() else ""
         raise ValueError(f"{name} must be a whole number, but got {name}={value!r}.{cure}")
-    if value < least:
-        raise ValueError(f"{name} >= {least} must hold, but got {name}={value}.")
+    if value < LEAST.get(name, 0):
+        raise ValueError(f"{name} >= {LEAST.get(name, 0)} must hold, but got {name}={value}.")
 
 
 def _check_metrics(study: Study) -> None:
@@ -189,18 +177,17 @@ def _check_arm(study: Study, arm: Arm) -> None:
         return config
 
     space = arm.searched
-    needed = without_defaults(study, arm)
-    config = checked(needed)
+    config = checked({})
     if study.seeds_of(arm.name):
         work.confirmed(config, study.first_confirm_seed, study.confirm_on)
     trials = study.trials_of(arm.name)
     if not trials:
         return
     work.check_metric(config, study.metric)
-    space.check(lambda values: checked({**needed, **values}))
+    space.check(checked)
     for point in arm.enqueue:
         _check_point(point, arm)
-        checked({**needed, **point})
+        checked(point)
     if study.searcher == "grid":
         points = len(space.points(study.seed))
         if points < trials:
@@ -223,20 +210,6 @@ def _check_point(point: object, arm: Arm) -> None:
             raise ValueError(
                 f"a point of enqueue must lie in the space, but got {name}={value!r} for {spread}."
             )
-
-
-def without_defaults(study: Study, arm: Arm) -> dict[str, Any]:
-    """A value from its range for each searched knob that nothing else gives one."""
-    given = {**study.base, **study.protocols.get(study.protocol, {}), **arm.fixed}
-    found = {}
-    for field in dataclasses.fields(study.work.Config):
-        has = field.default is not dataclasses.MISSING
-        if not has and field.default_factory is dataclasses.MISSING and field.name not in given:
-            spread = arm.searched.ranges.get(field.name)
-            if spread is not None:
-                choices = getattr(spread, "choices", None)
-                found[field.name] = choices[0] if choices else getattr(spread, "low", None)
-    return found
 
 
 def _check_budgets(study: Study) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,14 +122,12 @@ class Controller:
         )
 
     def _next_search(self) -> Assignment | None:
-        begun = dict.fromkeys(self._searches, 0)
-        for trial in self._of("search"):
-            begun[trial.arm] += 1
-        left = [arm for arm, number in begun.items() if number < self.study.trials_of(arm)]
+        begun = Counter(trial.arm for trial in self._of("search"))
+        left = [arm for arm in self._searches if begun[arm] < self.study.trials_of(arm)]
         if not left:
             return None
         # The arms take turns, so that at any moment their budgets differ by one trial at most.
-        arm = min(left, key=lambda name: begun[name])
+        arm = min(left, key=begun.__getitem__)
         number = begun[arm]
         name = f"search-{arm}-{number:03d}"
         params = self._searches[arm].ask(name, number)
@@ -146,17 +145,16 @@ class Controller:
         """The runs of the confirmation, seed by seed, so that pairs are made early."""
         if self._confirm is None:
             study = self.study
-            chosen = [(arm, c) for arm, configs in self.selected().items() for c in configs]
+            selected = [(arm, c) for arm, configs in self.selected().items() for c in configs]
             self._confirm = []
-            taken: dict[str, int] = {}
+            taken: Counter[str] = Counter()
             for index in range(max(study.seeds_of(arm.name) for arm in study.arms)):
-                for arm, config in chosen:
-                    if index >= study.seeds_of(arm):
-                        continue
-                    number = taken[arm] = taken.get(arm, -1) + 1
-                    name = f"confirm-{arm}-{number:03d}"
-                    made = study.confirmed(config, study.first_confirm_seed + index)
-                    self._confirm.append(_Run(name, arm, number, made))
+                for arm, config in selected:
+                    if index < study.seeds_of(arm):
+                        name = f"confirm-{arm}-{taken[arm]:03d}"
+                        made = study.confirmed(config, study.first_confirm_seed + index)
+                        self._confirm.append(_Run(name, arm, taken[arm], made))
+                        taken[arm] += 1
         return self._confirm
 
     def selected(self) -> dict[str, list[dict[str, Any]]]:
@@ -249,12 +247,11 @@ class Controller:
         study, length = self.study, self._arm_epochs
         begun = list(self.record.trials.values())
         points = study.confirm_points if study.pareto else 1
-        left = {arm: study.trials_of(arm) + study.seeds_of(arm) * points for arm in length}
+        runs: Mapping[str, int] = {arm: study.seeds_of(arm) * points for arm in length}
         if self._confirm is not None:
-            runs = _count(run.arm for run in list(self._confirm))
-            left = {arm: study.trials_of(arm) + runs.get(arm, 0) for arm in length}
-        for trial in begun:
-            left[trial.arm] -= 1
+            runs = Counter(run.arm for run in list(self._confirm))
+        started = Counter(trial.arm for trial in begun)
+        left = {arm: study.trials_of(arm) + runs[arm] - started[arm] for arm in length}
         ended = [t for t in begun if t.end is not None]
         done = sum(len(t.rows) for t in begun)
         running = sum(self.length(t) - len(t.rows) for t in begun if t.end is None)
@@ -269,13 +266,6 @@ class Controller:
             if trial.state == "complete":
                 values.setdefault(trial.arm, []).append(trial.rows[-1][self.study.metric])
         return {arm: pick(found) for arm, found in values.items()}
-
-
-def _count(names: Iterable[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name in names:
-        found[name] = found.get(name, 0) + 1
-    return found
 
 
 def _only_the_record_restores() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from srsgd_ray.backends import NotMeasured, Plan
 from srsgd_ray.knobs import affecting
+from srsgd_ray.progress import duration
 from srsgd_ray.results.record import Contents
-from srsgd_ray.study.progress import duration
 from srsgd_ray.study.spec import Study
 
 __all__ = ["Budget", "Cost", "cost", "spent_hours"]
@@ -94,7 +94,7 @@ def cost(
     for arm in study.arms:
         length = _length(study, arm.name)
         points = study.confirm_points if study.pareto else 1
-        searched = study.plain(arm.name, _middle(study, arm.name))
+        searched = study.plain(arm.name, {})
         phases = (
             ("search", study.trials_of(arm.name), searched),
             ("confirm", study.seeds_of(arm.name) * points, study.confirmed(searched, study.seed)),
@@ -126,13 +126,6 @@ def cost(
         trials, epochs, seconds, plan.slots, plan.workers, plan.gpus_per_worker > 0,
         (timed, len(recorded)),
     )  # fmt: skip
-
-
-def _middle(study: Study, arm: str) -> dict[str, Any]:
-    """Values for searched knobs that nothing else gives one, so that there is a configuration."""
-    from srsgd_ray.study.check import without_defaults
-
-    return without_defaults(study, study.arm(arm))
 
 
 def _length(study: Study, arm: str) -> int:

@@ -4,39 +4,30 @@ from __future__ import annotations
 
 import datetime
 import logging
-import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, check_counts
-from srsgd_ray.backends.store import CheckpointStore, check_storage, join, trial_folder
+from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, make_backend
+from srsgd_ray.backends.store import CheckpointStore, absolute, check_storage, join, trial_folder
+from srsgd_ray.progress import all_output_to, watched
 from srsgd_ray.results import Record, RecordError, columns_to_plain, provenance, read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
+from srsgd_ray.results.record import Contents
 from srsgd_ray.study.controller import Controller
+from srsgd_ray.study.display import Display
 from srsgd_ray.study.estimate import Budget, cost, spent_hours
 from srsgd_ray.study.extend import extended
 from srsgd_ray.study.options import Options
-from srsgd_ray.study.progress import Display
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
 from srsgd_ray.study.search import Search, open_storage
 from srsgd_ray.study.spec import Study, check_name
-from srsgd_ray.study.start import (
-    absolute,
-    backend_of,
-    check_data,
-    check_options,
-    fresh_folder,
-    job_of,
-    plan_of,
-    workers_of,
-)
+from srsgd_ray.study.start import check_data, check_options, fresh_folder, job_of, plan_of
 
-__all__ = ["Options", "draw_figures", "execute", "run"]
+__all__ = ["Options", "execute", "run"]
 
 
 def run(
@@ -75,9 +66,7 @@ def execute(
     name: str,
     resume: bool,
     script: Mapping[str, Any] | None = None,
-    quiet: bool = False,
-    say: Callable[[str], None] | None = None,
-    redirect: Callable[[Path], AbstractContextManager[TextIO | None]] | None = None,
+    quiet: bool = True,
 ) -> str:
     """Run or resume ``study`` in the folder ``options.results / name``.
 
@@ -87,10 +76,8 @@ def execute(
         name: of its folder.
         resume: go on with the study that is there.
         script: the study as its script has it, without options, for the record.
-        quiet: Ray says nothing.
-        say: takes the first lines; None: nobody.
-        redirect: sends all output to a log and gives what the user sees; None: nothing is sent
-            anywhere, and nothing is shown.
+        quiet: print nothing and redirect nothing; else the plan and the progress are shown, and all
+            other output goes to ``log.txt`` in the folder.
 
     Returns:
         How it ended, a constant of ``study.result``.
@@ -98,19 +85,16 @@ def execute(
     Raises:
         ValueError: for anything that cannot work, before any work is done.
     """
-    tell = say or (lambda text: None)
+    folder = (options.results / check_name(name)).resolve()
+    new: list[str] = []
     if resume:
-        folder = (options.results / check_name(name)).resolve()
         study, new = extended(study, read_record(folder), folder)
     study.check()
     check_options(study, options)
-    workers = workers_of(study, options)
-    check_counts(options.slots, workers)  # before Ray is started for it
-    backend = backend_of(options, quiet)
-    job = job_of(study, options)
+    ray = {"address": options.address, "quiet": quiet} if options.backend == "ray" else {}
+    backend, job = make_backend(options.backend, **ray), job_of(study, options)
     if backend.here:
         check_data(study)
-    folder = (options.results / check_name(name)).resolve()
     if not resume and (folder / RECORD).exists():
         raise RecordError(
             f"{folder} already holds a study. Go on with it by --resume, or choose another "
@@ -119,123 +103,99 @@ def execute(
     with fresh_folder(folder) as keep:
         if options.storage is not None:
             check_storage(absolute(options.storage))
-        tell(f"{name}: {study.question}")
-        tell(f"Results in {folder}")
-        if resume:
-            for line in new:
-                tell(f"Taken in: {line}")
-        opened = redirect(folder / "log.txt") if redirect is not None else nullcontext(None)
+        if not quiet:
+            lines = [f"{name}: {study.question}", f"Results in {folder}"]
+            print(*lines, *(f"Taken in: {line}" for line in new), sep="\n", flush=True)
+        opened = nullcontext(None) if quiet else all_output_to(folder / "log.txt")
         with opened as screen, backend.open() as nodes:
-            plan = plan_of(options, nodes, workers)
-            if not _show_plan(study, options, plan, job, backend, folder, resume, screen):
+            plan = plan_of(study, options, nodes)
+            session = _Session(study, options, backend, job, plan, screen)
+            session.show_plan(read_record(folder) if resume else None)
+            if options.plan == "only":
                 return PLANNED
-            with _open_record(study, folder, name, resume, script, options) as record:
+            with _record(study, folder, name, resume, script, options) as record:
                 keep()
-                before = spent_hours(record.contents)
-                record.session(**provenance(), held_workers=plan.slots * plan.workers)
-                try:
-                    return _conduct(study, options, backend, job, plan, record, screen, before)
-                finally:
-                    record.pause()
+                return session.conduct(record)
 
 
-def _show_plan(
-    study: Study,
-    options: Options,
-    plan: Plan,
-    job: Job,
-    backend: Backend,
-    folder: Path,
-    resume: bool,
-    screen: TextIO | None,
-) -> bool:
-    """Say what it will cost; False if that was all that was asked for."""
-
-    def show(text: str) -> None:
-        if screen is not None:
-            print(text, file=screen)
-
-    for line in _remarks(study, plan):
-        show(line)
-    if options.plan == "no":
-        return True
-    known = read_record(folder) if resume else None
-    try:
-        show(cost(study, plan, known, backend.measure(job, plan)).text(datetime.datetime.now()))
-    except NotMeasured as reason:
-        if options.plan == "only":
-            raise ValueError(f"no plan can be made: {reason}") from reason
-        show(f"No plan: {reason}")
-    return options.plan != "only"
-
-
-def _remarks(study: Study, plan: Plan) -> Iterator[str]:
-    from srsgd_ray.study.check import without_defaults
-
-    for arm in study.arms:
-        config = study.config(arm.name, without_defaults(study, arm))
-        said = study.work.remarks(config, plan.workers, arm.workers)
-        if said:
-            yield f"{arm.name}: {said}"
-
-
-@contextmanager
-def _open_record(
+def _record(
     study: Study,
     folder: Path,
     name: str,
     resume: bool,
     script: Mapping[str, Any] | None,
     options: Options,
-) -> Iterator[Record]:
-    """The study's record, begun or gone on with; what is new in the study is noted."""
+) -> Record:
+    """The study's record, begun or reopened; what is new in the study is noted."""
     spec, columns = study.to_dict(), columns_to_plain(study.columns())
     if resume:
         record = Record.reopen(folder)
         if record.contents.header["spec"] != spec:
             record.extend(spec, columns, dict(script or spec))
-    else:
-        header = {"study": name, "id": uuid.uuid4().hex[:8], "spec": spec, "columns": columns}
-        kept = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
-        header |= {"script": dict(script or spec), "options": kept}
-        record = Record.create(folder, header)
-    try:
-        yield record
-    finally:
-        record.close()
+        return record
+    header = {"study": name, "id": uuid.uuid4().hex[:8], "spec": spec, "columns": columns}
+    kept = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
+    return Record.create(folder, {**header, "script": dict(script or spec), "options": kept})
 
 
-def _conduct(
-    study: Study,
-    options: Options,
-    backend: Backend,
-    job: Job,
-    plan: Plan,
-    record: Record,
-    screen: TextIO | None,
-    before: float,
-) -> str:
-    """Search and confirm; leaves the tables complete, whatever happens."""
-    folder, identity = record.folder, record.contents.header["id"]
-    storage = absolute(options.storage or str(folder))
-    root = join(storage, f"checkpoints-{identity}")
-    job = Job(job.work, job.path, job.folder, job.judged, root, job.silence_limit)
-    controller = Controller(study, record, _searches(study, record), _forgetter(root))
-    try:
-        if not controller.finished:
-            shown = nullcontext() if screen is None else Display(controller, screen)
-            if screen is not None:
-                print(_plan_line(study, plan), file=screen)
-            with Budget(options.budget_hours, before, plan, backend.stop) as budget, shown:
-                backend.run(controller, job, plan, screen)
-            if budget.spent and not controller.finished and screen is not None:
-                print(f"\nThe budget is spent: {budget.used:.3g} worker-hours.", file=screen)
-    finally:
-        controller.write_tables(force=True)
-    if not controller.finished:
-        return OUT_OF_BUDGET if budget.spent else INTERRUPTED
-    _forgetter(storage)(f"checkpoints-{identity}")
-    return FINISHED
+@dataclass(frozen=True)
+class _Session:
+    """One process's work on a study, once its backend is there."""
+
+    study: Study
+    options: Options
+    backend: Backend
+    job: Job
+    plan: Plan
+    screen: TextIO | None
+
+    def _say(self, text: str) -> None:
+        if self.screen is not None:
+            print(text, file=self.screen)
+
+    def show_plan(self, known: Contents | None) -> None:
+        """Say what is left to do and what it will cost, after what the trainable remarks."""
+        for arm in self.study.arms:
+            config = self.study.config(arm.name, {})
+            if said := self.study.work.remarks(config, self.plan.workers, arm.workers):
+                self._say(f"{arm.name}: {said}")
+        if self.options.plan == "no":
+            return
+        try:
+            measure = self.backend.measure(self.job, self.plan)
+            self._say(cost(self.study, self.plan, known, measure).text(datetime.datetime.now()))
+        except NotMeasured as reason:
+            if self.options.plan == "only":
+                raise ValueError(f"no plan can be made: {reason}") from reason
+            self._say(f"No plan: {reason}")
+
+    def conduct(self, record: Record) -> str:
+        """Search and confirm; leaves the tables complete, whatever happens."""
+        study, plan = self.study, self.plan
+        before = spent_hours(record.contents)
+        record.session(**provenance(), held_workers=plan.slots * plan.workers)
+        storage = absolute(self.options.storage or str(record.folder))
+        checkpoints = f"checkpoints-{record.contents.header['id']}"
+        job = replace(self.job, root=join(storage, checkpoints))
+        budget = Budget(self.options.budget_hours, before, plan, self.backend.stop)
+        try:
+            controller = Controller(study, record, _searches(study, record), _forgetter(job.root))
+            try:
+                if not controller.finished:
+                    self._say(_plan_line(study, plan))
+                    shown = watched(self.screen, Display(controller)) if self.screen else None
+                    with budget, shown or nullcontext():
+                        self.backend.run(controller, job, plan, self.screen)
+            finally:
+                controller.write_tables(force=True)
+            if controller.finished:
+                _forgetter(storage)(checkpoints)
+                return FINISHED
+            if budget.spent:
+                self._say(f"\nThe budget is spent: {budget.used:.3g} worker-hours.")
+            return OUT_OF_BUDGET if budget.spent else INTERRUPTED
+        finally:
+            record.pause()
 
 
 def _searches(study: Study, record: Record) -> dict[str, Search]:
@@ -253,7 +213,7 @@ def _searches(study: Study, record: Record) -> dict[str, Search]:
             searcher=study.searcher,
             trials=study.trials_of(arm.name),
             seed=study.seed,
-            fixed={**study.base, **study.protocols.get(study.protocol, {}), **arm.fixed},
+            fixed=study.fixed_of(arm.name),
             enqueue=arm.enqueue,
         )
         for arm in searched
@@ -287,10 +247,3 @@ def _forgetter(root: str) -> Callable[[str], None]:
             logging.getLogger(__name__).exception("could not delete the checkpoint of %s", trial)
 
     return forget
-
-
-def draw_figures(folder: Path) -> list[str]:
-    """Draw the study's figures in a process that knows neither torch nor Ray; what it printed."""
-    command = [sys.executable, "-m", "srsgd_ray.figures", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    return (done.stdout + (done.stderr if done.returncode else "")).strip().splitlines()

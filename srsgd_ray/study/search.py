@@ -19,16 +19,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    NSGAIISampler,
-    PartialFixedSampler,
-    QMCSampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna import samplers
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -66,15 +57,14 @@ def open_storage(file: Path | None) -> BaseStorage:
     """
     if file is None:
         return InMemoryStorage()
-    # A dashboard may read while the study writes: wait for its lock rather than fail.
-    options: dict[str, Any] = {"connect_args": {"timeout": LOCK_WAIT}}
-    url = f"sqlite:///{file}"
-    if any(c in str(file) for c in "?#%{}"):
-        # These have a meaning in a URL, which no escape takes from them all the way to SQLite.
-        url = "sqlite:///optuna.db"
-        options = {"creator": lambda: sqlite3.connect(file, timeout=LOCK_WAIT)}
+
+    # A dashboard may read while the study writes: wait for its lock rather than fail. A path stays
+    # out of the URL: no escape takes "?", "#" or "%" in it all the way to SQLite.
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(file, timeout=LOCK_WAIT, check_same_thread=False)
+
     try:
-        return RDBStorage(url, engine_kwargs=options)
+        return RDBStorage("sqlite:///optuna.db", engine_kwargs={"creator": connect})
     except Exception as error:
         raise ValueError(
             f"the Optuna storage must be writable, but {file} is not: {error}"
@@ -85,7 +75,7 @@ def check_searcher(name: str, goals: int = 1) -> None:
     """Raise ValueError unless a sampler of that name or import path exists and takes the goals."""
     if ":" in name:
         found = load(name, "searcher")
-        if not (inspect.isclass(found) and issubclass(found, BaseSampler)):
+        if not (inspect.isclass(found) and issubclass(found, samplers.BaseSampler)):
             raise ValueError(f"searcher {name!r} must be a class of Optuna samplers.")
         return
     one_of("search", name, SEARCHERS)
@@ -94,14 +84,14 @@ def check_searcher(name: str, goals: int = 1) -> None:
         raise ValueError(f"pareto=True needs searcher {others}, but got {name!r}.")
 
 
-class _Point(QMCSampler):
+class _Point(samplers.QMCSampler):
     """One point of the search's sequence; Optuna's own counts in the storage, which may be lost."""
 
     def __init__(self, number: int, study_seed: int, seed: int) -> None:
         super().__init__(
             seed=study_seed,
             scramble=True,
-            independent_sampler=RandomSampler(seed=seed),
+            independent_sampler=samplers.RandomSampler(seed=seed),
             warn_independent_sampling=False,
             warn_asynchronous_seeding=False,
         )
@@ -113,7 +103,7 @@ class _Point(QMCSampler):
 
 def _sampler(
     name: str, number: int, seed: int, study_seed: int, trials: int, grouped: bool
-) -> BaseSampler:
+) -> samplers.BaseSampler:
     """The sampler for the trial ``number``; ``seed`` is its own, ``study_seed`` the search's."""
     # A third of the trials are drawn at random first, but never more than Optuna's own 10.
     startup = min(10, max(3, trials // 3))
@@ -122,21 +112,23 @@ def _sampler(
         if name == "tpe":
             # group: knobs that are not always there are modelled apart from the others.
             more: dict[str, Any] = {"multivariate": True, "group": True} if grouped else {}
-            return TPESampler(seed=seed, n_startup_trials=startup, **more)
+            return samplers.TPESampler(seed=seed, n_startup_trials=startup, **more)
         if name == "cmaes":
-            return CmaEsSampler(seed=seed, n_startup_trials=3, warn_independent_sampling=False)
+            return samplers.CmaEsSampler(
+                seed=seed, n_startup_trials=3, warn_independent_sampling=False
+            )
         if name == "gp":
-            return GPSampler(seed=seed, n_startup_trials=startup)
+            return samplers.GPSampler(seed=seed, n_startup_trials=startup)
         if name == "qmc":
             return _Point(number, study_seed, seed)
         if name == "nsgaii":
-            return NSGAIISampler(seed=seed, population_size=max(4, min(50, trials // 4)))
+            return samplers.NSGAIISampler(seed=seed, population_size=max(4, min(50, trials // 4)))
         if ":" in name:
             made = load(name, "searcher")
             takes_seed = "seed" in inspect.signature(made).parameters
-            sampler: BaseSampler = made(seed=seed) if takes_seed else made()
+            sampler: samplers.BaseSampler = made(seed=seed) if takes_seed else made()
             return sampler
-    return RandomSampler(seed=seed)
+    return samplers.RandomSampler(seed=seed)
 
 
 @dataclass(frozen=True)
@@ -216,16 +208,12 @@ class Search:
             sampler = _fixed(dict(self._enqueue[number]), sampler)
         return self._begin(trial, sampler)
 
-    def _begin(self, trial: str, sampler: BaseSampler) -> dict[str, Any]:
+    def _begin(self, trial: str, sampler: samplers.BaseSampler) -> dict[str, Any]:
         self._study.sampler = sampler
-        if not self.space.conditions:
-            handle = self._study.ask(fixed_distributions=dict(self.space.ranges))
-        else:
-            handle = self._study.ask()
-            values = dict(self._fixed)
-            for name in self.space.ordered():
-                if self.space.active(name, values):
-                    values[name] = _suggest(handle, name, self.space.ranges[name])
+        handle, values = self._study.ask(), dict(self._fixed)
+        for name in self.space.ordered():
+            if self.space.active(name, values):
+                values[name] = _suggest(handle, name, self.space.ranges[name])
         handle.set_user_attr("trial", trial)
         self._handles[trial] = handle
         return dict(handle.params)
@@ -257,20 +245,22 @@ class Search:
             if name in known:
                 there[name] = frozen
             elif not frozen.state.is_finished():
-                # Asked, but the driver died before it handed the trial out.
+                # Asked, but the driver died before it assigned the trial.
                 self._study.tell(frozen.number, state=TrialState.FAIL)
         for record in records:
-            told: Mapping[int, float] = {}
+            reported: Mapping[int, float] = {}
             if record.trial not in there:
-                self._begin(record.trial, _fixed(_searched(self.space, record.config)))
+                values = {name: value_in(record.config, name) for name in self.space.ranges}
+                known_values = {name: v for name, v in values.items() if v is not None}
+                self._begin(record.trial, _fixed(known_values))
             elif there[record.trial].state.is_finished():
                 continue
             else:
                 frozen = there[record.trial]
-                told = frozen.intermediate_values
+                reported = frozen.intermediate_values
                 self._handles[record.trial] = optuna.trial.Trial(self._study, frozen._trial_id)
             for row in record.rows:
-                if row["epoch"] not in told:
+                if row["epoch"] not in reported:
                     self.report(record.trial, row["epoch"], row.get(self.goals[0].metric))
             if record.end is not None:
                 self.tell(record)
@@ -285,17 +275,13 @@ def _suggest(handle: optuna.trial.Trial, name: str, spread: Any) -> Any:
     return handle.suggest_categorical(name, spread.choices)
 
 
-def _searched(space: SearchSpace, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the searched knobs in a recorded configuration."""
-    found = {name: value_in(config, name) for name in space.ranges}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _fixed(params: dict[str, Any], base: BaseSampler | None = None) -> BaseSampler:
+def _fixed(
+    params: dict[str, Any], base: samplers.BaseSampler | None = None
+) -> samplers.BaseSampler:
     """A sampler that proposes these values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return PartialFixedSampler(params, base or RandomSampler(seed=0))
+        return samplers.PartialFixedSampler(params, base or samplers.RandomSampler(seed=0))
 
 
 def _attributes(record: TrialRecord) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from srsgd_ray.knobs import knob_types, make, one_of, plain
+from srsgd_ray.knobs import knob_types, make, needed, one_of, plain
 from srsgd_ray.results import Column, columns_of
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.arm import Arm, called_from, check_name
@@ -127,16 +127,17 @@ class Study:
 
     # Configurations.
 
-    def config(self, arm: str, params: Mapping[str, Any], **more: Any) -> Any:
-        """The full configuration of a trial of ``arm`` with searched values ``params``."""
+    def config(self, arm: str, params: Mapping[str, Any]) -> Any:
+        """The full configuration of a trial of ``arm`` with searched values ``params``.
+
+        A searched knob that has no value there and no default has one of its range.
+        """
         work = self.work
-        known = {
-            **self.base,
-            **self.protocols.get(self.protocol, {}),
-            **self.arm(arm).fixed,
-            **params,
-            **more,
-        }
+        known = {**self.fixed_of(arm), **params}
+        for name, spread in self.arm(arm).searched.ranges.items():
+            if name in needed(work.Config):
+                ends = getattr(spread, "choices", None) or (getattr(spread, "low", None),)
+                known.setdefault(name, ends[0])
         if self.epochs is not None and work.budget is not None:
             known.setdefault(work.budget.field, self.epochs)
         if self.lr_drops is not None:
@@ -154,7 +155,11 @@ class Study:
         chosen: Any = make(self.work.Config, self.work.knobs_in(config))
         return {"seed": seed, **plain(self.work.confirmed(chosen, seed, self.confirm_on))}
 
-    # Numbers of each arm.
+    # What an arm has of its own, or of the study.
+
+    def fixed_of(self, arm: str) -> dict[str, Any]:
+        """The knobs that the arm does not search."""
+        return {**self.base, **self.protocols.get(self.protocol, {}), **self.arm(arm).fixed}
 
     def epochs_of(self, arm: str) -> int:
         """Epochs of a trial of the arm."""

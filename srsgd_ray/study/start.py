@@ -9,18 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from srsgd_ray.backends import Backend, Job, Plan, make_backend, plan_slots
+from srsgd_ray.backends import Job, Plan, check_counts, plan_slots
 from srsgd_ray.knobs import affecting, knob_types, one_of, plain
 from srsgd_ray.results import RecordError
-from srsgd_ray.study.check import without_defaults
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainable import find, path_of
 
-__all__ = [
-    "absolute", "backend_of", "check_data", "check_options", "fresh_folder", "job_of", "plan_of",
-    "workers_of",
-]  # fmt: skip
+__all__ = ["check_data", "check_options", "fresh_folder", "job_of", "plan_of"]
 
 
 def check_options(study: Study, options: Options) -> None:
@@ -28,21 +24,39 @@ def check_options(study: Study, options: Options) -> None:
     if options.budget_hours is not None and not options.budget_hours > 0:
         raise ValueError(f"budget_hours > 0 must hold, but got {options.budget_hours}.")
     one_of("plan", options.plan, ("yes", "no", "only"))
-    if options.backend == "local" and workers_of(study, options) > 1:
+    workers = _workers(study, options)
+    if options.backend == "local" and workers > 1:
         raise ValueError(
-            f"workers_per_trial=1 must hold for backend='local', but got "
-            f"{workers_of(study, options)}. Use backend='ray' for trials of several workers."
+            f"workers_per_trial=1 must hold for backend='local', but got {workers}. "
+            f"Use backend='ray' for trials of several workers."
         )
+    check_counts(options.slots, workers)  # before Ray is started for it
 
 
-def backend_of(options: Options, quiet: bool) -> Backend:
-    """The backend that the options name."""
-    if options.backend == "ray":
-        return make_backend("ray", address=options.address, quiet=quiet)
-    return make_backend(options.backend)
+def _workers(study: Study, options: Options) -> int:
+    """Workers of a trial: as asked, or as published if all arms agree, or one."""
+    if options.workers_per_trial is not None:
+        return options.workers_per_trial
+    published = {arm.workers for arm in study.arms}
+    return published.pop() if len(published) == 1 and options.backend == "ray" else 1
 
 
-def job_of(study: Study, options: Options, root: str = "") -> Job:
+def plan_of(study: Study, options: Options, nodes: Sequence[Mapping[str, float]]) -> Plan:
+    """How many trials at a time, and what each gets."""
+    gpus = options.gpus_per_worker
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU", 0.0) >= 1 for node in nodes) else 0.0
+    return plan_slots(
+        nodes,
+        slots=1 if options.backend == "local" and options.slots is None else options.slots,
+        workers=_workers(study, options),
+        cpus_per_worker=options.cpus_per_worker,
+        gpus_per_worker=gpus,
+        growing=options.autoscaling,
+    )
+
+
+def job_of(study: Study, options: Options) -> Job:
     """What the backend must know; other processes must be able to import the work."""
     path, folder = path_of(study.work)
     alone = options.backend == "local" and options.slots in (None, 1)
@@ -53,7 +67,7 @@ def job_of(study: Study, options: Options, root: str = "") -> Job:
         )
     if not alone:
         _check_module(path, folder)
-    return Job(study.work, path, folder or study.folder, study.metric, root, options.silence_limit)
+    return Job(study.work, path, folder or study.folder, study.metric, "", options.silence_limit)
 
 
 def _check_module(path: str, folder: str) -> None:
@@ -78,7 +92,7 @@ def check_data(study: Study) -> None:
     machine = set(knob_types(config_type)) - set(affecting(config_type, "outcome"))
     fields = sorted({*affecting(config_type, "data"), *machine})
     for arm in study.arms:
-        config = study.config(arm.name, without_defaults(study, arm))
+        config = study.config(arm.name, {})
         # What is imported by a path may fail in its own way, whatever the data.
         own = [v for v in plain(config).values() if isinstance(v, str) and ":" in v]
         key = (*(str(getattr(config, name)) for name in fields), *own)
@@ -124,34 +138,3 @@ def fresh_folder(folder: Path) -> Iterator[Callable[[], None]]:
             for path in made[1:]:
                 if path.is_dir() and not any(path.iterdir()):
                     path.rmdir()
-
-
-def plan_of(options: Options, nodes: Sequence[Mapping[str, float]], workers: int) -> Plan:
-    """How many trials at a time, and what each gets."""
-    gpus = options.gpus_per_worker
-    if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0.0) >= 1 for node in nodes) else 0.0
-    slots = options.slots
-    if options.backend == "local" and slots is None:
-        slots = 1
-    return plan_slots(
-        nodes,
-        slots=slots,
-        workers=workers,
-        cpus_per_worker=options.cpus_per_worker,
-        gpus_per_worker=gpus,
-        growing=options.autoscaling,
-    )
-
-
-def workers_of(study: Study, options: Options) -> int:
-    """Workers of a trial: as asked, or as published if all arms agree, or one."""
-    if options.workers_per_trial is not None:
-        return options.workers_per_trial
-    published = {arm.workers for arm in study.arms}
-    return published.pop() if len(published) == 1 and options.backend == "ray" else 1
-
-
-def absolute(storage: str) -> str:
-    """A folder with its whole path; a URI as it is."""
-    return storage if "://" in storage else str(Path(storage).resolve())

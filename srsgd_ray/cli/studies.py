@@ -6,55 +6,41 @@ import argparse
 import importlib.util
 import sys
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from srsgd_ray.backends.ends import said_by
+from srsgd_ray.cli.launch import launch, shown
+from srsgd_ray.cli.parser import pairs
 from srsgd_ray.knobs import load, plain
 from srsgd_ray.results import read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.study.check import without_defaults
-from srsgd_ray.study.launch import launch, shown
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainable import Trainable
 
-__all__ = ["check_command", "load_study", "plan_command", "resume_command", "run_command"]
-
-HELP = "FILE (a study script) or package.module:STUDY"
+__all__ = ["check_verb", "load_study", "plan_verb", "resume_verb", "run_verb"]
 
 
-def run_command(argv: Sequence[str]) -> int:
-    """Run the study of a file or an import path; the rest as its script takes it."""
-    what, rest = _first(argv, "run", HELP)
-    return launch(load_study(what), rest, prog=f"srsgd-ray run {what}")
+def run_verb(given: argparse.Namespace) -> int:
+    """Run the study of a file or an import path; the other words are as its script takes them."""
+    return launch(load_study(given.what), given.words, prog=f"srsgd-ray run {given.what}")
 
 
-def plan_command(argv: Sequence[str]) -> int:
+def plan_verb(given: argparse.Namespace) -> int:
     """Say what a study will cost, or what is left of one that has begun."""
-    what, rest = _first(argv, "plan", f"{HELP}, or FOLDER of a study that has begun")
-    if (Path(what) / RECORD).is_file():
-        study, words = _recorded(Path(what))
-        return launch(study, [*words, *rest, "--plan"], prog=f"srsgd-ray plan {what}")
-    return launch(load_study(what), [*rest, "--plan"], prog=f"srsgd-ray plan {what}")
+    prog, words = f"srsgd-ray plan {given.what}", [*given.words, "--plan"]
+    if (Path(given.what) / RECORD).is_file():
+        study, recorded = _recorded(Path(given.what))
+        return launch(study, [*recorded, *words], prog=prog)
+    return launch(load_study(given.what), words, prog=prog)
 
 
-def resume_command(argv: Sequence[str]) -> int:
-    """Go on with the study in a folder, as it was started."""
-    what, rest = _first(argv, "resume", "FOLDER, such as results/NAME")
-    study, words = _recorded(Path(what))
-    return launch(study, [*words, *rest], prog=f"srsgd-ray resume {what}", resume_by_folder=True)
-
-
-def _first(argv: Sequence[str], verb: str, what: str) -> tuple[str, list[str]]:
-    words = list(argv)
-    if not words or words[0].startswith("-"):
-        parser = argparse.ArgumentParser(prog=f"srsgd-ray {verb}")
-        parser.add_argument("what", help=what)
-        parser.parse_known_args(words)
-        raise ValueError(f"srsgd-ray {verb} takes first {what}, but got {' '.join(words)!r}.")
-    return words[0], words[1:]
+def resume_verb(given: argparse.Namespace) -> int:
+    """Resume the study in a folder, as it was started."""
+    study, words = _recorded(Path(given.what))
+    prog = f"srsgd-ray resume {given.what}"
+    return launch(study, [*words, *given.words], prog=prog, resume_by_folder=True)
 
 
 def _recorded(folder: Path) -> tuple[Study, list[str]]:
@@ -118,26 +104,14 @@ def _is(frame: traceback.FrameSummary, path: Path) -> bool:
     return Path(frame.filename).resolve() == path.resolve()
 
 
-def check_command(argv: Sequence[str]) -> int:
-    """Put the trainables of a file to the contract that the engine relies on."""
-    parser = argparse.ArgumentParser(
-        prog="srsgd-ray check",
-        description="Runs each trainable of a study for some seconds, in its smallest version, and "
-        "says what of the contract it keeps.",
-    )
-    parser.add_argument(
-        "what", metavar="FILE|MODULE:NAME", help="a file with studies or trainables"
-    )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="that must agree [2]")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KNOB=VALUE", help="knobs to try")
-    given = parser.parse_args(argv)
-    from srsgd_ray.study.flags import settings
+def check_verb(given: argparse.Namespace) -> int:
+    """Test the trainables of a file against the contract that the engine relies on."""
     from srsgd_ray.testing import check_trainable
 
-    knobs = settings(given.set)
+    knobs = pairs("--set", given.set, "lr=0.1")
     failures = 0
     for name, work, values in _found(given.what):
-        print(f"{name}")
+        print(name)
         failures += check_trainable(
             work, {**values, **knobs}, lambda line: print(f"  {line}"), given.workers
         )
@@ -155,7 +129,7 @@ def _found(what: str) -> list[tuple[str, Trainable, dict[str, Any]]]:
     for study in {id(v): v for v in held.values() if isinstance(v, Study)}.values():
         study.check()
         for arm in study.arms:
-            values = study.config(arm.name, without_defaults(study, arm))
+            values = study.config(arm.name, {})
             found.append((f"{study.name}, arm {arm.name}", study.work, plain(values)))
     known = {id(work) for _, work, _ in found}
     found += [

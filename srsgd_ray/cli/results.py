@@ -1,0 +1,117 @@
+"""``srsgd-ray table | columns | figures``: what results folders hold, and what the paper states."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from srsgd_ray.analysis import render
+from srsgd_ray.knobs import UnknownNameError, one_of
+from srsgd_ray.paper.compare import PROTOCOLS, TABLES
+from srsgd_ray.paper.render import FORMATS, render_beside
+from srsgd_ray.results import TRIAL_COLUMNS, columns, read_trials, schema_of
+
+__all__ = ["columns_verb", "figures_verb", "table_verb"]
+
+ALL = "paper"  # stands for all figures of the paper
+
+
+def table_verb(given: argparse.Namespace) -> None:
+    """Print a study's own table, or a published table with our numbers in comparison."""
+    one_of("format", given.format, FORMATS)
+    one_of("protocol", given.protocol, PROTOCOLS)
+    if given.what in TABLES:
+        trials = read_trials(*given.folders) if given.folders else _no_trials()
+        print(
+            render_beside(
+                given.what, trials, given.format, given.protocol, any_epochs=given.any_epochs
+            )
+        )
+        return
+    if not Path(given.what).exists() and os.sep not in given.what:
+        raise UnknownNameError(
+            f"unknown table {given.what!r}, and no folder of that name. Valid: {', '.join(TABLES)}."
+        )
+    if given.folders or given.any_epochs or (given.format, given.protocol) != ("text", "last"):
+        raise ValueError(
+            f"the table of one study takes one folder and no option, but got {given.what!r} with "
+            f"more. Name a published table first: {', '.join(TABLES)}."
+        )
+    print(render(read_trials(given.what)))
+
+
+def _no_trials() -> pd.DataFrame:
+    return pd.DataFrame(columns=[column.name for column in TRIAL_COLUMNS])
+
+
+def columns_verb(given: argparse.Namespace) -> None:
+    """Print every column of a table, or of a study's own."""
+    if Path(given.table).is_dir():
+        found = list(schema_of(read_trials(given.table)).values())
+    else:
+        one_of("table", given.table, ("trials", "epochs"))
+        found = list(columns("epochs" if given.table == "epochs" else "trials"))
+    for c in found:
+        print(f"{c.name:20} {c.type!s:12} {c.unit:9} {c.doc}".rstrip())
+
+
+def figures_verb(given: argparse.Namespace) -> int:
+    """Draw figures of studies and of the paper; prints the files written."""
+    from srsgd_ray.figures.save import draw
+    from srsgd_ray.paper.figures import PAPER_OUT, draw_paper
+
+    one_of("protocol", given.protocol, PROTOCOLS)
+    formats = given.format.split(",")
+    study, paper, folders = _sorted(given.words)
+    studies = folders if study or not paper else []
+    if given.out and len(studies) > 1:
+        raise ValueError(
+            f"--out must be for one study, but got {len(studies)}: their files have the same "
+            f"names. Draw one after the other."
+        )
+    written = []
+    for folder in studies:
+        written += draw(folder, study or None, formats, given.out)
+    if paper:
+        out = given.out or PAPER_OUT
+        written += draw_paper(paper, folders, formats, out, given.as_plotted, given.protocol)
+        if not written:
+            return 2
+    for path in written:
+        print(path)
+    return 0
+
+
+def _sorted(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Figures of a study, figures of the paper and folders apart."""
+    from srsgd_ray.figures.save import FIGURES
+    from srsgd_ray.paper.figures import PAPER_FIGURES
+
+    valid = (
+        f"{', '.join(FIGURES)}; of the paper: {', '.join(PAPER_FIGURES)}; all of the paper: "
+        f"{ALL}; or a folder with results."
+    )
+    study: list[str] = []
+    paper: list[str] = []
+    folders: list[str] = []
+    for word in dict.fromkeys(words):
+        if word in FIGURES:
+            study.append(word)
+        elif word == ALL or word in PAPER_FIGURES:
+            paper.extend(PAPER_FIGURES if word == ALL else [word])
+        elif Path(word).is_dir():
+            folders.append(word)
+        elif len(Path(word).parts) > 1:
+            raise UnknownNameError(f"no results: expected a folder {word!r}, or one of: {valid}")
+        else:
+            raise UnknownNameError(f"unknown figure {word!r}. Valid: {valid}")
+    if study and not folders:
+        raise ValueError(
+            f"figures of a study need its results folder, but got {' '.join(words)!r}. "
+            f"Add one, such as results/quickstart."
+        )
+    return study, list(dict.fromkeys(paper)), folders

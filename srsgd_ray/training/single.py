@@ -1,0 +1,153 @@
+"""One training run, alone or under torchrun, whose rows are recorded as a study's are."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.results import Record, RecordError, provenance, write_tables
+from srsgd_ray.training.checkpoint import FILE_NAME, MAY_CHANGE
+from srsgd_ray.training.distributed import rank_and_size
+from srsgd_ray.training.loop import train
+from srsgd_ray.training.outcome import Save
+
+__all__ = ["run_once"]
+
+TRIAL = "single-run-000"
+
+
+def run_once(config: TrainConfig, out: Path, resume: bool) -> bool:
+    """Train once and record it in ``out``; prints a line for each epoch.
+
+    Args:
+        config: what is trained.
+        out: folder of the results; a start that is refused leaves nothing there.
+        resume: continue the run in that folder after its last epoch.
+
+    Returns:
+        Whether the run came to its end; False if it diverged.
+
+    Raises:
+        ValueError: for anything that cannot work, before anything is written.
+    """
+    with _process_group(config):
+        return _run(config, out, resume)
+
+
+@contextmanager
+def _process_group(config: TrainConfig) -> Iterator[None]:
+    """The process group that torchrun asks for, if it does."""
+    if "RANK" not in os.environ or dist.is_initialized():
+        yield
+        return
+    gpu = config.device != "cpu" and torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _run(config: TrainConfig, out: Path, resume: bool) -> bool:
+    rank, size = rank_and_size()
+    record: Record | None = None
+    found = (out / FILE_NAME).is_file()
+
+    def ready() -> None:
+        nonlocal record
+        if size > 1:
+            dist.barrier()  # nothing is written before every rank has found all that it needs
+        if rank == 0:
+            record = _open(config, out, resume)
+
+    def report(row: dict[str, Any], save: Save | None) -> None:
+        if record is None:
+            return
+        record.epoch(TRIAL, row)
+        if save is not None:
+            save(out)
+        write_tables(out, record.contents)
+        print(_line(row, config), flush=True)
+
+    def keep(save: Save) -> None:
+        save(out)
+
+    try:
+        outcome = train(
+            config,
+            report,
+            resume_from=out if resume and found else None,
+            keep=keep,
+            ready=ready,
+        )
+        if record is not None:
+            facts = {"parameters": outcome.parameters, "workers": size, "host": platform.node()}
+            if outcome.diverged_step is not None:
+                facts["diverged_step"] = outcome.diverged_step
+            record.end(TRIAL, outcome.state, outcome.reason, **facts)
+            write_tables(out, record.contents)
+            if outcome.reason:
+                print(outcome.reason)
+    finally:
+        if record is not None:
+            record.close()
+    return outcome.state == "complete"
+
+
+def _open(config: TrainConfig, out: Path, resume: bool) -> Record:
+    if not resume:
+        _writable(out)
+        record = Record.create(out, {"study": out.resolve().name, "config": config.to_dict()})
+        record.session(**provenance())
+        record.begin(TRIAL, "single", config.optimizer, 0, config.to_dict())
+        return record
+    record = Record.reopen(out)
+    if TRIAL not in record.trials:
+        record.close()
+        raise RecordError(f"{out} holds a study, but no single run. Choose another --out.")
+    # A knob that came later had its default then.
+    mine, theirs = config.to_dict(), {**TrainConfig().to_dict(), **record.trials[TRIAL].config}
+    differ = [key for key in mine if key not in MAY_CHANGE and mine[key] != theirs[key]]
+    if differ:
+        record.close()
+        raise RecordError(
+            f"{out} holds another run: {', '.join(differ)} differ. Resume it with the options it "
+            f"was started with, or choose another --out."
+        )
+    record.session(**provenance())
+    return record
+
+
+def _writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise RecordError(
+            f"--out must be a folder that can be written, but got {out}: {error}. "
+            f"Give another --out."
+        ) from error
+
+
+def _line(row: dict[str, Any], config: TrainConfig) -> str:
+    held = (
+        "" if row["val_error"] is None else f"  val {row['val_loss']:.4f} {row['val_error']:.2f}%"
+    )
+    test = "" if row["test_error"] is None else f"  test {row['test_error']:.2f}%"
+    return (
+        f"epoch {row['epoch']}/{config.epochs}  lr {row['epoch_lr']:.4g}  "
+        f"train {row['train_loss']:.4f} {row['train_error']:.2f}%{held}{test}  "
+        f"{row['train_seconds']:.2f} s"
+    )
