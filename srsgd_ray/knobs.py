@@ -26,6 +26,7 @@ __all__ = [
     "needed",
     "one_of",
     "plain",
+    "unknown",
     "value_in",
 ]
 
@@ -45,12 +46,20 @@ def did_you_mean(name: object, valid: Collection[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def one_of(what: str, value: object, valid: Collection[str]) -> None:
+def unknown(
+    what: str, value: object, valid: Collection[str], where: str = "", also: str = ""
+) -> UnknownNameError:
+    """The error for a name that is not among the valid ones; ``also``: what else is valid."""
+    return UnknownNameError(
+        f"unknown {what} {value!r}{where}. Valid: {', '.join(valid)}{also}."
+        f"{did_you_mean(value, valid)}"
+    )
+
+
+def one_of(what: str, value: object, valid: Collection[str], where: str = "") -> None:
     """Raise :class:`UnknownNameError` unless ``value`` is one of ``valid``."""
     if not isinstance(value, str) or value not in valid:
-        raise UnknownNameError(
-            f"unknown {what} {value!r}. Valid: {', '.join(valid)}.{did_you_mean(value, valid)}"
-        )
+        raise unknown(what, value, valid, where)
 
 
 def knob(
@@ -132,10 +141,7 @@ def make(config: type[C], values: Mapping[str, Any]) -> C:
     for key, value in values.items():
         field, dot, option = key.partition(".")
         if field not in types or (dot and types[field] in (str, int, float, bool)):
-            raise UnknownNameError(
-                f"unknown configuration key {key!r}. Valid: {', '.join(types)}."
-                f"{did_you_mean(key, types)}"
-            )
+            raise unknown("configuration key", key, types)
         if dot:
             dotted.setdefault(field, {})[option] = value
         else:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from srsgd_ray.knobs import UnknownNameError, did_you_mean, load
+from srsgd_ray.knobs import did_you_mean, load, unknown
 
 __all__ = ["call", "check_options", "find_part", "parameters", "path_of_part"]
 
@@ -46,10 +46,7 @@ def path_of_part(knob: str, name: object, built_in: Collection[str]) -> str:
         if name in _registered(group):
             return _registered(group)[name]
     valid = [*built_in, *_registered(group)]
-    raise UnknownNameError(
-        f"unknown {what} {name!r}. Valid: {', '.join(valid)}, or an import path such as "
-        f"{example}.{did_you_mean(name, valid)}"
-    )
+    raise unknown(what, name, valid, also=f", or an import path such as {example}")
 
 
 def find_part(knob: str, path: str) -> Callable[..., Any]:

@@ -14,10 +14,11 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from srsgd_ray.backends import Plan
 from srsgd_ray.config import TrainConfig
+from srsgd_ray.paper import studies as paper
 from srsgd_ray.results import Record, TrialRecord, read_record
 from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study import Arm, Study, paper
+from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.estimate import Budget, cost, spent_hours
 from srsgd_ray.study.shorten import select, smoke, with_epochs
 from srsgd_ray.training.timing import measure

@@ -155,7 +155,7 @@ REFUSED = {
     "two workers without Ray": (["--workers-per-trial", "2"], "Use backend='ray'"),
     "an unknown backend": (["--backend", "slurm"], "unknown backend 'slurm'. Valid: ray, local."),
     "a knob that there is not": (["--set", "xx=1"], "unknown configuration key 'xx'"),
-    "a setting without a value": (["--set", "x"], "--set takes KNOB=VALUE"),
+    "a setting without a value": (["--set", "x"], "--set must be NAME=VALUE pairs"),
     "no Ray there": (["--backend", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at"),
 }
 

@@ -14,7 +14,7 @@ from srsgd_ray.cli.parser import parse
 from srsgd_ray.cli.study_options import describe, options_of, resolve, study_arguments
 from srsgd_ray.results import read_trials
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.study.check import check_types, place_of
+from srsgd_ray.study.check import check_types
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, barren
 from srsgd_ray.study.run import execute
 from srsgd_ray.study.spec import Study
@@ -44,7 +44,7 @@ def launch(
     """
     words = list(sys.argv[1:] if argv is None else argv)
     prog = prog or _command()
-    folder = Path()
+    folder, script = Path(), None
 
     def stopped(more: str = "") -> None:
         resume = prog if resume_by_folder else resume_command(prog, words)
@@ -52,13 +52,14 @@ def launch(
         print(f"\nStopped. Resume{more} with:\n  {resume}" if begun else "\nStopped: not begun.")
 
     def work() -> int:
-        nonlocal folder
+        nonlocal folder, script
         if not isinstance(study, Study):
             raise ValueError(
                 f"launch takes a Study, but got {study!r}. A comma at the end of "
                 f"`STUDY = Study(...),` makes a tuple of it."
             )
         check_types(study)
+        script = study.to_dict()
         given = parse(prog, describe(study), study_arguments(study), words)
         options = options_of(given)
         name = given.name or study.name + ("-smoke" if given.smoke else "")
@@ -68,7 +69,7 @@ def launch(
             options,
             name=name,
             resume=given.resume,
-            script=study.to_dict(),
+            script=script,
             quiet=False,
         )
         if status == INTERRUPTED:
@@ -88,7 +89,7 @@ def launch(
         try:
             return work()
         except ValueError as error:
-            raise _with_place(study, error) from error
+            raise _with_place(study, error, script is None) from error
 
     return guarded(prog, placed, stopped)
 
@@ -99,14 +100,17 @@ def _command() -> str:
     return f"python {script}" if script.suffix == ".py" else script.name
 
 
-def _with_place(study: Study, error: ValueError) -> ValueError:
-    """What is wrong with the study as its script has it, with the line; else the error itself."""
+def _with_place(study: Study, error: ValueError, of_script: bool) -> ValueError:
+    """The error with its line, if the study is wrong as its script has it, whatever the options."""
+    own = error if of_script else None
     try:
         if isinstance(study, Study):
             study.check()
-    except ValueError as own:
-        return ValueError(f"{shown(place_of(own, study.place))}{own}")
-    return error
+    except ValueError as whole:  # which knows the arm
+        own = whole if of_script or str(whole) == str(error) else None
+    if own is None:
+        return error
+    return ValueError(f"{shown(getattr(own, 'place', getattr(study, 'place', '')))}{own}")
 
 
 def shown(place: str) -> str:

@@ -45,18 +45,18 @@ class Verb:
 
     Attributes:
         help: what it does, in a line.
-        work: import path of the function that does it. It takes the parsed words and returns the
-            exit status, or None for 0.
+        module: of ``srsgd_ray.cli``, whose function ``VERB_verb`` does it: it takes the parsed
+            words and returns the exit status, or None for 0.
         arguments: returns what it takes; called when the verb is, for it may import much.
         more: what ``--help`` says besides.
-        resumed: the words that resume it after an interruption, made from those it was given;
+        resumed: makes the words that resume it after an interruption from those that it was given;
             None: nothing resumes it.
         refused: the errors that are messages about bad input.
     """
 
     help: str
-    work: str
-    arguments: Callable[[], Sequence[Argument]]
+    module: str
+    arguments: Callable[[], Iterable[Argument]]
     more: str = ""
     resumed: Callable[[Sequence[str]], list[str]] | None = None
     refused: tuple[type[Exception], ...] = (ValueError,)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from srsgd_ray.analysis import render
-from srsgd_ray.knobs import UnknownNameError, one_of
+from srsgd_ray.knobs import UnknownNameError, one_of, unknown
 from srsgd_ray.paper.compare import PROTOCOLS, TABLES
 from srsgd_ray.paper.render import FORMATS, render_beside
 from srsgd_ray.results import TRIAL_COLUMNS, columns, read_trials, schema_of
@@ -33,9 +33,7 @@ def table_verb(given: argparse.Namespace) -> None:
         )
         return
     if not Path(given.what).exists() and os.sep not in given.what:
-        raise UnknownNameError(
-            f"unknown table {given.what!r}, and no folder of that name. Valid: {', '.join(TABLES)}."
-        )
+        raise unknown("table", given.what, TABLES, ", and no folder of that name")
     if given.folders or given.any_epochs or (given.format, given.protocol) != ("text", "last"):
         raise ValueError(
             f"the table of one study takes one folder and no option, but got {given.what!r} with "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -43,79 +42,49 @@ def describe(study: Study) -> str:
 
 def study_arguments(study: Study) -> list[Argument]:
     """What the command line of a study takes."""
+    work, types = study.work, knob_types(study.work.Config)
+    seeds = f"runs of each configuration that is judged [{study.confirm_seeds}]"
+    named = {
+        "--confirm-on": f"what those are trained on: train, train+validation [{study.confirm_on}]"
+    }
+    whole = {"--seed": f"seed of the search [{study.seed}]"}
+    if study.protocols:
+        named["--protocol"] = f"{', '.join(study.protocols)} [{study.protocol}]"
+    if _searches(study):
+        named["--searcher"] = f"{', '.join(SEARCHERS)} [{study.searcher}]"
+        named["--scheduler"] = f"{', '.join(SCHEDULERS)} [{study.scheduler}]"
+        whole["--trials"] = f"search trials of each arm [{study.trials}]"
     found = [
         argument(f"--{key}", nargs="+", metavar="X", help=f"only these: {', '.join(values)} [all]")
         for key, values in _labels(study).items()
     ]
-    if study.protocols:
-        found += [_named("--protocol", study.protocols, study.protocol)]
-    if _searches(study):
-        found += [
-            _whole("--trials", help=f"search trials of each arm [{study.trials}]"),
-            _named("--searcher", SEARCHERS, study.searcher),
-            _named("--scheduler", SCHEDULERS, study.scheduler),
-        ]
-    budget = study.work.budget
-    if budget is not None:
-        found.append(
-            _whole(
-                *dict.fromkeys(["--epochs", f"--{budget.field.replace('_', '-')}"]), dest="epochs",
-                help=f"{budget.unit} of the longest trial; others scale with it "
-                f"[{_longest(study)}]",
-            )
-        )  # fmt: skip
-    found += [
-        _whole("--seed", help=f"seed of the search [{study.seed}]"),
-        _whole(
-            *(["--confirm-seeds"] if study.trials else ["--seeds", "--confirm-seeds"]),
-            dest="confirm_seeds",
-            help=f"runs of each configuration that is judged [{study.confirm_seeds}]",
-        ),
-        argument(
-            "--confirm-on", metavar="SET",
-            help=f"what those are trained on: train, train+validation [{study.confirm_on}]",
-        ),
-    ]  # fmt: skip
-    types = knob_types(study.work.Config)
+    found += [argument(flag, type=int, metavar="N", help=text) for flag, text in whole.items()]
+    found += [argument(flag, metavar="NAME", help=text) for flag, text in named.items()]
+    flags = ["--confirm-seeds"] if study.trials else ["--seeds", "--confirm-seeds"]
+    found.append(argument(*flags, dest="confirm_seeds", type=int, metavar="N", help=seeds))
+    if work.budget is not None:
+        flags = list(dict.fromkeys(["--epochs", f"--{work.budget.field.replace('_', '-')}"]))
+        text = f"{work.budget.unit} of the longest trial; others scale with it [{_longest(study)}]"
+        found.append(argument(*flags, dest="epochs", type=int, metavar="N", help=text))
     found += [field_argument(field, types[field.name]) for field in _flagged(study)]
+    knobs = "other values of knobs that no arm fixes and no space searches"
+    smoke = "a minute's work, on generated data where it needs any, to try a machine or a cluster"
     found += [
-        argument(
-            "--set", nargs="+", metavar="KNOB=VALUE",
-            help="other values of knobs that no arm fixes and no space searches",
-        ),
-        argument(
-            "--smoke", action="store_true",
-            help="a minute's work on generated data where it needs any, to try a machine or a "
-            "cluster",
-        ),
-    ]  # fmt: skip
+        argument("--set", nargs="+", metavar="KNOB=VALUE", help=knobs),
+        argument("--smoke", action="store_true", help=smoke),
+    ]
     found = [dataclasses.replace(each, group=RUN) for each in found]
     hints = get_type_hints(Options)
-    for field in dataclasses.fields(Options):
-        if field.metadata:
-            found.append(field_argument(field, hints[field.name], field.metadata["group"]))
+    options = [field for field in dataclasses.fields(Options) if field.metadata]
+    found += [field_argument(f, hints[f.name], f.metadata["group"]) for f in options]
+    name = f"folder of this study in it [{study.name}]"
+    resume, plan = "resume the study of that name", "only say what it will cost, and end"
     return [
         *found,
-        argument(
-            "--name", metavar="NAME", group="where",
-            help=f"folder of this study in it [{study.name}]",
-        ),
-        argument(
-            "--resume", action="store_true", group="where", help="resume the study of that name"
-        ),
-        argument(
-            "--plan", action="store_const", const="only", group="on what",
-            help="only say what it will cost, and end",
-        ),
-    ]  # fmt: skip
-
-
-def _whole(*flags: str, **settings: Any) -> Argument:
-    return argument(*flags, type=int, metavar="N", **settings)
-
-
-def _named(flag: str, names: Iterable[str], default: str) -> Argument:
-    return argument(flag, metavar="NAME", help=f"{', '.join(names)} [{default}]")
+        argument("--name", metavar="NAME", group="where", help=name),
+        argument("--resume", action="store_true", group="where", help=resume),
+        argument("--plan", action="store_const", const="only", group="on what", help=plan),
+    ]
 
 
 def _searches(study: Study) -> bool:

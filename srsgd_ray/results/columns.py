@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from srsgd_ray.knobs import UnknownNameError, knob_types
+from srsgd_ray.knobs import knob_types, one_of
 from srsgd_ray.trainable import Metric, Trainable, find
 
 __all__ = [
@@ -263,9 +263,7 @@ def field_metadata(column: Column) -> dict[str, str]:
 
 def check_column(name: str, table: Table) -> str:
     """Return ``name`` if image classification has such a column, else raise with the valid ones."""
-    valid = [c.name for c in columns(table)]
-    if name not in valid:
-        raise UnknownNameError(f"unknown column {name!r} of {table}. Valid: {', '.join(valid)}.")
+    one_of("column", name, [c.name for c in columns(table)], f" of {table}")
     return name
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from srsgd_ray.knobs import UnknownNameError, did_you_mean
+from srsgd_ray.knobs import one_of
 from srsgd_ray.results.columns import Column, first_edition
 
 __all__ = ["KEY", "Schema", "schema_of"]
@@ -59,11 +59,7 @@ class Schema(Mapping[str, Column]):
 
     def column(self, name: str, table: str = "trials") -> Column:
         """The column of that name; raises with the valid names otherwise."""
-        if name not in self._columns:
-            raise UnknownNameError(
-                f"unknown column {name!r} of {table}. Valid: {', '.join(self._columns)}."
-                f"{did_you_mean(name, self._columns)}"
-            )
+        one_of("column", name, self._columns, f" of {table}")
         return self._columns[name]
 
     def number(self, name: str) -> Column:

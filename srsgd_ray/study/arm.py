@@ -49,7 +49,7 @@ class Arm:
         against: name of the arm it is compared with; None: the study's baseline; "": none.
         labels: what the command line can select it by, such as ``{"depth": "110"}``.
         workers: workers of a trial in the published run; 1 if there is none.
-        trials: search trials of this arm; None: the study's; 0: it is fixed, beside searched ones.
+        trials: search trials of this arm; None: the study's; 0: it is fixed.
         confirm_seeds: confirmation runs of this arm; None: the study's.
         enqueue: known points, which the first trials of the search take.
         place: ``FILE:LINE`` where it was made, for messages.

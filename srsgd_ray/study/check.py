@@ -9,29 +9,24 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from srsgd_ray.knobs import one_of
-from srsgd_ray.study.schedulers import check_scheduler
+from srsgd_ray.study.schedulers import SCHEDULERS
 from srsgd_ray.study.search import check_searcher
 from srsgd_ray.study.spec import Arm, Study, check_name
 
-__all__ = ["check_study", "check_types", "place_of"]
+__all__ = ["check_study", "check_types"]
 
 LEAST = {"epochs": 1, "asha_grace": 1, "confirm_points": 1, "workers": 1}  # of others 0
 
 
-def place_of(error: BaseException, otherwise: str) -> str:
-    """``FILE:LINE`` of the arm that a message is about, or of the study."""
-    return getattr(error, "place", "") or otherwise
-
-
 @contextmanager
 def _about(arm: Arm) -> Iterator[None]:
-    """Messages from within are about this arm."""
+    """Messages from within are about this arm, and have its ``FILE:LINE`` as ``place``."""
     try:
         yield
     except ValueError as error:
-        told = type(error)(f"arm {arm.name!r}: {error}")
-        told.place = arm.place  # type: ignore[attr-defined]
-        raise told from error
+        named = type(error)(f"arm {arm.name!r}: {error}")
+        named.place = arm.place  # type: ignore[attr-defined]
+        raise named from error
 
 
 def check_study(study: Study) -> None:
@@ -40,7 +35,7 @@ def check_study(study: Study) -> None:
     _ = study.work
     check_name(study.name)
     check_searcher(study.searcher, 1 + study.pareto)
-    check_scheduler(study.scheduler)
+    one_of("scheduler", study.scheduler, SCHEDULERS)
     one_of("confirm_on", study.confirm_on, ("train", "train+validation"))
     _check_metrics(study)
     _check_arms(study)
@@ -72,32 +67,27 @@ def check_types(study: Study) -> None:
             f"arms must be a tuple of Arm, but got {study.arms!r}. Write arms=(Arm(...), Arm(...))."
         )
     for arm in study.arms:
-        _check_arm_types(arm)
+        with _about(arm):
+            _check_arm_name(arm.name)
+            _check_fields(arm)
+            arm.searched.ordered()
 
 
-def _check_arm_types(arm: Arm) -> None:
-    # The name becomes a part of file names; what cannot be in them, or be read there, is refused.
-    name = arm.name
+def _check_arm_name(name: object) -> None:
+    # It becomes a part of file names; what cannot be in them, or be read there, is refused.
     sound = isinstance(name, str) and name.strip() == name and name.strip(".")
-    if not sound or not name.isprintable() or any(c in "/\\" for c in name):
-        error = ValueError(
+    if not sound or not str(name).isprintable() or any(c in "/\\" for c in str(name)):
+        raise ValueError(
             f"an arm's name must be a line of printable characters without slashes, but got "
             f"{name!r}. Letters, digits, '-', '_' and '.' are best, such as 'srsgd_late'."
         )
-        error.place = arm.place  # type: ignore[attr-defined]
-        raise error
-    with _about(arm):
-        _check_fields(arm)
-        arm.searched.ordered()
 
 
 def _check_fields(owner: Study | Arm) -> None:
     """Raise ValueError unless each field that is a text, number or dict is one."""
     for name, hint in get_type_hints(type(owner)).items():
-        value, kinds = (
-            getattr(owner, name),
-            get_args(hint) if isinstance(hint, UnionType) else [hint],
-        )
+        value = getattr(owner, name)
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
         if value is None and NoneType in kinds:
             continue
         if str in kinds and not isinstance(value, str):

@@ -1,7 +1,7 @@
 """Which trial is next, and what each event means: the study's logic, wherever its trials run.
 
 The controller owns the record. Everything that happened is in it, so a controller made from a
-record goes on where the last one stopped: it is the resume.
+record continues where the last one stopped: that is the resume.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Controller:
 
     Args:
         study: the study.
-        record: of it; what it holds is gone on with.
+        record: of it; what it holds is resumed.
         searches: the search of each arm that has one.
         forget: called with the name of a trial that has ended.
     """
@@ -211,7 +211,7 @@ class Controller:
         self.write_tables()
 
     def go_on(self, trial: str, row: Mapping[str, Any]) -> bool:
-        """Whether the trial's scheduler lets it go on after this row."""
+        """Whether the trial's scheduler lets it continue after this row."""
         known = self.record.trials[trial]
         return known.phase != "search" or self._schedulers[known.arm].go_on(trial, row)
 

@@ -79,7 +79,7 @@ def cost(
     Args:
         study: the study.
         plan: its slots.
-        contents: of its record, if it is resumed: its epochs tell their own time.
+        contents: of its record, if it is resumed: its epochs say how long they took.
         measure: seconds of an epoch of a configuration; None: not known.
 
     Raises:
@@ -152,7 +152,7 @@ def _known(contents: Contents | None, fields: tuple[str, ...]) -> dict[Key, floa
 
 
 def spent_hours(contents: Contents) -> float:
-    """Worker-hours for which the recorded sessions held their slots, to the last that they told."""
+    """Worker-hours for which the recorded sessions held their slots, to the last event."""
     seconds = [
         float(session["last"] - session["at"]) * session.get("held_workers", 0)
         for session in contents.sessions
@@ -164,7 +164,7 @@ class Budget:
     """Calls ``stop`` once when the slots have been held for ``hours`` worker-hours in all.
 
     Args:
-        hours: the limit, with those of earlier sessions.
+        hours: the limit, with those of earlier sessions; None: none.
         before: worker-hours of earlier sessions.
         plan: the slots that are held from now on.
         stop: called from a thread of its own.
@@ -173,29 +173,28 @@ class Budget:
     def __init__(
         self, hours: float | None, before: float, plan: Plan, stop: Callable[[], None]
     ) -> None:
-        self.hours, self._before, self._stop = hours, before, stop
-        self._rate = plan.slots * plan.workers / 3600
-        self._began = time.monotonic()
-        self._closed = threading.Event()
-        self.spent = False
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="budget")
+        self.spent, self._before, self._stop = False, before, stop
+        self._rate, self._began = plan.slots * plan.workers / 3600, time.monotonic()
+        self._timer: threading.Timer | None = None
+        if hours is not None:
+            left = min(max(0.5, (hours - before) / self._rate), threading.TIMEOUT_MAX)
+            self._timer = threading.Timer(left, self._end)
+            self._timer.daemon = True
 
     @property
     def used(self) -> float:
         """Worker-hours so far."""
         return self._before + self._rate * (time.monotonic() - self._began)
 
-    def _watch(self) -> None:
-        while not self._closed.wait(0.5):
-            if self.hours is not None and self.used >= self.hours:
-                self.spent = True
-                self._stop()
-                return
+    def _end(self) -> None:
+        self.spent = True
+        self._stop()
 
     def __enter__(self) -> Budget:
-        if self.hours is not None:
-            self._thread.start()
+        if self._timer is not None:
+            self._timer.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._closed.set()
+        if self._timer is not None:
+            self._timer.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from srsgd_ray.results import RecordError
@@ -12,8 +12,7 @@ from srsgd_ray.study.spec import Arm, Study
 
 __all__ = ["edited", "extended"]
 
-# What the command line may set: a resumed study keeps it, whatever the script's default is.
-COSMETIC = ("question", "trainable_folder")
+GROWING = ("confirm_seeds", "trials")  # may be more when a study is resumed
 FIELDS_OF_ARMS = ("space", "fixed", "against", "trials", "confirm_seeds", "enqueue")
 
 
@@ -36,56 +35,42 @@ def edited(study: Study, header: Mapping[str, Any]) -> Study:
     theirs = {arm.name: arm for arm in recorded.arms}
     arms = [arm for arm in recorded.arms if arm.name not in was]
     for arm, plain in zip(study.arms, now["arms"], strict=True):
-        if arm.name not in was or (plain != was[arm.name] and arm.name in theirs):
-            arms.append(arm)
-        elif arm.name in theirs:
-            arms.append(theirs[arm.name])
-    gone = [arm for name, arm in theirs.items() if name not in {a.name for a in arms}]
-    kept = [arm for arm in gone if arm.name not in was]
-    order = [arm.name for arm in recorded.arms]
-    arms = sorted([*arms, *kept], key=lambda a: order.index(a.name) if a.name in order else 999)
+        # An arm that an option had left out stays out.
+        if arm.name not in was or arm.name in theirs:
+            arms.append(theirs[arm.name] if plain == was.get(arm.name) else arm)
+    order = {name: place for place, name in enumerate(theirs)}
+    arms.sort(key=lambda arm: order.get(arm.name, len(order)))
     return dataclasses.replace(recorded, **changes, arms=tuple(arms), folder=study.folder)
 
 
 def extended(study: Study, contents: Contents, folder: object) -> tuple[Study, list[str]]:
-    """Whether a recorded study can go on as ``study``, and what is new in it.
+    """Whether a recorded study can be resumed as ``study``, and what is new in it.
 
     Returns:
-        The study that goes on, and a line about each difference that was taken in.
+        The study that is resumed, and a line about each difference that was taken in.
 
     Raises:
         RecordError: naming each difference that cannot be, with both values and the reason.
     """
-    recorded = Study.from_dict(contents.header["spec"])
-    mine, theirs = study.to_dict(), recorded.to_dict()
     confirming = any(trial.phase == "confirm" for trial in contents.trials.values())
-    taken: list[str] = []
-    refused: list[str] = []
-
-    def judge(what: str, was: Any, now: Any) -> None:
+    taken, refused = [], []
+    for what, was, now in _differences(Study.from_dict(contents.header["spec"]), study):
         grows = isinstance(was, int) and isinstance(now, int) and now > was
-        if (what.endswith("confirm_seeds") and grows) or (
-            what.endswith("trials") and grows and not confirming
-        ):
+        if what == "question":
+            taken.append(f"question: {now}")
+        elif isinstance(now, Arm):
+            taken.append(f"{what} is new")
+        elif isinstance(was, Arm):
+            refused.append(f"{what} is gone")
+        elif grows and what.endswith(("confirm_seeds",) if confirming else GROWING):
             taken.append(f"{what}: {was} before, {now} now")
         elif grows and what.endswith("trials"):
             refused.append(
-                f"{what} was {was} and is now {now}, but the confirmation has begun: a search that "
-                f"goes on after the test data were read is none"
+                f"{what} was {was} and is now {now}, but the confirmation has begun: no search may "
+                f"continue after the test data were read"
             )
         else:
             refused.append(f"{what} was {_short(was)} and is now {_short(now)}")
-
-    for key, now in mine.items():
-        was = theirs.get(key)
-        if key == "arms" or now == was:
-            continue
-        if key in COSMETIC:
-            if key == "question":
-                taken.append(f"question: {now}")
-            continue
-        judge(key, was, now)
-    _judge_arms(recorded, study, judge, taken, refused)
     if refused:
         raise RecordError(
             f"{folder} holds another study: {'; '.join(refused)}. Resume it as it was, or choose "
@@ -94,21 +79,21 @@ def extended(study: Study, contents: Contents, folder: object) -> tuple[Study, l
     return study, taken
 
 
-def _judge_arms(
-    recorded: Study, study: Study, judge: Any, taken: list[str], refused: list[str]
-) -> None:
-    then, now = ({arm.name: arm for arm in s.arms} for s in (recorded, study))
-    for name in then:
-        if name not in now:
-            refused.append(f"arm {name!r} is gone")
-    for name, arm in now.items():
-        if name not in then:
-            taken.append(f"arm {name!r} is new")
+def _differences(recorded: Study, study: Study) -> Iterator[tuple[str, Any, Any]]:
+    """What differs, and both values; an arm that only one of them has stands for itself."""
+    mine, theirs = study.to_dict(), recorded.to_dict()
+    for key, now in mine.items():
+        if key not in ("arms", "trainable_folder") and now != theirs.get(key):
+            yield key, theirs.get(key), now
+    then, arms = ({arm.name: arm for arm in s.arms} for s in (recorded, study))
+    for name in {**then, **arms}:
+        if name not in then or name not in arms:
+            yield f"arm {name!r}", then.get(name), arms.get(name)
             continue
         for field in FIELDS_OF_ARMS:
-            a, b = _plain(then[name], field), _plain(arm, field)
-            if a != b:
-                judge(f"arm {name!r}: {field}", a, b)
+            was, now = _plain(then[name], field), _plain(arms[name], field)
+            if was != now:
+                yield f"arm {name!r}: {field}", was, now
 
 
 def _plain(arm: Arm, field: str) -> Any:

@@ -44,7 +44,7 @@ def run(
         study: the study.
         results: folder that holds a folder for each study.
         name: of its folder; None: the study's.
-        resume: go on with the study that is there.
+        resume: resume the study that is there.
         options: fields of :class:`Options`, such as ``backend="local"`` or ``slots=2``.
 
     Returns:
@@ -53,10 +53,9 @@ def run(
     Raises:
         ValueError: for anything that cannot work, before anything is written.
     """
-    chosen = Options(**{"plan": "no", **options, "results": Path(results)})
-    folder = chosen.results / (name or study.name)
-    status = execute(study, chosen, name=name or study.name, resume=resume, quiet=True)
-    return StudyResult(folder.resolve(), status)
+    where, name = Options(**{"plan": "no", **options, "results": Path(results)}), name or study.name
+    status = execute(study, where, name=name, resume=resume)
+    return StudyResult((where.results / name).resolve(), status)
 
 
 def execute(
@@ -74,7 +73,7 @@ def execute(
         study: the study.
         options: where and on what.
         name: of its folder.
-        resume: go on with the study that is there.
+        resume: resume the study that is there.
         script: the study as its script has it, without options, for the record.
         quiet: print nothing and redirect nothing; else the plan and the progress are shown, and all
             other output goes to ``log.txt`` in the folder.

@@ -7,13 +7,14 @@ would eat the other's budget. The confirmation runs to its end.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from srsgd_ray.knobs import one_of
 from srsgd_ray.results.record import TrialRecord
 
-__all__ = ["SCHEDULERS", "ArmScheduler", "check_scheduler"]
+__all__ = ["SCHEDULERS", "ArmScheduler"]
 
 SCHEDULERS = {
     "none": "every trial runs to its last epoch",
@@ -23,22 +24,11 @@ SCHEDULERS = {
 }
 
 
-def check_scheduler(name: str) -> None:
-    """Raise UnknownNameError unless there is such a scheduler."""
-    one_of("scheduler", name, SCHEDULERS)
-
-
+@dataclass(frozen=True)
 class _Named:
-    """All that the schedulers look at in a trial; ours keep their names when they are resumed."""
+    """All that the schedulers read of a trial; its name stays the same when it is resumed."""
 
-    def __init__(self, name: str) -> None:
-        self.trial_id = name
-
-    def __hash__(self) -> int:
-        return hash(self.trial_id)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Named) and other.trial_id == self.trial_id
+    trial_id: str
 
 
 class _Nobody:
@@ -50,20 +40,19 @@ class _Nobody:
 
 
 class ArmScheduler:
-    """Decides for one arm's search trials whether they go on.
+    """Decides for one arm's search trials whether they continue.
 
     Args:
         name: a key of ``SCHEDULERS``.
         metric, mode: what the search judges by.
         epochs: of a whole trial.
         grace: epochs before which no trial is stopped.
-        reduction: of ASHA: one trial in so many goes on past a rung.
+        reduction: of ASHA: one trial in so many continues past a rung.
     """
 
     def __init__(
         self, name: str, metric: str, mode: str, epochs: int, grace: int, reduction: float
     ) -> None:
-        check_scheduler(name)
         self._metric, self._grace = metric, min(grace, epochs)
         self._scheduler: Any = None
         if name == "none":
@@ -97,7 +86,7 @@ class ArmScheduler:
             self._scheduler.on_trial_add(_Nobody(), _Named(trial))
 
     def go_on(self, trial: str, row: Mapping[str, Any]) -> bool:
-        """Whether a trial goes on after this row."""
+        """Whether a trial continues after this row."""
         if self._scheduler is None or row.get(self._metric) is None:
             return True
         return bool(
@@ -112,19 +101,14 @@ class ArmScheduler:
                 self.go_on(known.trial, row)
 
 
-class _drawn_from:
+@contextmanager
+def _drawn_from(name: str) -> Iterator[None]:
     """numpy's global generator, seeded by a name for a moment."""
+    import numpy as np
 
-    def __init__(self, name: str) -> None:
-        self._seed = random.Random(name).randrange(2**32)
-
-    def __enter__(self) -> None:
-        import numpy as np
-
-        self._state = np.random.get_state()  # noqa: NPY002
-        np.random.seed(self._seed)  # noqa: NPY002
-
-    def __exit__(self, *error: object) -> None:
-        import numpy as np
-
-        np.random.set_state(self._state)  # noqa: NPY002
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(random.Random(name).randrange(2**32))  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002

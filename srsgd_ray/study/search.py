@@ -188,7 +188,7 @@ class Search:
         self.space, self.searcher, self.trials, self.seed = space, searcher, trials, seed
         self.goals, self._fixed, self._enqueue = tuple(goals), dict(fixed or {}), tuple(enqueue)
         said, aims = optuna.logging.get_verbosity(), [goal.direction for goal in self.goals]
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of each study made
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs each study made
         try:
             self._study = optuna.create_study(
                 storage=storage, study_name=f"{study}-{arm}", directions=aims, load_if_exists=True

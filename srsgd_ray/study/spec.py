@@ -43,7 +43,7 @@ class Study:
         searcher: one of ``study.search.SEARCHERS``, or the import path of an Optuna sampler.
         scheduler: one of ``study.schedulers.SCHEDULERS``; it compares within an arm only.
         asha_grace: epochs that no trial is stopped before.
-        asha_reduction: one trial in so many goes on past a rung.
+        asha_reduction: one trial in so many continues past a rung.
         metric: what the search judges by, at the last epoch; "": the trainable's own.
         mode: min or max; "": as the metric is better.
         confirm_seeds: runs of each arm's best configuration; 0: no confirmation.
@@ -52,8 +52,8 @@ class Study:
         pareto: search for the front of two metrics, and confirm ``confirm_points`` of its points
             instead of the best configuration.
         confirm_points: points of an arm's front that are confirmed, at most.
-        protocols: named sets of knobs that ``--protocol`` chooses from.
-        protocol: the one chosen; "" if there are none.
+        protocols: named sets of knobs that ``--protocol`` selects from.
+        protocol: the selected one; "" if there are none.
         trainable: what a trial runs: a Trainable, its class, a decorated function, a short name or
             an import path.
         confirm_metric: what the confirmation compares; "": the trainable's own.
@@ -102,7 +102,7 @@ class Study:
             object.__setattr__(self, "arms", tuple(given))
         # A path may name what stands below in the very file that is being imported.
         if not isinstance(self.trainable, str) or ":" not in self.trainable:
-            with contextlib.suppress(ValueError):  # `check` tells what is wrong with it
+            with contextlib.suppress(ValueError):  # `check` says what is wrong with it
                 _ = self.work
 
     @functools.cached_property
@@ -152,8 +152,8 @@ class Study:
 
     def confirmed(self, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """The plain values of a confirmation run of a recorded configuration."""
-        chosen: Any = make(self.work.Config, self.work.knobs_in(config))
-        return {"seed": seed, **plain(self.work.confirmed(chosen, seed, self.confirm_on))}
+        selected: Any = make(self.work.Config, self.work.knobs_in(config))
+        return {"seed": seed, **plain(self.work.confirmed(selected, seed, self.confirm_on))}
 
     # What an arm has of its own, or of the study.
 
@@ -171,7 +171,7 @@ class Study:
         return self.trials if own is None else own
 
     def seeds_of(self, arm: str) -> int:
-        """Confirmation runs of each chosen configuration of the arm."""
+        """Confirmation runs of each selected configuration of the arm."""
         own = self.arm(arm).confirm_seeds
         return self.confirm_seeds if own is None else own
 

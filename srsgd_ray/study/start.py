@@ -86,14 +86,14 @@ def _check_module(path: str, folder: str) -> None:
 
 
 def check_data(study: Study) -> None:
-    """Look for the data of each arm once, so that missing data stop it before it begins."""
+    """Find the data of each arm once, so that missing data stop it before it begins."""
     seen = set()
     config_type = study.work.Config
     machine = set(knob_types(config_type)) - set(affecting(config_type, "outcome"))
     fields = sorted({*affecting(config_type, "data"), *machine})
     for arm in study.arms:
         config = study.config(arm.name, {})
-        # What is imported by a path may fail in its own way, whatever the data.
+        # What is imported by a path may fail by itself, whatever the data.
         own = [v for v in plain(config).values() if isinstance(v, str) and ":" in v]
         key = (*(str(getattr(config, name)) for name in fields), *own)
         if key not in seen:

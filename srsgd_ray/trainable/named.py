@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from srsgd_ray.knobs import UnknownNameError, did_you_mean, knob_types, load
+from srsgd_ray.knobs import knob_types, load, unknown
 from srsgd_ray.trainable.protocol import Budget, Metric, Run, Trainable
 
 __all__ = ["BUILT_IN", "FunctionTrainable", "as_trainable", "find", "names", "path_of"]
@@ -126,9 +126,8 @@ def find(what: object, folder: str = "") -> Trainable:
     if isinstance(what, str):
         known = names()
         if ":" not in what and what not in known:
-            raise UnknownNameError(
-                f"unknown trainable {what!r}. Valid: {', '.join(known)}, or an import path such as "
-                f"my_module:my_function.{did_you_mean(what, known)}"
+            raise unknown(
+                "trainable", what, known, also=", or an import path such as my_module:my_function"
             )
         path = known.get(what, what)
         found = load(path, "trainable")

@@ -1,0 +1,190 @@
+"""The one parser, the one end of a command's errors, and the one progress display."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from srsgd_ray import progress
+from srsgd_ray.cli import main
+from srsgd_ray.cli.guard import guarded
+from srsgd_ray.cli.parser import argument, field_argument, given_of, pairs, parse
+from srsgd_ray.cli.verbs import VERBS
+from srsgd_ray.knobs import knob, knob_types
+
+
+def test_every_verb_is_listed_and_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    for name, verb in VERBS.items():
+        assert f"  {name} " in listed and verb.help in listed
+        with pytest.raises(SystemExit) as stop:
+            main([*name.split(), "--help"])
+        assert stop.value.code == 0
+        assert f"usage: srsgd-ray {name} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["figure"], "unknown command 'figure'. Valid: run, resume, "),
+        (["figure"], "Did you mean 'figures'?"),
+        (["lmdb", "verfy"], "Did you mean 'lmdb verify'?"),
+        (["run", "--trials", "3", "x.py"], "options stand after the first argument, but got '--tr"),
+        (["columns", "--trials"], "unrecognized arguments: --trials"),
+        (["train", "--resum"], "unrecognized arguments: --resum"),
+    ],
+)
+def test_words_that_no_verb_takes(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status: Any = main(words)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert message in capsys.readouterr().err
+
+
+def refuse() -> None:
+    raise ValueError("x must be small")
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "said"),
+    [
+        (lambda: None, 0, ""),
+        (lambda: 1, 1, ""),
+        (refuse, 2, "p: x must be small\n"),
+        (interrupt, 130, "\np: interrupted.\nresume\n"),
+        (terminate, 143, "\np: interrupted.\nresume\n"),
+    ],
+)
+def test_a_command_ends_in_a_status_and_at_most_a_message(
+    work: Any, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    assert guarded("p", work, lambda: print("resume", file=sys.stderr)) == status
+    assert capsys.readouterr().err == said
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_error_that_is_no_message_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        guarded("p", lambda: 1 // 0)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """As ``srsgd-ray ... | head -1``, whose pipe is closed before the second line."""
+    code = (
+        "import sys; from srsgd_ray.cli.guard import guarded\n"
+        "def work():\n"
+        "    for n in range(100_000): print(n)\n"
+        "sys.exit(guarded('p', work))"
+    )
+    command = (
+        f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | head -1; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\n0\n", "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    lr: float = knob(0.1, "step size, 50 % of it")
+    steps: tuple[int, ...] = knob((1, 2), "where it falls")
+    nesterov: bool = knob(False, "look ahead")
+    options: dict[str, Any] = knob({}, "options")
+    name: str = knob("", "a name")
+
+
+def test_a_field_is_an_option() -> None:
+    types, fields = knob_types(Config), dataclasses.fields(Config)
+    arguments = [field_argument(field, types[field.name]) for field in fields]
+    words = ["--lr", "0.5", "--steps", "3", "4", "--nesterov", "--options", "a=1", "b=x"]
+    given = given_of(parse("p", "", arguments, words), fields)
+    assert given == {"lr": 0.5, "steps": [3, 4], "nesterov": True, "options": ["a=1", "b=x"]}
+    assert given_of(parse("p", "", arguments, ["--no-nesterov"]), fields) == {"nesterov": False}
+    assert [a.settings["help"] for a in arguments[::4]] == ["step size, 50 %% of it [0.1]",
+                                                            "a name [none]"]  # fmt: skip
+
+
+def test_options_may_stand_between_positional_arguments() -> None:
+    arguments = [argument("words", nargs="+"), argument("--out")]
+    given = parse("p", "", arguments, ["a", "--out", "x", "b"])
+    assert given == argparse.Namespace(words=["a", "b"], out="x")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["lr=0.1", "name=text", "a.b=[1, 2]"], {"lr": 0.1, "name": "text", "a.b": [1, 2]}),
+        (["on=True", "off=false"], {"on": True, "off": False}),
+        (['{"eps": 0.001, "amsgrad": true}'], {"eps": 0.001, "amsgrad": True}),
+        ([], {}),
+    ],
+)
+def test_pairs_are_json_or_text(words: list[str], found: dict[str, Any]) -> None:
+    assert pairs("--set", words, "lr=0.1") == found
+
+
+@pytest.mark.parametrize("words", [["x"], ["=3"], ["a b=3"], ["{eps: 1}"], ["[1]"]])
+def test_what_is_no_pair_is_refused(words: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"--set must be NAME=VALUE pairs .* --set lr=0\.1\."):
+        pairs("--set", words, "lr=0.1")
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = io.StringIO()
+    with progress.Progress(screen) as shown:
+        for done in range(100):
+            shown.show((f"[{done}] of 100", done, 100))
+        shown.show(("[100] of 100", 100, 100), last=True)
+    assert screen.getvalue() == "[100] of 100\n"
+    monkeypatch.setattr(progress, "PLAIN_EVERY", -1.0)
+    with progress.watched(screen, lambda: ("state", 1, 2)):
+        pass
+    assert screen.getvalue().splitlines()[1:] == ["state"]
+
+
+def test_the_pace_leaves_out_what_was_done_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter((100.0, 102.0, 110.0))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    pace = progress.Pace()
+    assert pace(50, 100) == (0.0, None)
+    assert pace(50, 100) == (0.0, None)
+    assert pace(70, 100) == (2.0, 15.0)
+
+
+def test_all_output_goes_to_the_log_and_comes_back(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with progress.all_output_to(tmp_path / "log.txt") as screen:
+        os.write(1, b"for the log\n")
+        os.write(2, b"a library\n")
+        print("for the user", file=screen)
+    os.write(1, b"after\n")
+    assert (tmp_path / "log.txt").read_text() == "for the log\na library\n"
+    assert capfd.readouterr() == ("for the user\nafter\n", "")
