@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from srsgd_ray.analysis import render
 from srsgd_ray.knobs import UnknownNameError, one_of, unknown
-from srsgd_ray.paper.compare import PROTOCOLS, TABLES
-from srsgd_ray.paper.render import FORMATS, render_beside
 from srsgd_ray.results import TRIAL_COLUMNS, columns, read_trials, schema_of
 
 __all__ = ["columns_verb", "figures_verb", "table_verb"]
@@ -22,10 +19,15 @@ ALL = "paper"  # stands for all figures of the paper
 
 def table_verb(given: argparse.Namespace) -> None:
     """Print a study's own table, or a published table with our numbers in comparison."""
+    from srsgd_ray.analysis import render
+    from srsgd_ray.paper.compare import PROTOCOLS, TABLES
+    from srsgd_ray.paper.render import FORMATS, render_beside
+
     one_of("format", given.format, FORMATS)
     one_of("protocol", given.protocol, PROTOCOLS)
     if given.what in TABLES:
-        trials = read_trials(*given.folders) if given.folders else _no_trials()
+        none = pd.DataFrame(columns=[column.name for column in TRIAL_COLUMNS])
+        trials = read_trials(*given.folders) if given.folders else none
         print(
             render_beside(
                 given.what, trials, given.format, given.protocol, any_epochs=given.any_epochs
@@ -42,10 +44,6 @@ def table_verb(given: argparse.Namespace) -> None:
     print(render(read_trials(given.what)))
 
 
-def _no_trials() -> pd.DataFrame:
-    return pd.DataFrame(columns=[column.name for column in TRIAL_COLUMNS])
-
-
 def columns_verb(given: argparse.Namespace) -> None:
     """Print every column of a table, or of a study's own."""
     if Path(given.table).is_dir():
@@ -60,6 +58,7 @@ def columns_verb(given: argparse.Namespace) -> None:
 def figures_verb(given: argparse.Namespace) -> int:
     """Draw figures of studies and of the paper; prints the files written."""
     from srsgd_ray.figures.save import draw
+    from srsgd_ray.paper.compare import PROTOCOLS
     from srsgd_ray.paper.figures import PAPER_OUT, draw_paper
 
     one_of("protocol", given.protocol, PROTOCOLS)

@@ -11,7 +11,7 @@ import pandas as pd
 from srsgd_ray import analysis
 from srsgd_ray.analysis import Comparison
 from srsgd_ray.knobs import value_in
-from srsgd_ray.results import read_epochs, read_record, read_trials
+from srsgd_ray.results import TrialRecord, read_epochs, read_record, read_trials
 
 __all__ = ["FINISHED", "INTERRUPTED", "OUT_OF_BUDGET", "PLANNED", "StudyResult", "barren"]
 
@@ -46,21 +46,16 @@ class StudyResult:
     @property
     def best(self) -> dict[str, dict[str, Any]]:
         """By arm, the searched knobs of the configuration that is confirmed, or best so far."""
-        contents = read_record(self.folder)
-        searched = {
-            arm["name"]: list(arm["space"]["ranges"]) for arm in contents.header["spec"]["arms"]
-        }
+        contents, table = read_record(self.folder), self.trials
         found: dict[str, dict[str, Any]] = {}
-        for trial in contents.trials.values():
-            if trial.phase == "confirm" and trial.arm not in found:
-                found[trial.arm] = {n: value_in(trial.config, n) for n in searched[trial.arm]}
-        table = self.trials
-        for arm in searched:
-            mine = table[(table["arm"] == arm) & (table["phase"] == "search")]
-            if arm not in found and (mine["state"] == "complete").any():
-                name = str(analysis.best_trial(table, arm)["trial"])
-                config = contents.trials[name].config
-                found[arm] = {n: value_in(config, n) for n in searched[arm]}
+        for arm in contents.header["spec"]["arms"]:
+            mine = [t for t in contents.trials.values() if t.arm == arm["name"]]
+            config = next((t.config for t in mine if t.phase == "confirm"), None)
+            if config is None and any(t.phase == "search" and t.state == "complete" for t in mine):
+                best = analysis.best_trial(table, arm["name"])["trial"]
+                config = contents.trials[str(best)].config
+            if config is not None:
+                found[arm["name"]] = {n: value_in(config, n) for n in arm["space"]["ranges"]}
         return found
 
     @property
@@ -80,9 +75,8 @@ class StudyResult:
 
 def barren(folder: Path) -> dict[str, str]:
     """Of each arm of whose trials every one failed, what the first said."""
-    contents = read_record(folder)
-    by_arm: dict[str, list[Any]] = {}
-    for trial in contents.trials.values():
+    by_arm: dict[str, list[TrialRecord]] = {}
+    for trial in read_record(folder).trials.values():
         by_arm.setdefault(trial.arm, []).append(trial)
     return {
         arm: f"{trials[0].trial}: {(trials[0].end or {}).get('reason')}"

@@ -108,18 +108,11 @@ def fresh_folder(folder: Path) -> Iterator[Callable[[], None]]:
     Raises:
         RecordError: if it cannot be written.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    log = folder / "log.txt"
-    new_log = not log.exists()
-    kept = False
-
-    def keep() -> None:
-        nonlocal kept
-        kept = True
-
+    made = [p for p in (folder / "log.txt", folder, *folder.parents) if not p.exists()]
+    kept: list[bool] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        log.touch()
+        (folder / "log.txt").touch()
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"no right to write {folder}")
     except OSError as error:
@@ -128,13 +121,12 @@ def fresh_folder(folder: Path) -> Iterator[Callable[[], None]]:
             f"Choose another with --results."
         ) from error
     try:
-        yield keep
+        yield lambda: kept.append(True)
     finally:
-        if not kept:
-            if new_log:
-                log.unlink(missing_ok=True)
-            if made and made[0] == folder:
-                shutil.rmtree(folder, ignore_errors=True)
-            for path in made[1:]:
-                if path.is_dir() and not any(path.iterdir()):
-                    path.rmdir()
+        if folder in made and not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+        for path in made if not kept else ():
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+            elif path.is_file():
+                path.unlink()

@@ -62,7 +62,7 @@ def _process_group(config: TrainConfig) -> Iterator[None]:
 def _run(config: TrainConfig, out: Path, resume: bool) -> bool:
     rank, size = rank_and_size()
     record: Record | None = None
-    found = (out / FILE_NAME).is_file()
+    resume_from = out if resume and (out / FILE_NAME).is_file() else None
 
     def ready() -> None:
         nonlocal record
@@ -72,24 +72,16 @@ def _run(config: TrainConfig, out: Path, resume: bool) -> bool:
             record = _open(config, out, resume)
 
     def report(row: dict[str, Any], save: Save | None) -> None:
-        if record is None:
-            return
-        record.epoch(TRIAL, row)
-        if save is not None:
-            save(out)
-        write_tables(out, record.contents)
-        print(_line(row, config), flush=True)
-
-    def keep(save: Save) -> None:
-        save(out)
+        if record is not None:
+            record.epoch(TRIAL, row)
+            if save is not None:
+                save(out)
+            write_tables(out, record.contents)
+            print(_line(row, config), flush=True)
 
     try:
         outcome = train(
-            config,
-            report,
-            resume_from=out if resume and found else None,
-            keep=keep,
-            ready=ready,
+            config, report, resume_from=resume_from, keep=lambda save: save(out), ready=ready
         )
         if record is not None:
             facts = {"parameters": outcome.parameters, "workers": size, "host": platform.node()}
