@@ -59,8 +59,8 @@ def launch(
                 f"`STUDY = Study(...),` makes a tuple of it."
             )
         check_types(study)
-        script = study.to_dict()
-        given = parse(prog, describe(study), study_arguments(study), words)
+        arguments, script = study_arguments(study), study.to_dict()
+        given = parse(prog, describe(study), arguments, words)
         options = options_of(given)
         name = given.name or study.name + ("-smoke" if given.smoke else "")
         folder = options.results / name

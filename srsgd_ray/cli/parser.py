@@ -75,16 +75,17 @@ def field_argument(field: dataclasses.Field[Any], kind: Any, group: str = "") ->
     parsed value is None where the option was not given.
 
     Args:
-        field: the field; its metadata may hold ``default``, what the help states as default, and
-            ``metavar``.
+        field: the field; a ``doc`` that ends in brackets states the default itself.
         kind: its type; None may be among the types of a union.
         group: title under which ``--help`` lists it.
     """
     if isinstance(kind, UnionType):
         (kind,) = (each for each in get_args(kind) if each is not type(None))
     default = {} if field.default is dataclasses.MISSING else field.default
-    default = field.metadata.get("default", "none" if default in ("", None) else default)
-    settings: dict[str, Any] = {"help": f"{field.metadata['doc']} [{default}]".replace("%", "%%")}
+    text = field.metadata["doc"]
+    if not text.endswith("]"):
+        text += f" [{'none' if default in ('', None) else default}]"
+    settings: dict[str, Any] = {"help": text.replace("%", "%%")}
     if kind is bool:
         settings["action"] = argparse.BooleanOptionalAction
     elif get_origin(kind) is dict:
@@ -92,8 +93,7 @@ def field_argument(field: dataclasses.Field[Any], kind: Any, group: str = "") ->
     elif get_origin(kind) is tuple:
         settings |= {"nargs": "*", "type": get_args(kind)[0], "metavar": "X"}
     else:
-        text = field.metadata.get("metavar") or METAVARS.get(kind, "NAME")
-        settings |= {"type": kind, "metavar": text}
+        settings |= {"type": kind, "metavar": METAVARS.get(kind, "NAME")}
     return argument(f"--{field.name.replace('_', '-')}", group=group, **settings)
 
 

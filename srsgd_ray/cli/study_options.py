@@ -76,7 +76,7 @@ def study_arguments(study: Study) -> list[Argument]:
     found = [dataclasses.replace(each, group=RUN) for each in found]
     hints = get_type_hints(Options)
     options = [field for field in dataclasses.fields(Options) if field.metadata]
-    found += [field_argument(f, hints[f.name], f.metadata["group"]) for f in options]
+    found += [field_argument(f, hints[f.name], f.metadata["flag"]) for f in options]
     name = f"folder of this study in it [{study.name}]"
     resume, plan = "resume the study of that name", "only say what it will cost, and end"
     return [

@@ -109,7 +109,7 @@ def _with_resume(words: Sequence[str]) -> list[str]:
 
 WORKERS = argument("--workers", type=int, default=0, help="processes [one for each CPU]")
 PATH = argument("path", type=Path, help="a database, or a folder tree of images")
-DISK = {"refused": (ValueError, OSError)}
+DISK = (ValueError, OSError)
 VERBS = {
     "run": Verb("run the study of a file or an import path", "studies", lambda: _study(SCRIPT)),
     "resume": Verb(
@@ -157,7 +157,7 @@ VERBS = {
         lambda: _make("a folder tree, its train and val, or a tar"),
         "example: srsgd-ray lmdb build /data/imagenet /data/lmdb",
         _without_force,
-        **DISK,
+        refused=DISK,
     ),
     "lmdb convert": Verb(
         "make an LMDB database of another one",
@@ -165,7 +165,7 @@ VERBS = {
         lambda: _make("the original's, Caffe's or ours, or a pair"),
         "example: srsgd-ray lmdb convert /data/train_faster_imagefolder.lmdb /data/train.lmdb",
         _without_force,
-        **DISK,
+        refused=DISK,
     ),
     "lmdb verify": Verb(
         "read every image of a database, say what is wrong",
@@ -176,9 +176,9 @@ VERBS = {
             argument("--all", action="store_true", help="all problems, not the first of a kind"),
             WORKERS,
         ],
-        **DISK,
+        refused=DISK,
     ),
-    "lmdb info": Verb("what a database holds", "lmdb", lambda: [PATH], **DISK),
+    "lmdb info": Verb("what a database holds", "lmdb", lambda: [PATH], refused=DISK),
     "train": Verb(
         "one training run, without Ray",
         "train",

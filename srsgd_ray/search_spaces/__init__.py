@@ -1,4 +1,10 @@
-"""Search spaces as data: one module a question. A parameter's name is a config field's name."""
+"""Search spaces as data: one module a question. A parameter's name is a config field's name.
+
+In: Optuna distributions by knob, each perhaps under a condition (:class:`When`). Out: a
+:class:`SearchSpace`, which checks its ends with the trainable, lists the points of its grid, and
+survives JSON. An arm takes one, or the mapping alone. ``SPACES`` are those of SRSGD's questions.
+Knows no trainable, no study and no sampler.
+"""
 
 from srsgd_ray.search_spaces.effective_lr import EFFECTIVE_LR_AND_PERIOD
 from srsgd_ray.search_spaces.learning_rate import LEARNING_RATE

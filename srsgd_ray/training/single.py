@@ -79,10 +79,11 @@ def _run(config: TrainConfig, out: Path, resume: bool) -> bool:
             write_tables(out, record.contents)
             print(_line(row, config), flush=True)
 
+    def keep(save: Save) -> None:
+        save(out)
+
     try:
-        outcome = train(
-            config, report, resume_from=resume_from, keep=lambda save: save(out), ready=ready
-        )
+        outcome = train(config, report, resume_from=resume_from, keep=keep, ready=ready)
         if record is not None:
             facts = {"parameters": outcome.parameters, "workers": size, "host": platform.node()}
             if outcome.diverged_step is not None:
