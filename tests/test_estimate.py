@@ -14,7 +14,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from srsgd_ray.backends import Plan
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.paper import studies as paper
+from srsgd_ray.paper.studies import paper_study
 from srsgd_ray.results import Record, TrialRecord, read_record
 from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
@@ -130,7 +130,7 @@ def test_measuring_times_real_steps_and_leaves_the_generator_alone() -> None:
 
 
 def test_arms_are_selected_by_their_labels() -> None:
-    study = paper.table_cifar("cifar10", "t")
+    study = paper_study("table1_cifar10")
     some = select(study, {"depth": ["110", "290"], "schedule": ["linear"]})
     assert [arm.name for arm in some.arms] == [
         "srsgd_110_linear", "sgd_110", "srsgd_290_linear", "sgd_290",
@@ -142,19 +142,19 @@ def test_arms_are_selected_by_their_labels() -> None:
     alone.check()
     with pytest.raises(ValueError, match=r"unknown depth '111'. Valid: 110, 290"):
         select(study, {"depth": ["111"]})
-    ablation = paper.f1_ablation("cifar10", "t")
+    ablation = paper_study("f1_cifar10")
     assert len(select(ablation, {"depth": ["290"], "f1": ["30", "40"]}).arms) == 2
-    both = paper.epoch_reduction(("cifar10",), "t")
-    with pytest.raises(ValueError, match="no arm of 't' has"):
+    both = paper_study("epochs_cifar")
+    with pytest.raises(ValueError, match="no arm of 'epochs_cifar' has"):
         select(both, {"optimizer": ["sgd"], "fewer": ["15"]})
 
 
 def test_other_epochs_scale_the_milestones() -> None:
-    study = with_epochs(paper.table_cifar("cifar10", "t"), 20)
+    study = with_epochs(paper_study("table1_cifar10"), 20)
     config = study.check().config("srsgd_110_linear", {})
     assert (config.epochs, config.lr_milestones) == (20, (8, 12, 16))
     with pytest.raises(ValueError, match="lr_milestones < epochs must hold and increase"):
-        with_epochs(paper.table_cifar("cifar10", "t"), 3).check()
+        with_epochs(paper_study("table1_cifar10"), 3).check()
     assert with_epochs(STUDY, 6).config("sgd", {}).lr_milestones == (3, 4)
 
 
@@ -162,10 +162,10 @@ def test_other_epochs_scale_the_milestones() -> None:
     "study",
     [
         STUDY,
-        paper.table_cifar("cifar10", "t"),
-        paper.table_imagenet("t"),
-        paper.epoch_reduction(("imagenet",), "t"),
-        paper.f1_ablation("imagenet", "t"),
+        paper_study("table1_cifar10"),
+        paper_study("table3_imagenet"),
+        paper_study("epochs_imagenet"),
+        paper_study("f1_imagenet"),
     ],
 )
 def test_a_smoke_study_is_small_and_sound(study: Study) -> None:

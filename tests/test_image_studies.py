@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from srsgd_ray import analysis
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.paper import studies as paper
+from srsgd_ray.paper.studies import paper_study
 from srsgd_ray.results import read_epochs, read_record, read_trials
 from srsgd_ray.search_spaces import SearchSpace, When
 from srsgd_ray.study import Arm, Study
@@ -102,7 +102,7 @@ def test_ends_of_every_kind(tmp_path: Path) -> None:
 
 def test_a_study_of_the_paper_runs_to_its_table_on_generated_data(tmp_path: Path) -> None:
     """What --smoke does: the published protocol, two arms, and the real layout of the data."""
-    study = smoke(select(paper.table_cifar("cifar10", "t"), {"schedule": ["linear"]}))
+    study = smoke(select(paper_study("table1_cifar10"), {"schedule": ["linear"]}))
     assert conduct(study, tmp_path) == "finished"
     trials = read_trials(tmp_path / "t")
     assert set(trials["arm"]) == {"srsgd_110_linear", "sgd_110"}

@@ -21,7 +21,8 @@ def table_verb(given: argparse.Namespace) -> None:
     """Print a study's own table, or a published table with our numbers in comparison."""
     from srsgd_ray.analysis import render
     from srsgd_ray.paper.compare import PROTOCOLS, TABLES
-    from srsgd_ray.paper.render import FORMATS, render_beside
+    from srsgd_ray.paper.render import render_comparison
+    from srsgd_ray.table import FORMATS
 
     one_of("format", given.format, FORMATS)
     one_of("protocol", given.protocol, PROTOCOLS)
@@ -29,7 +30,7 @@ def table_verb(given: argparse.Namespace) -> None:
         none = pd.DataFrame(columns=[column.name for column in TRIAL_COLUMNS])
         trials = read_trials(*given.folders) if given.folders else none
         print(
-            render_beside(
+            render_comparison(
                 given.what, trials, given.format, given.protocol, any_epochs=given.any_epochs
             )
         )

@@ -36,7 +36,7 @@ def _protocol() -> Argument:
 
 def _table() -> list[Argument]:
     from srsgd_ray.paper.compare import TABLES
-    from srsgd_ray.paper.render import FORMATS
+    from srsgd_ray.table import FORMATS
 
     what = (
         f"results/NAME, or a published table: {', '.join(TABLES)}. A folder of such a name: ./NAME"
