@@ -13,15 +13,16 @@ import pytest
 import torch
 from matplotlib.colors import same_color
 from optuna.distributions import FloatDistribution
-from srsgd_ray.problems import trajectory_run
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from srsgd_ray.figures.style import NotYet, arm_styles
+from srsgd_ray.paper import trajectory as trajectory_run
 from srsgd_ray.paper.trajectory import (
     TABLES,
+    Picture,
     paths,
-    settings_of,
+    plane_of,
     telling_seeds,
     write_tables,
 )
@@ -30,30 +31,34 @@ from srsgd_ray.results import read_trials
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.run import Options, execute
+from srsgd_ray.trainables.minefield_config import MinefieldConfig
 from srsgd_ray.trainables.spirals import (
-    Settings,
-    Spirals,
     draw_spirals,
     logits,
-    plane_of,
     scores,
+    spirals,
     train,
 )
 
-SMALL = Settings(
-    seed=3, runs=3, points=40, width=5, steps=40, batch_size=8, every=4, grid=9,
-)  # fmt: skip
-
-
+SMALL = MinefieldConfig(data_seed=3, points=40, width=5, steps=40, batch_size=8, every=4)
 LRS = {"srsgd": 0.2, "sgd": 0.05}
 TUNING = pd.DataFrame(
     [(arm, lr, 2, 5.0, 0.1, LRS[arm] == lr) for arm in LRS for lr in (0.05, 0.2)],
     columns=["optimizer", "lr", "runs", "val_error", "val_loss", "chosen"],
 )
+PICTURE = Picture(SMALL, LRS, range(3), TUNING, grid=9)
 
 
-def run(settings: Settings) -> dict[str, pd.DataFrame]:
-    return paths(settings, LRS, TUNING)
+def run(config: MinefieldConfig, seeds: int = 3, grid: int = 9) -> dict[str, pd.DataFrame]:
+    return paths(Picture(config, LRS, range(seeds), TUNING, grid))
+
+
+def data_of(config: MinefieldConfig) -> Any:
+    return spirals(config.data_seed, config.points, config.noise)
+
+
+def trained(arm: str, lr: float, seeds: tuple[int, ...], data: Any, config: MinefieldConfig) -> Any:
+    return train(dataclasses.replace(config, optimizer=arm, lr=lr), seeds, data)
 
 
 @pytest.fixture(scope="module")
@@ -132,32 +137,32 @@ def test_networks_side_by_side_are_networks_alone() -> None:
 
 
 def test_seeds_trained_together_are_seeds_trained_alone() -> None:
-    data = Spirals.of(SMALL)
+    data = data_of(SMALL)
     for arm in ("srsgd", "sgd"):
-        both = train(arm, 0.1, (5, 6), data.train, SMALL)
+        both = trained(arm, 0.1, (5, 6), data.train, SMALL)
         assert both.shape == (11, 2, sum(SMALL.sizes))
-        assert torch.equal(both[:, 1:], train(arm, 0.1, (6,), data.train, SMALL))
+        assert torch.equal(both[:, 1:], trained(arm, 0.1, (6,), data.train, SMALL))
     # As large as in the study: torch has other kernels for other sizes, and a digit grows on.
-    whole = Settings(steps=300)
-    data = Spirals.of(whole)
-    both = train("sgd", 0.8, (5, 6, 7), data.train, whole)
-    assert torch.equal(both[:, 1:2], train("sgd", 0.8, (6,), data.train, whole))
+    whole = MinefieldConfig(steps=300)
+    data = data_of(whole)
+    both = trained("sgd", 0.8, (5, 6, 7), data.train, whole)
+    assert torch.equal(both[:, 1:2], trained("sgd", 0.8, (6,), data.train, whole))
 
 
 def test_optimizers_share_start_and_order_and_sgd_is_torchs() -> None:
-    data = Spirals.of(SMALL)
-    one, other = (train(arm, 0.1, (5,), data.train, SMALL)[:, 0] for arm in ("srsgd", "sgd"))
+    data = data_of(SMALL)
+    one, other = (trained(arm, 0.1, (5,), data.train, SMALL)[:, 0] for arm in ("srsgd", "sgd"))
     assert torch.equal(one[0], other[0])
     assert not torch.equal(one[1], other[1])
     # Restarted at each step (F1 = 1) SRSGD is SGD without momentum: the first step of both.
     plain = dataclasses.replace(SMALL, every=1, restart_f1=1)
-    one, other = (train(arm, 0.1, (5,), data.train, plain)[:, 0] for arm in ("srsgd", "sgd"))
+    one, other = (trained(arm, 0.1, (5,), data.train, plain)[:, 0] for arm in ("srsgd", "sgd"))
     torch.testing.assert_close(one[1], other[1])
 
 
 def test_the_learning_rate_falls() -> None:
-    data = Spirals.of(SMALL)
-    moved = train("sgd", 0.2, (5,), data.train, dataclasses.replace(SMALL, every=1, steps=80))
+    data = data_of(SMALL)
+    moved = trained("sgd", 0.2, (5,), data.train, dataclasses.replace(SMALL, every=1, steps=80))
     steps = moved[1:, 0].sub(moved[:-1, 0]).norm(dim=1)
     assert steps[70:].mean() < 0.1 * steps[30:40].mean()
 
@@ -175,8 +180,9 @@ def test_settings_and_tuning_are_read_from_a_studys_trials(tmp_path: Path) -> No
     options = Options(results=tmp_path, backend="local", slots=1)
     assert execute(study, options, name="t", resume=False) == "finished"
     trials = read_trials(tmp_path / "t")
-    settings, chosen, tuning = settings_of(trials)
-    assert (settings.first, settings.runs, settings.steps, settings.width) == (4, 3, 40, 5)
+    picture = Picture.of(trials)
+    assert (picture.seeds, picture.config.steps, picture.config.width) == ([4, 5, 6], 40, 5)
+    chosen, tuning = picture.lrs, picture.tuning
     assert list(tuning["optimizer"]) == ["srsgd", "srsgd", "sgd", "sgd"]
     for arm in ("srsgd", "sgd"):
         mine = tuning[tuning["optimizer"] == arm]
@@ -222,7 +228,7 @@ def test_tables(tables: dict[str, pd.DataFrame]) -> None:
 
 
 def test_the_surface_holds_the_paths_and_their_loss(tables: dict[str, pd.DataFrame]) -> None:
-    fine = run(dataclasses.replace(SMALL, runs=1, grid=161))
+    fine = run(SMALL, seeds=1, grid=161)
     paths, surface = fine["trajectory"], fine["surface"]
     assert surface["x"].min() < paths["x"].min() and surface["x"].max() > paths["x"].max()
     assert surface["y"].min() < paths["y"].min() and surface["y"].max() > paths["y"].max()
@@ -240,7 +246,7 @@ def test_the_same_seed_gives_the_same_numbers(tables: dict[str, pd.DataFrame]) -
     assert torch.get_num_threads() == threads
     for name in TABLES:
         pd.testing.assert_frame_equal(again[name], tables[name])
-    other = run(dataclasses.replace(SMALL, seed=4))
+    other = run(dataclasses.replace(SMALL, data_seed=4))
     assert not np.allclose(other["trajectory"]["loss"], tables["trajectory"]["loss"])
 
 
@@ -250,11 +256,10 @@ def test_the_same_seed_gives_the_same_numbers(tables: dict[str, pd.DataFrame]) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": -1}, "seed >= 0 must hold, but got -1"),
+        ({"data_seed": -1}, "data_seed >= 0 must hold, but got data_seed=-1"),
         ({"runs": 0}, "runs >= 1 must hold"),
         ({"steps": 3}, "steps >= 4 must hold"),
-        ({"grid": 1}, "grid >= 2 must hold"),
-        ({"noise": -0.1}, "0 <= noise < inf must hold, but got -0.1"),
+        ({"noise": -0.1}, "0 <= noise < inf must hold, but got noise=-0.1"),
         ({"weight_decay": math.inf}, "0 <= weight_decay < inf must hold"),
         ({"batch_size": 41}, "batch_size <= points must hold, but got batch_size=41 for points=40"),
         ({"every": 7}, "every must divide steps, but got every=7 for steps=40"),
@@ -268,14 +273,14 @@ def test_bad_settings(changes: dict[str, Any], message: str) -> None:
 
 def test_an_unknown_optimizer() -> None:
     with pytest.raises(ValueError, match=r"unknown optimizer 'adam'. Valid: srsgd, sgd."):
-        train("adam", 0.1, (1,), Spirals.of(SMALL).train, SMALL)
+        trained("adam", 0.1, (1,), data_of(SMALL).train, SMALL)
 
 
 # The command and the drawing.
 
 
 def test_the_figure_draws_the_tables(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
-    write_tables(tmp_path, tables, SMALL)
+    write_tables(tmp_path, tables, PICTURE)
     figure = trajectory(tmp_path)
     figure.savefig(tmp_path / "a.png")
     why = dict(zip(tables["surface"]["seed"], tables["surface"]["why"], strict=True))
@@ -300,7 +305,7 @@ def test_the_figure_draws_the_tables(tmp_path: Path, tables: dict[str, pd.DataFr
 
 
 def test_a_process_of_its_own_draws(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
-    write_tables(tmp_path, tables, SMALL)
+    write_tables(tmp_path, tables, PICTURE)
     assert trajectory_run._draw(tmp_path) == 0
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     assert drawn == {"appfig7.png", "appfig7.svg"}
@@ -309,7 +314,7 @@ def test_a_process_of_its_own_draws(tmp_path: Path, tables: dict[str, pd.DataFra
 def test_the_figure_waits_for_its_tables(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
     with pytest.raises(NotYet, match=r"holds no trajectory.parquet"):
         trajectory(tmp_path)
-    write_tables(tmp_path, tables, SMALL)
+    write_tables(tmp_path, tables, PICTURE)
     (tmp_path / "tuning.parquet").unlink()
     with pytest.raises(NotYet, match=r"holds no tuning.parquet"):
         trajectory(tmp_path)

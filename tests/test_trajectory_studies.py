@@ -17,31 +17,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from optuna.distributions import FloatDistribution
-from srsgd_ray.problems import trajectory as problem
-from srsgd_ray.problems import trajectory_run
 
-from srsgd_ray.paper.trajectory import (
-    TABLES,
-    draw_picture,
-    paths,
-    settings_of,
-)
+from srsgd_ray.paper import trajectory as trajectory_run
+from srsgd_ray.paper.trajectory import TABLES, Picture, draw_picture, paths
 from srsgd_ray.results import read_trials
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Study, StudyResult, run
 from srsgd_ray.study.search import open_storage
+from srsgd_ray.trainables import spirals as problem
 from srsgd_ray.trainables.minefield import APART, MinefieldConfig
-from srsgd_ray.trainables.spirals import (
-    Settings,
-    Spirals,
-    scores,
-    train,
-)
+from srsgd_ray.trainables.spirals import scores, spirals, train
 
 RUNNING = sys.modules["srsgd_ray.study.run"]  # the package has a function of that name
-SMALL = Settings(
-    seed=3, first=3, runs=3, points=40, width=5, steps=40, batch_size=8, every=4, grid=9
-)
+SMALL = MinefieldConfig(data_seed=3, points=40, width=5, steps=40, batch_size=8, every=4, runs=1)
 RATES = (0.05, 0.2)
 
 
@@ -93,14 +81,13 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def tables(trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    _, lrs, tuning = settings_of(trials)
-    return paths(SMALL, lrs, tuning)
+    return paths(dataclasses.replace(Picture.of(trials), grid=9))
 
 
 def means(arm: str, lr: float, seeds: range, part: str) -> tuple[float, float]:
     """Mean loss and error of networks trained together, by hand."""
-    data = Spirals.of(SMALL)
-    ends = train(arm, lr, seeds, data.train, SMALL)[-1]
+    data = spirals(SMALL.data_seed, SMALL.points, SMALL.noise)
+    ends = train(dataclasses.replace(SMALL, optimizer=arm, lr=lr), seeds, data.train)[-1]
     loss, error = scores(ends, getattr(data, part), SMALL)
     return loss.mean().item(), error.mean().item()
 
@@ -114,8 +101,8 @@ def test_the_script_is_the_comparison_of_the_page() -> None:
     assert (study.metric, study.confirm_metric, study.mode) == ("val_error", "test_error", "min")
     for arm in study.arms:
         config = study.config(arm.name, {"lr": 0.1})
-        assert config.settings() == Settings()
-        assert (config.optimizer, config.runs) == (arm.name, 20)
+        assert config == MinefieldConfig(optimizer=arm.name, lr=0.1)
+        assert config.runs == 20
 
 
 def test_a_search_trial_is_the_mean_of_networks_on_seeds_of_their_own(
@@ -158,7 +145,7 @@ def test_the_lowest_validation_error_is_chosen_then_loss_and_never_a_diverged_ru
         ("srsgd", 0.05): ((0.3, 0.1), (4.0, 6.0)), ("srsgd", 0.2): ((0.1, 0.1), (7.0, 3.0)),
         ("sgd", 0.05): ((0.1, math.nan), (1.0, 1.0)), ("sgd", 0.2): ((0.5, 0.5), (8.0, 8.0)),
     }  # fmt: skip
-    monkeypatch.setattr(problem, "train", lambda arm, lr, *_: [told[arm, lr]])
+    monkeypatch.setattr(problem, "train", lambda config, *_: [told[config.optimizer, config.lr]])
     monkeypatch.setattr(problem, "scores", lambda ends, *_: tuple(map(torch.tensor, ends)))
     result = conduct(small_study(confirm_seeds=1), tmp_path)
     search = result.trials[result.trials["phase"] == "search"].set_index(["arm", "lr"])
@@ -167,7 +154,8 @@ def test_the_lowest_validation_error_is_chosen_then_loss_and_never_a_diverged_ru
     assert search.loc[("sgd", 0.05), "reason"] == said
     assert search.loc[("srsgd", 0.05), "val_error"] == search.loc[("srsgd", 0.2), "val_error"] == 5
     assert result.best == {"srsgd": {"lr": 0.2}, "sgd": {"lr": 0.2}}
-    _, lrs, tuning = settings_of(result.trials)
+    picture = Picture.of(result.trials)
+    lrs, tuning = picture.lrs, picture.tuning
     assert lrs == {"srsgd": 0.2, "sgd": 0.2}
     assert tuning["optimizer"].tolist() == ["srsgd", "srsgd", "sgd", "sgd"]
     assert tuning["lr"].tolist() == [0.05, 0.2] * 2
@@ -194,8 +182,11 @@ def test_a_trial_leaves_the_number_of_threads_alone(tmp_path: Path) -> None:
 
 
 def test_the_study_says_what_the_picture_needs(trials: pd.DataFrame) -> None:
-    settings, lrs, tuning = settings_of(trials)
-    assert settings == dataclasses.replace(SMALL, grid=81)
+    picture = Picture.of(trials)
+    lrs, tuning = picture.lrs, picture.tuning
+    own = {"optimizer": "srsgd", "lr": SMALL.lr}
+    assert dataclasses.replace(picture.config, **own) == SMALL
+    assert (picture.seeds, picture.grid) == ([3, 4, 5], 81)
     confirm = trials[trials["phase"] == "confirm"]
     assert lrs == dict(zip(confirm["arm"], confirm["lr"], strict=True))
     for _, row in tuning.iterrows():
@@ -221,7 +212,7 @@ def test_the_ends_of_the_paths_are_what_was_confirmed(
         ({"lr": 0.0}, "0 < lr < inf must hold, but got lr=0.0"),
         ({"lr": math.nan}, "0 < lr < inf must hold, but got lr=nan"),
         ({"runs": 0}, "runs >= 1 must hold, but got runs=0"),
-        ({"data_seed": -1}, "seed >= 0 must hold, but got -1"),
+        ({"data_seed": -1}, "data_seed >= 0 must hold, but got data_seed=-1"),
         ({"every": 7}, "every must divide steps, but got every=7 for steps=2000"),
     ],
 )
@@ -237,7 +228,7 @@ def test_bad_configurations(changes: dict[str, Any], message: str) -> None:
         ({"confirm_on": "train+validation"}, "needs a knob train_on"),
         ({"metric": "val_acc"}, "unknown metric 'val_acc'. Valid: train_loss, val_loss"),
         ({"metric": "test_error"}, "test_error"),
-        ({"base": {"points": 3}}, "points >= 4 must hold, but got 3"),
+        ({"base": {"points": 3}}, "points >= 4 must hold, but got points=3"),
     ],
 )
 def test_bad_studies(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -262,7 +253,9 @@ def test_the_picture_of_a_study(
     assert re.search(r"^srsgd +learning rate .*test error .* %  \(3 runs\)$", out, re.M)
     schema = pq.read_schema(folder / "trajectory.parquet")
     facts = json.loads(schema.metadata[b"srsgd_ray_trajectory"])
-    assert facts["settings"] == dataclasses.asdict(dataclasses.replace(SMALL, grid=81))
+    assert {k: facts["settings"][k] for k in ("points", "steps", "seeds", "grid")} == {
+        "points": 40, "steps": 40, "seeds": [3, 4, 5], "grid": 81,
+    }  # fmt: skip
     assert {"commit", "torch_version", "hardware"} <= set(facts)
     assert {path.stem for path in folder.glob("*.parquet")} == {*TABLES, "trials", "epochs"}
     assert not read_trials(folder).empty, "the picture leaves the study's tables alone"

@@ -1,38 +1,34 @@
-"""The trajectory picture of a study of the minefield: paths of its runs, tables, and a drawing.
+"""The trajectory picture (Appendix Figure 7) of a study of the minefield: paths, tables, drawing.
 
-The study says which learning rates were chosen and which seeds were run; the paths follow from
-these bit for bit, so they are computed again rather than stored.
+The paper's figure shows the paths of optimizers over a "minefield" of bad minima; which network and
+settings it had is not known. The study says which learning rates were selected and which seeds were
+run; the paths follow from these bit for bit, so they are computed again rather than stored.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import torch
 from torch import Tensor
 
+from srsgd_ray.knobs import knob_types, make
 from srsgd_ray.results import provenance, read_trials
 from srsgd_ray.results.tables import replace_table
-from srsgd_ray.trainables.spirals import (
-    ARMS,
-    Plane,
-    Settings,
-    Spirals,
-    logits,
-    plane_of,
-    scores,
-    train,
-)
+from srsgd_ray.trainables.minefield_config import OPTIMIZERS, MinefieldConfig
+from srsgd_ray.trainables.spirals import Spirals, logits, one_thread, scores, spirals, train
 
-__all__ = ["TABLES", "draw_picture", "paths", "settings_of", "telling_seeds", "write_tables"]
+__all__ = ["TABLES", "Picture", "Plane", "draw_picture", "paths", "plane_of", "telling_seeds",
+           "write_tables"]  # fmt: skip
 
 TABLES = ("trajectory", "surface", "boundary", "points", "tuning")
 MARGIN = 0.3  # of a surface around the paths, as a part of their width and height
@@ -41,48 +37,56 @@ DOTS = 120  # of it, along each side
 Tables = dict[str, pd.DataFrame]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """What the tables are made of.
+
+    Attributes:
+        config: the problem and the training, but for optimizer and learning rate.
+        lrs: learning rate of each optimizer.
+        seeds: of the runs.
+        tuning: how the learning rates were selected, for the record.
+        grid: points of a surface along each axis.
+    """
+
+    config: MinefieldConfig
+    lrs: Mapping[str, float]
+    seeds: Sequence[int]
+    tuning: pd.DataFrame
+    grid: int = 81
+
+    @classmethod
+    def of(cls, trials: pd.DataFrame) -> Picture:
+        """From the trials of a study; ``lrs`` lacks an optimizer that was not confirmed."""
+        confirm = trials[(trials["phase"] == "confirm") & (trials["state"] == "complete")]
+        search = trials[trials["phase"] == "search"]
+        search = search.sort_values(["arm", "lr"], ascending=[False, True])
+        one = (confirm if len(confirm) else trials).iloc[0]
+        lrs = {str(row["arm"]): float(row["lr"]) for _, row in confirm.iterrows()}
+        tuning = search[["optimizer", "lr", "runs", "val_error", "val_loss"]].reset_index(drop=True)
+        selected = tuning["optimizer"].map(lrs) == tuning["lr"]
+        return cls(
+            make(MinefieldConfig, {name: one[name] for name in knob_types(MinefieldConfig)}),
+            lrs,
+            sorted(map(int, confirm["seed"].unique())),
+            tuning.assign(chosen=selected),
+        )
+
+
 def draw_picture(folder: Path) -> None:
     """Make the picture's tables from a finished study, print their summary, and draw."""
-    trials = read_trials(folder)
-    settings, lrs, tuning = settings_of(trials)
-    if set(lrs) != set(ARMS):
+    picture = Picture.of(read_trials(folder))
+    if set(picture.lrs) != set(OPTIMIZERS):
         print("No picture: it takes a confirmed run of each optimizer.")
         return
-    tables = paths(settings, lrs, tuning)
-    write_tables(folder, tables, settings)
+    tables = paths(picture)
+    write_tables(folder, tables, picture)
     print("\n" + "\n".join(_summary(tables)))
     _draw(folder)
 
 
-def settings_of(trials: pd.DataFrame) -> tuple[Settings, dict[str, float], pd.DataFrame]:
-    """Of a study's trials: the settings, the learning rate of each arm, and what tuning found."""
-    confirm = trials[(trials["phase"] == "confirm") & (trials["state"] == "complete")]
-    search = trials[trials["phase"] == "search"].sort_values(["arm", "lr"], ascending=[False, True])
-    one = (confirm if len(confirm) else trials).iloc[0]
-    names = ("points", "width", "steps", "batch_size", "every", "restart_f1")
-    settings = Settings(
-        seed=int(one["data_seed"]),
-        noise=float(one["noise"]),
-        weight_decay=float(one["weight_decay"]),
-        runs=max(1, confirm["seed"].nunique()),
-        first=int(confirm["seed"].min()) if len(confirm) else 0,
-        **{name: int(one[name]) for name in names},
-    )
-    lrs = {str(row["arm"]): float(row["lr"]) for _, row in confirm.iterrows()}
-    tuning = search[["optimizer", "lr", "runs", "val_error", "val_loss"]].reset_index(drop=True)
-    chosen = [
-        lrs.get(str(o)) == lr for o, lr in zip(tuning["optimizer"], tuning["lr"], strict=True)
-    ]
-    return settings, lrs, tuning.assign(chosen=chosen)
-
-
-def paths(settings: Settings, lrs: Mapping[str, float], tuning: pd.DataFrame) -> Tables:
+def paths(picture: Picture) -> Tables:
     """Train, and measure; on one thread, so that a seed gives the same numbers.
-
-    Args:
-        settings: the problem, and the seeds of the runs.
-        lrs: learning rate of each optimizer.
-        tuning: how these were chosen, for the record.
 
     Returns:
         Tables by name. ``trajectory``, a row for each recorded point of each path: ``optimizer``,
@@ -97,42 +101,89 @@ def paths(settings: Settings, lrs: Mapping[str, float], tuning: pd.DataFrame) ->
         ``val_loss``, ``chosen``.
 
     Raises:
-        ValueError: for settings that break a rule, or if a run diverged.
+        ValueError: for a configuration that breaks a rule, or if a run diverged.
     """
-    settings.check()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        data = Spirals.of(settings)
-        seeds = range(settings.first, settings.first + settings.runs)
-        trained = {arm: train(arm, lrs[arm], seeds, data.train, settings) for arm in ARMS}
-        planes = [plane_of([trained[arm][:, i] for arm in ARMS]) for i in range(len(seeds))]
+    config, seeds = picture.config, picture.seeds
+    runs = [
+        dataclasses.replace(config, optimizer=name, lr=picture.lrs[name]).check()
+        for name in OPTIMIZERS
+    ]
+    data = spirals(config.data_seed, config.points, config.noise)
+    surfaces, boundaries = [], []
+    with one_thread():
+        trained = [train(run, seeds, data.train) for run in runs]
+        planes = [plane_of([made[:, i] for made in trained]) for i in range(len(seeds))]
         trajectory = pd.concat(
             [
-                _path_rows(arm, lrs[arm], seed, trained[arm][:, i], planes[i], data, settings)
+                _path_rows(run, seed, made[:, i], planes[i], data)
                 for i, seed in enumerate(seeds)
-                for arm in ARMS
+                for run, made in zip(runs, trained, strict=True)
             ],
             ignore_index=True,
         )
-        surfaces, boundaries = [], []
         for why, seed in telling_seeds(trajectory).items():
-            i, own = seed - settings.first, trajectory[trajectory["seed"] == seed]
-            surface = _surface(own, planes[i], data, settings)
+            i, own = list(seeds).index(seed), trajectory[trajectory["seed"] == seed]
+            surface = _surface(own, planes[i], data, picture)
             surfaces.append(surface.assign(seed=seed, why=why))
-            for arm in ARMS:
-                boundary = _boundary(trained[arm][-1, i : i + 1], settings)
-                boundaries.append(boundary.assign(seed=seed, optimizer=arm))
-    finally:
-        torch.set_num_threads(threads)
+            for run, made in zip(runs, trained, strict=True):
+                boundary = _boundary(made[-1, i : i + 1], run)
+                boundaries.append(boundary.assign(seed=seed, optimizer=run.optimizer))
     x, labels = data.train
     return {
         "trajectory": trajectory,
         "surface": pd.concat(surfaces, ignore_index=True),
         "boundary": pd.concat(boundaries, ignore_index=True),
         "points": pd.DataFrame({"u": x[:, 0], "v": x[:, 1], "label": labels.int()}),
-        "tuning": tuning,
+        "tuning": picture.tuning,
     }
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane in the space of parameters.
+
+    Attributes:
+        centre: its origin, the midpoint of the paths' ends.
+        axes: two orthonormal directions, in the rows.
+        shares: of each direction in the squared distances of all path points from the centre.
+    """
+
+    centre: Tensor
+    axes: Tensor
+    shares: tuple[float, float]
+
+    def project(self, points: Tensor) -> Tensor:
+        """Coordinates (points, 2) of the feet of ``points`` on the plane."""
+        return (points - self.centre) @ self.axes.T
+
+    def lift(self, coordinates: Tensor) -> Tensor:
+        """Parameters at coordinates (points, 2)."""
+        return self.centre + coordinates @ self.axes
+
+
+def plane_of(paths: Sequence[Tensor]) -> Plane:
+    """The plane through the midpoint of the paths' ends that lies closest to all their points.
+
+    Its directions are the principal ones about that midpoint (not about the mean): near the ends,
+    where the loss is low and feels a small distance most, the plane is then near to both paths.
+    Each direction points away from the start of the first path.
+
+    Raises:
+        ValueError: if the paths hold no point but the centre, or values that are not finite.
+    """
+    centre = torch.stack([path[-1] for path in paths]).mean(0)
+    points = torch.cat(list(paths)) - centre
+    size = float(points.square().sum())
+    if not 0 < size < math.inf:
+        raise ValueError(
+            f"paths need a finite length above 0 for a plane, but got a sum of squares {size}. "
+            f"Use a smaller learning rate, or more steps."
+        )
+    _, values, directions = torch.linalg.svd(points, full_matrices=False)
+    axes = directions[:2]
+    signs = torch.where((paths[0][0] - centre) @ axes.T > 0, -1.0, 1.0)
+    one, two = (values[:2].square() / size).tolist()
+    return Plane(centre, axes * signs.double().unsqueeze(1), (one, two))
 
 
 def telling_seeds(trajectory: pd.DataFrame) -> dict[str, int]:
@@ -151,62 +202,57 @@ def telling_seeds(trajectory: pd.DataFrame) -> dict[str, int]:
 
 
 def _path_rows(
-    arm: str, lr: float, seed: int, path: Tensor, plane: Plane, data: Spirals, settings: Settings
+    config: MinefieldConfig, seed: int, path: Tensor, plane: Plane, data: Spirals
 ) -> pd.DataFrame:
     feet = plane.project(path)
     lifted = plane.lift(feet)
-    loss, train_error = scores(path, data.train, settings)
-    test_loss, test_error = scores(path, data.test, settings)
     return pd.DataFrame(
         {
-            "optimizer": arm,
-            "lr": lr,
+            "optimizer": config.optimizer,
+            "lr": config.lr,
             "seed": seed,
-            "step": range(0, settings.steps + 1, settings.every),
+            "step": range(0, config.steps + 1, config.every),
             "x": feet[:, 0],
             "y": feet[:, 1],
             "off_plane": (path - lifted).norm(dim=1),
-            "loss": loss,
-            "train_error": train_error,
-            "plane_loss": scores(lifted, data.train, settings)[0],
-            "test_loss": test_loss,
-            "test_error": test_error,
+            **_scored(path, data, config),
+            "plane_loss": scores(lifted, data.train, config)[0],
             "share_x": plane.shares[0],
             "share_y": plane.shares[1],
         }
     )
 
 
-def _surface(paths: pd.DataFrame, plane: Plane, data: Spirals, settings: Settings) -> pd.DataFrame:
+def _scored(flat: Tensor, data: Spirals, config: MinefieldConfig) -> dict[str, Tensor]:
+    loss, train_error = scores(flat, data.train, config)
+    test_loss, test_error = scores(flat, data.test, config)
+    return {"loss": loss, "train_error": train_error, "test_loss": test_loss,
+            "test_error": test_error}  # fmt: skip
+
+
+def _surface(own: pd.DataFrame, plane: Plane, data: Spirals, picture: Picture) -> pd.DataFrame:
     """Losses over a square around the paths of one seed, as large as they need."""
-    middle = [(paths[k].max() + paths[k].min()) / 2 for k in ("x", "y")]
-    half = (0.5 + MARGIN) * max(paths[k].max() - paths[k].min() for k in ("x", "y"))
-    line = torch.linspace(-half, half, settings.grid, dtype=torch.float64)
+    middle = [(own[k].max() + own[k].min()) / 2 for k in ("x", "y")]
+    half = (0.5 + MARGIN) * max(own[k].max() - own[k].min() for k in ("x", "y"))
+    line = torch.linspace(-half, half, picture.grid, dtype=torch.float64)
     spots = torch.cartesian_prod(line + middle[0], line + middle[1])
-    flat = plane.lift(spots)
-    loss, train_error = scores(flat, data.train, settings)
-    return pd.DataFrame(
-        {
-            "x": spots[:, 0],
-            "y": spots[:, 1],
-            "loss": loss,
-            "train_error": train_error,
-            "test_error": scores(flat, data.test, settings)[1],
-        }
-    )
+    found = _scored(plane.lift(spots), data, picture.config)
+    del found["test_loss"]
+    return pd.DataFrame({"x": spots[:, 0], "y": spots[:, 1], **found})
 
 
-def _boundary(end: Tensor, settings: Settings) -> pd.DataFrame:
+def _boundary(end: Tensor, config: MinefieldConfig) -> pd.DataFrame:
     line = torch.linspace(-SIDE, SIDE, DOTS, dtype=torch.float64)
     spots = torch.cartesian_prod(line, line)
-    chance = torch.sigmoid(logits(end, spots, settings))[0]
+    chance = torch.sigmoid(logits(end, spots, config))[0]
     return pd.DataFrame({"u": spots[:, 0], "v": spots[:, 1], "probability": chance})
 
 
-def write_tables(folder: Path, tables: Tables, settings: Settings) -> None:
+def write_tables(folder: Path, tables: Tables, picture: Picture) -> None:
     """Write each table as ``NAME.parquet``; its metadata hold the settings and where it is from."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts: dict[str, Any] = {"settings": dataclasses.asdict(settings), **provenance()}
+    more = {"seeds": list(picture.seeds), "grid": picture.grid}
+    facts = {"settings": {**dataclasses.asdict(picture.config), **more}, **provenance()}
     for name, frame in tables.items():
         bare = frame.copy(deep=False)
         bare.attrs = {}  # a study's frame carries its schema there, which Arrow cannot write

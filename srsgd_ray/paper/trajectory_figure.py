@@ -50,7 +50,7 @@ def trajectory(folder: Path) -> Figure:
     against steps (median, middle half), and the test errors at the end in pairs.
 
     Args:
-        folder: holds the tables that ``problems/trajectory_run.py`` wrote.
+        folder: holds the tables that ``paper/trajectory.py`` wrote.
 
     Raises:
         NotYet: if one of them is missing, or no seed has a surface.

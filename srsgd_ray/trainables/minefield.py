@@ -7,54 +7,16 @@ judged by their mean; a confirmation run trains one. The trajectory picture is d
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from srsgd_ray.knobs import affecting, knob, one_of
+from srsgd_ray.knobs import affecting
 from srsgd_ray.trainable import Diverged, Metric, Run, Trainable
+from srsgd_ray.trainables.minefield_config import MinefieldConfig
 
 __all__ = ["APART", "MINEFIELD", "Minefield", "MinefieldConfig"]
 
 APART = 1_000_000  # between the seeds of a search and those of the confirmation
-OPTIMIZERS = ("srsgd", "sgd")
-
-
-@dataclass(frozen=True)
-class MinefieldConfig:
-    """One optimizer and learning rate; see :class:`srsgd_ray.trainables.spirals.Settings`."""
-
-    optimizer: str = knob("srsgd", "optimizer: " + ", ".join(OPTIMIZERS))
-    lr: float = knob(0.1, "learning rate of the first stage")
-    restart_f1: int = knob(30, "SRSGD's restart frequency in its first stage", "steps")
-    weight_decay: float = knob(5e-4, "L2 penalty added to the gradient")
-    data_seed: int = knob(0, "seed of the points", affects="data outcome")
-    points: int = knob(200, "training points of the two spirals together", affects="data outcome")
-    noise: float = knob(0.06, "deviation added to each coordinate", affects="data outcome")
-    width: int = knob(16, "units of each of the two hidden layers", affects="cost outcome")
-    steps: int = knob(2000, "optimizer steps", "steps", affects="cost outcome")
-    batch_size: int = knob(20, "points a step", affects="cost outcome")
-    every: int = knob(10, "steps between two recorded points of a path", "steps")
-    runs: int = knob(20, "networks that a search trial trains", affects="cost outcome")
-
-    def settings(self) -> Any:
-        """What the problem is called by its own module."""
-        from srsgd_ray.trainables.spirals import Settings
-
-        names = ("restart_f1", "weight_decay", "points", "noise", "width", "steps", "batch_size",
-                 "every")  # fmt: skip
-        return Settings(seed=self.data_seed, **{name: getattr(self, name) for name in names})
-
-    def check(self) -> MinefieldConfig:
-        """Return self if every rule holds; otherwise raise ValueError naming rule, value, cure."""
-        one_of("optimizer", self.optimizer, OPTIMIZERS)
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"0 < lr < inf must hold, but got lr={self.lr}.")
-        if self.runs < 1:
-            raise ValueError(f"runs >= 1 must hold, but got runs={self.runs}.")
-        self.settings().check()
-        return self
 
 
 class Minefield(Trainable):
@@ -87,42 +49,26 @@ class Minefield(Trainable):
 
     def train(self, config: MinefieldConfig, run: Run) -> Mapping[str, Any] | None:
         """Train ``runs`` networks at once; the metrics are their means."""
-        import torch
+        from srsgd_ray.trainables import spirals
 
-        from srsgd_ray.trainables.spirals import Spirals, scores, train
-
-        settings = config.settings()
-        names = affecting(MinefieldConfig, "data")
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # so that a seed gives the same numbers everywhere
-        try:
-            data: Any = run.cached(_spirals, *(getattr(config, name) for name in names))
-            first = run.seed if run.final else run.seed + APART
-            seeds = range(first, first + config.runs)
-            ends = train(config.optimizer, config.lr, seeds, data.train, settings)[-1]
-            means: dict[str, float | None] = {}
-            parts = {"train": data.train, "val": data.validation}
-            if run.final:
-                parts["test"] = data.test
+        data: spirals.Spirals = run.cached(
+            spirals.spirals, *(getattr(config, name) for name in affecting(type(config), "data"))
+        )
+        first = run.seed if run.final else run.seed + APART
+        parts = {"train": data.train, "val": data.validation}
+        if run.final:
+            parts["test"] = data.test
+        means: dict[str, float | None] = {"test_loss": None, "test_error": None}
+        with spirals.one_thread():
+            ends = spirals.train(config, range(first, first + config.runs), data.train)[-1]
             for part, points in parts.items():
-                loss, error = scores(ends, points, settings)
+                loss, error = spirals.scores(ends, points, config)
                 if not bool(loss.isfinite().all()):
                     raise Diverged(f"the {part} loss of a network is not finite at the end")
                 means |= {f"{part}_loss": loss.mean().item(), f"{part}_error": error.mean().item()}
-        finally:
-            torch.set_num_threads(threads)
         del means["train_error"]
-        if not run.final:
-            means |= {"test_loss": None, "test_error": None}
         run.report(**means)
-        assert isinstance(data, Spirals)
-        return {"parameters": sum(settings.sizes)}
-
-
-def _spirals(seed: int, points: int, noise: float) -> Any:
-    from srsgd_ray.trainables.spirals import Settings, Spirals
-
-    return Spirals.of(Settings(seed=seed, points=points, noise=noise))
+        return {"parameters": sum(config.sizes)}
 
 
 MINEFIELD = Minefield()
