@@ -29,8 +29,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from srsgd_ray.data import CropItems, EpochSampler
-from srsgd_ray.image_lmdb import Pages, open_store
+from srsgd_ray.image_lmdb import open_store
+from srsgd_ray.image_lmdb.building import seal
+from srsgd_ray.image_lmdb.data_file import DataFile
 from srsgd_ray.image_lmdb.layout import ENTRY, PAD_TO, Header, checksum, key_of
+from srsgd_ray.image_lmdb.places import find
 
 CLASSES = [f"n{number:08d}" for number in range(1000)]
 
@@ -52,11 +55,11 @@ def make_ours(path: Path, count: int) -> None:
     photo = Image.fromarray(load_sample_images().images[0])
     photo.resize((64, 48)).save(image, "JPEG", quality=80)
     data = image.getvalue()
-    # Opening looks for three samples. They are on pages of their own, which stay where they are.
+    # Without a trailer opening looks for three samples. Their own pages stay where they are.
     real = {0, count // 2, count - 1}
     put(path, {key_of(n): data.ljust(PAD_TO, b"\0") if n in real else b"" for n in range(count)})
     index = np.zeros(count, ENTRY)
-    index["offset"] = [place.offset for place in Pages(path).walk()]
+    index["offset"] = find(DataFile(path)).offsets
     index["offset"][[n not in real for n in range(count)]] = index["offset"][0]
     index["length"], index["checksum"] = len(data), checksum(data)
     index["height"], index["width"] = 48, 64
@@ -70,6 +73,7 @@ def make_ours(path: Path, count: int) -> None:
     sums = {key.decode(): checksum(value) for key, value in records.items()}
     records[b"header"] = Header(count, "encoded", None, None, False, sums).dump()
     put(path, dict(sorted(records.items())))
+    seal(path)
 
 
 def make_original(path: Path, count: int) -> None:

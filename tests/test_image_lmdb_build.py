@@ -326,7 +326,7 @@ def test_a_half_built_database_that_was_cut_is_refused(
     with pytest.raises(Stop):
         build(tree / "train", path, workers=1, progress=stop_after(10))
     os.truncate(partial, int(share * partial.stat().st_size))
-    with pytest.raises(DataError, match=r"it was cut short since it was written.*--force"):
+    with pytest.raises(DataError, match=r"it is cut short: it must hold.*--force"):
         build(tree / "train", path, workers=1)
     build(tree / "train", path, workers=1, force=True)
     assert len(ImageLmdb(path)) == 12

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import random
 import shutil
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
@@ -18,7 +20,6 @@ import pytest
 from lmdb_images import CLASSES, datum, encoded, files, make_caffe, make_original, make_tree
 
 from srsgd_ray.image_lmdb import (
-    CaffeStore,
     DataError,
     FolderStore,
     ImageLmdb,
@@ -29,8 +30,9 @@ from srsgd_ray.image_lmdb import (
     open_pair,
     open_store,
 )
-from srsgd_ray.image_lmdb.layout import ENTRY, Header, checksum, key_of, padded
-from srsgd_ray.image_lmdb.pages import Pages
+from srsgd_ray.image_lmdb.data_file import DataFile
+from srsgd_ray.image_lmdb.layout import ENTRY, Header, checksum, key_of, padded, trailer
+from srsgd_ray.image_lmdb.places import find
 
 
 @pytest.fixture(scope="module")
@@ -193,9 +195,9 @@ def test_caffes_classes_are_numbers_where_keys_do_not_tell(tree: Path, tmp_path:
     for path in (flat, bare):
         store = open_store(path)
         assert (store.kind, store.classes) == ("caffe", ("0", "1", "2"))
-    assert CaffeStore(flat, CLASSES).classes == CLASSES
+    assert open_store(flat, CLASSES).classes == CLASSES
     with pytest.raises(DataError, match=r"every label must be one of 2 classes, but .* has 2"):
-        CaffeStore(flat, CLASSES[:2])
+        open_store(flat, CLASSES[:2])
 
 
 def database(path: Path, records: dict[bytes, bytes]) -> Path:
@@ -341,14 +343,15 @@ def own(
     *,
     labels: list[int] | None = None,
     header: dict[str, Any] | None = None,
+    sealed: bool = False,
     **replace: bytes,
 ) -> Path:
-    """A database of our layout, written from its description alone."""
+    """A database of our layout, written from its description alone; without trailer as at first."""
 
     samples = {key_of(n): padded(value) for n, value in enumerate(values)}
     database(path, samples)
     entries = np.zeros(len(values), ENTRY)
-    for n, place in enumerate(Pages(path).walk()):
+    for n, place in enumerate(find(DataFile(path))):
         label = labels[n] if labels else 0
         entries[n] = (place.offset, len(values[n]), checksum(values[n]), 1, 1, label, 0)
     found = {
@@ -361,7 +364,12 @@ def own(
     sums = {key.decode(): checksum(value) for key, value in found.items()}
     fields = {"count": len(values), "store": "encoded", "largest_side": None, "quality": None}
     made = Header(**{**fields, "repacked": False, "checksums": sums, **(header or {})})
-    return database(path, found | {b"header": made.dump()})
+    database(path, found | {b"header": made.dump()})
+    if sealed:
+        places = {place.key: (place.offset, place.length) for place in find(DataFile(path))}
+        with path.open("ab") as file:
+            file.write(trailer(places))
+    return path
 
 
 @pytest.mark.parametrize(
@@ -372,10 +380,10 @@ def own(
         ({"classes": b'{"a": 1}'}, "classes is no JSON list of names"),
         ({"classes": b"["}, "classes is no JSON list"),
         ({"classes": b"[" * 100_000}, "classes is no JSON list"),
-        ({"index": bytes(32)}, "labels or index are not of 2 samples"),
+        ({"index": bytes(32)}, "index is not of 2 samples"),
         ({"index": bytes(64)}, "sample . lies elsewhere than its index says .mdb_copy -c does"),
         ({"index": b"\xff" * 64}, "sample . is said to lie beyond its end"),
-        ({"header": {"count": 3}}, "labels or index are not of 3 samples"),
+        ({"header": {"count": 3}}, "labels is not of 3 samples"),
         ({"header": {"count": 0}}, "count, largest_side and quality must be positive integers"),
         ({"header": {"store": "zip"}}, "store must be one of encoded, decoded, not 'zip'"),
         ({"header": {"repacked": 1}}, "repacked must be true or false"),
@@ -394,6 +402,10 @@ def test_a_compacted_copy_is_refused(tree: Path, tmp_path: Path) -> None:
     build(tree / "train", tmp_path / "x.lmdb", workers=1)
     with lmdb.open(str(tmp_path / "x.lmdb"), subdir=False, readonly=True, lock=False) as env:
         env.copy(str(tmp_path / "copy.lmdb"), compact=True)
+        env.copy(str(tmp_path / "plain.lmdb"))
+    store = open_store(tmp_path / "x.lmdb")
+    # One that keeps the places lacks the trailer, and is found by LMDB's tree.
+    assert read_some(open_store(tmp_path / "plain.lmdb")) == read_some(store)
     with pytest.raises(DataError, match="must be a byte for byte copy of what was built, but samp"):
         open_store(tmp_path / "copy.lmdb")
     make_original(tree / "train", tmp_path / "o")  # of other layouts it may be compacted
@@ -429,21 +441,24 @@ def test_labels_without_images_are_told(tmp_path: Path, labels: tuple[int, ...],
         open_store(path)
 
 
-def test_a_database_that_was_replaced_is_noticed_where_it_is_opened_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_database_that_was_replaced_is_noticed_where_it_is_opened_again(
+    tmp_path: Path, sealed: bool
+) -> None:
     """Also if the new one has as many samples of the same sizes."""
     path = tmp_path / "replaced.lmdb"
     data = encoded(0)
-    own(path, [data] * 5)
+    own(path, [data] * 5, sealed=sealed)
     store = ImageLmdb(path)
     sent, before = pickle.dumps(store), store.read(0)
     assert pickle.loads(sent).read(0) == before
     path.unlink()
-    own(path, [data] * 4 + [data[:-1] + b"x"])
+    own(path, [data] * 4 + [data[:-1] + b"x"], sealed=sealed)
     assert store.read(0) == before  # the open file is still the old one
     with pytest.raises(DataError, match=r"replaced.lmdb must stay as it is while it is in use"):
         pickle.loads(sent)
     path.unlink()
-    own(path, [data] * 7)
+    own(path, [data] * 7, sealed=sealed)
     with pytest.raises(DataError, match="was changed or replaced"):
         pickle.loads(sent)
 
@@ -473,7 +488,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     data = encoded(0)[:1500]
     other = {f"train/n{n % 9}/{n}.JPEG".encode(): data for n in range(20_000)}
     return {
-        "own": own(folder / "own", [data] * 20_000),
+        "own": own(folder / "own", [data] * 20_000, sealed=True),
         "original": database(folder / "original", other),
     }
 
@@ -504,12 +519,57 @@ def test_opening_reads_neither_index_nor_samples(
     large: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    real = Pages.read
+    real = DataFile.read
 
-    def counted(self: Pages, offset: int, length: int) -> bytes:
+    def counted(self: DataFile, offset: int, length: int) -> bytes:
         sizes.append(length)
         return real(self, offset, length)
 
-    monkeypatch.setattr(Pages, "read", counted)
+    monkeypatch.setattr(DataFile, "read", counted)
+    monkeypatch.setattr(subprocess, "run", None)  # nor LMDB's tree
     open_store(large["own"])
     assert sum(sizes) < 4 * 20_000 + 40 * 4096 and len(sizes) < 60
+
+
+def test_places_are_those_of_the_file(tmp_path: Path) -> None:
+    """Of empty values, small ones within a leaf, and large ones on pages of their own."""
+    draw = random.Random(0)
+    records = {
+        draw.randbytes(draw.randrange(1, 40)): draw.randbytes(draw.choice((0, 1, 48, 900, 9000)))
+        for _ in range(3000)
+    }
+    records |= {b"\0": b"", b"\xff" * 40: b"last"}  # none has an address of its own at first
+    file = DataFile(database(tmp_path / "x", records))
+    found = {place.key: file.read(place.offset, place.length) for place in find(file)}
+    assert found == records and list(found) == sorted(records)
+    some = [*draw.sample(sorted(records), 5), b"absent"]
+    assert [place.key for place in find(file, some)] == some[:5]
+
+
+@pytest.mark.parametrize("dupsort", [True, False])
+def test_databases_for_other_purposes_are_said(tmp_path: Path, dupsort: bool) -> None:
+    path = tmp_path / "x"
+    with lmdb.open(str(path), subdir=False, lock=False, max_dbs=2, map_size=2**20) as env:
+        inner = env.open_db(None if dupsort else b"inner", dupsort=dupsort)
+        with env.begin(write=True, db=inner) as txn:
+            txn.put(b"a/b/c", b"1")
+            txn.put(b"a/b/c", b"2")
+    with pytest.raises(DataError, match=r"x is damaged: it holds .* another purpose. Copy or"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_tree_that_ends_lmdb_is_a_message(
+    layouts: dict[str, Path], tmp_path: Path, share: float
+) -> None:
+    """The process that trains, or verifies, is ended by no signal: a child is."""
+    shutil.copytree(layouts["original"], tmp_path / "o")
+    file = tmp_path / "o" / "data.mdb"
+    data = bytearray(file.read_bytes())
+    for page in range(2, len(data) // 4096):
+        if data[page * 4096 + 10] == 2:  # a leaf: keys of up to 64 kB, nodes anywhere
+            at = page * 4096 + 16
+            data[at : at + 200] = random.Random(share).randbytes(200)
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=r"data.mdb is damaged: .* Copy or build it anew"):
+        open_store(tmp_path / "o")

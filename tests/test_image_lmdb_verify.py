@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ from lmdb_images import CLASSES, datum, encoded, files, make_caffe, make_origina
 
 from srsgd_ray.cli import main
 from srsgd_ray.image_lmdb import DataError, FolderStore, ImageLmdb, Options, build, jpeg
+from srsgd_ray.image_lmdb.data_file import DataFile
 from srsgd_ray.image_lmdb.info import info
 from srsgd_ray.image_lmdb.layout import ENTRY, key_of
-from srsgd_ray.image_lmdb.pages import Pages, Place
+from srsgd_ray.image_lmdb.places import Place, find
 from srsgd_ray.image_lmdb.verify import verify
 
 
@@ -124,16 +126,16 @@ def test_no_false_alarm_and_none_missed(tree: Path, tmp_path: Path, how: str) ->
 def test_keys_that_are_doubled_or_misplaced_are_named(
     tree: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walk = Pages.walk
-    monkeypatch.setattr(Pages, "walk", lambda self: iter([*walk(self)][:5] + [*walk(self)][4:]))
+    names = sys.modules["srsgd_ray.image_lmdb.verify_names"]
+    monkeypatch.setattr(names, "find", lambda file: [*find(file)][:5] + [*find(file)][4:])
     (problem,) = [p for p in verify(database).problems if "comes twice" in p.text]
     assert problem.kind == "key" and repr(key_of(4)) in problem.text
 
-    def moved(self: Pages) -> Iterator[Place]:
-        for n, place in enumerate(walk(self)):
+    def moved(file: DataFile) -> Iterator[Place]:
+        for n, place in enumerate(find(file)):
             yield place._replace(offset=place.offset + 4096) if n == 7 else place
 
-    monkeypatch.setattr(Pages, "walk", moved)
+    monkeypatch.setattr(names, "find", moved)
     (problem,) = verify(database).problems
     assert problem.text.endswith("lies elsewhere than its index says")
     assert ImageLmdb(database).key(7) in problem.text
@@ -141,10 +143,8 @@ def test_keys_that_are_doubled_or_misplaced_are_named(
 
 def test_index_and_labels_that_contradict(database: Path) -> None:
     store = ImageLmdb(database)
-    place = store.pages.find(b"index")
-    assert place is not None
-    at = place.offset + 5 * ENTRY.itemsize
-    entry = np.frombuffer(store.pages.read(at, ENTRY.itemsize), ENTRY).copy()
+    at = store.records[b"index"][0] + 5 * ENTRY.itemsize
+    entry = np.frombuffer(store.file.read(at, ENTRY.itemsize), ENTRY).copy()
     entry["label"], entry["height"], entry["checksum"] = 2, 1, 0
     edit(database, at, entry.tobytes())
     found = verify(database)
@@ -159,10 +159,8 @@ def test_an_index_entry_that_cannot_be_is_told_with_all_else(
     database: Path, field: str, value: int
 ) -> None:
     store = ImageLmdb(database)
-    place = store.pages.find(b"index")
-    assert place is not None
-    at = place.offset + 5 * ENTRY.itemsize
-    entry = np.frombuffer(store.pages.read(at, ENTRY.itemsize), ENTRY).copy()
+    at = store.records[b"index"][0] + 5 * ENTRY.itemsize
+    entry = np.frombuffer(store.file.read(at, ENTRY.itemsize), ENTRY).copy()
     entry[field] = value
     edit(database, store.entry(8).offset + 700, b"\0\0\xff\xd9")
     edit(database, at, entry.tobytes())

@@ -8,7 +8,6 @@ from srsgd_ray.image_lmdb.making import build, convert
 from srsgd_ray.image_lmdb.opening import open_pair, open_store
 from srsgd_ray.image_lmdb.original import OriginalStore
 from srsgd_ray.image_lmdb.own import ImageLmdb
-from srsgd_ray.image_lmdb.pages import Pages
 from srsgd_ray.image_lmdb.prepare import Options
 from srsgd_ray.image_lmdb.store import Pixels, Store
 
@@ -20,7 +19,6 @@ __all__ = [
     "ImageLmdb",
     "Options",
     "OriginalStore",
-    "Pages",
     "Pixels",
     "Store",
     "build",

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from srsgd_ray.image_lmdb.data_file import DataFile
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.journal import Journal, of_plan
 from srsgd_ray.image_lmdb.layout import ENTRY
 from srsgd_ray.image_lmdb.own import ImageLmdb
-from srsgd_ray.image_lmdb.pages import Pages
 from srsgd_ray.image_lmdb.prepare import Options, prepare
 from srsgd_ray.image_lmdb.store import Store
 
@@ -101,7 +101,7 @@ def check_place(store: Store, path: Path, force: bool) -> None:
 
 def _is_database(path: Path) -> bool:
     try:
-        Pages(path)
+        DataFile(path)
     except DataError:
         return False
     return True

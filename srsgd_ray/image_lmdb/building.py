@@ -28,6 +28,7 @@ from srsgd_ray.image_lmdb.build_checks import (
     plan_of,
     stated,
 )
+from srsgd_ray.image_lmdb.data_file import DataFile
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.journal import Entries, Journal, may_replace, not_written
 from srsgd_ray.image_lmdb.layout import (
@@ -37,17 +38,19 @@ from srsgd_ray.image_lmdb.layout import (
     INDEX,
     LABELS,
     NAMES,
+    RECORDS,
     Header,
     checksum,
     key_of,
     padded,
+    trailer,
 )
-from srsgd_ray.image_lmdb.pages import Pages
+from srsgd_ray.image_lmdb.places import find
 from srsgd_ray.image_lmdb.prepare import Options, Sample
 from srsgd_ray.image_lmdb.store import Store
 from srsgd_ray.image_lmdb.work import prepared
 
-__all__ = ["Built", "build_store"]
+__all__ = ["Built", "build_store", "seal"]
 
 TOGETHER = 500  # images of a transaction
 MOST = 2**26  # bytes of images, after which a transaction ends with fewer
@@ -146,15 +149,10 @@ def _stored(partial: Path) -> int | None:
     if not partial.exists() or partial.stat().st_size < 2 * mmap.PAGESIZE:
         return 0
     try:
-        pages = Pages(partial)
+        places = find(DataFile(partial))
     except DataError as error:
         raise DataError(f"{error} Or begin anew with --force.") from error
-    if pages.size < pages.used:  # LMDB maps the file, and would be ended by a signal
-        raise DataError(
-            f"{partial} must hold {pages.used} bytes, but holds {pages.size}: it was cut short "
-            f"since it was written. Begin anew with --force."
-        )
-    return None if pages.find(HEADER) is not None else pages.entries
+    return None if HEADER in {place.key for place in places} else len(places)
 
 
 def _write(
@@ -254,16 +252,16 @@ def _records(store: Store, partial: Path, entries: Entries, options: Options) ->
     if ends[-1] >= 2**32:
         raise DataError(f"names must take less than 4 GiB, but those of {store.path} do not.")
     index["name_end"] = ends
-    pages = Pages(partial)
-    if pages.entries != len(index):
+    places = find(DataFile(partial))
+    if len(places) != len(index):
         raise DataError(
-            f"{partial} must hold {len(index)} samples, but holds {pages.entries}: it was changed "
+            f"{partial} must hold {len(index)} samples, but holds {len(places)}: it was changed "
             f"by others. Begin anew with --force."
         )
-    for number, place in enumerate(pages.walk()):
+    for number, place in enumerate(places):
         if place.key != key_of(number) or place.length < index[number]["length"]:
             raise DataError(f"{partial} is damaged at {place.key!r}. Begin anew with --force.")
-        index[number]["offset"] = place.offset
+    index["offset"] = places.offsets
     found = {
         INDEX: index.tobytes(),
         LABELS: index["label"].astype("<i4").tobytes(),
@@ -278,6 +276,18 @@ def _records(store: Store, partial: Path, entries: Entries, options: Options) ->
     return found | {HEADER: header.dump()}
 
 
+def seal(partial: Path) -> None:
+    """Write the trailer behind LMDB's last page."""
+    places = find(DataFile(partial), RECORDS)
+    try:
+        with partial.open("r+b") as file:
+            file.truncate(places.used)  # a trailer that was written in part
+            file.seek(places.used)
+            file.write(trailer({place.key: (place.offset, place.length) for place in places}))
+    except OSError as error:
+        raise not_written(partial, error) from error
+
+
 def _finish(store: Store, partial: Path, path: Path, journal: Journal) -> Built:
     """Give the whole database its name, when it is on the disk."""
     skipped = [store.key(n) for n in np.flatnonzero(journal.entries["offset"] == 0).tolist()]
@@ -288,6 +298,7 @@ def _finish(store: Store, partial: Path, path: Path, journal: Journal) -> Built:
         )
     else:
         listed.unlink(missing_ok=True)  # of a database that is replaced
+    seal(partial)
     for place in (partial, path.parent):
         descriptor = os.open(place, os.O_RDONLY)
         try:

@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
-from srsgd_ray.image_lmdb.original import Places
-from srsgd_ray.image_lmdb.pages import Pages
-from srsgd_ray.image_lmdb.store import Pixels, StrPath
+from srsgd_ray.image_lmdb.places import Places
+from srsgd_ray.image_lmdb.store import KeyedStore, Pixels
 
 __all__ = ["CaffeStore", "Datum", "parse_datum"]
 
@@ -122,36 +121,30 @@ def parse_datum(get: Get, size: int) -> Datum:
     return datum
 
 
-class CaffeStore:
+class CaffeStore(KeyedStore):
     """A database of ``Datum`` records.
 
     Opening reads the fields beside the data of each record, some seconds to minutes for ImageNet.
 
     Args:
-        path: the database.
+        path: of the database.
+        places: all of its values.
         classes: names of the classes; by default the folders in the keys, where each label has
             exactly one, else the labels as text.
 
     Raises:
-        DataError: if it is not an LMDB database, is empty, or a record or label is damaged.
+        DataError: if a record or label is damaged.
 
     Attributes:
         folders: the folder of each label in the keys, if that is one to one; else empty.
     """
 
     kind = "caffe"
-    checked = False
 
-    def __init__(self, path: StrPath, classes: Sequence[str] | None = None) -> None:
-        self.path = path = Path(path)
-        pages = Pages(path)
-        if not pages.entries:
-            raise DataError(f"{path} must hold images, but is empty. Build or copy it anew.")
-        self._places = Places(pages, pages.walk())
-        self.labels = np.array(
-            [self._label(index) for index in range(len(self._places))], dtype=np.int64
-        )
-        count = int(self.labels.max()) + 1
+    def __init__(self, path: Path, places: Places, classes: Sequence[str] | None = None) -> None:
+        super().__init__(path, places)
+        self._labels = np.array([self._label(n) for n in range(len(places))], dtype=np.int64)
+        count = int(self._labels.max()) + 1
         if classes is not None and count > len(classes):
             raise DataError(
                 f"every label must be one of {len(classes)} classes, but {path} has {count - 1}. "
@@ -204,7 +197,7 @@ class CaffeStore:
             return self._places.read(index, at, length)
 
         try:
-            return parse_datum(get, self._places.length(index))
+            return parse_datum(get, self._places[index].length)
         except DataError:
             raise
         except ValueError as error:
@@ -212,13 +205,6 @@ class CaffeStore:
                 f"{self.name(index)} must be a Datum record of Caffe, but: {error}. "
                 f"Build or copy the database anew."
             ) from error
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def label(self, index: int) -> int:
-        """The class of a sample."""
-        return int(self.labels[index])
 
     def read(self, index: int) -> bytes | Pixels:
         """An image file, or the pixels (height, width, 3) of a raw record."""
@@ -239,15 +225,3 @@ class CaffeStore:
             )
         planes = np.frombuffer(data, np.uint8).reshape(shape)[::-1]  # blue, green, red
         return np.ascontiguousarray(np.broadcast_to(planes, (3, *shape[1:])).transpose(1, 2, 0))
-
-    def prefetch(self, indices: Sequence[int]) -> None:
-        """Ask the system for samples ahead."""
-        self._places.prefetch(indices)
-
-    def key(self, index: int) -> str:
-        """The key."""
-        return self._places.key(index).decode(errors="replace")
-
-    def name(self, index: int) -> str:
-        """The database and the key."""
-        return f"{self.path}: {self.key(index)}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
-from srsgd_ray.image_lmdb.store import StrPath
+from srsgd_ray.image_lmdb.store import Store, StrPath
 
 __all__ = ["SUFFIXES", "FolderStore", "image_files"]
 
@@ -43,7 +43,7 @@ def image_files(folder: Path) -> list[str]:
     return found
 
 
-class FolderStore:
+class FolderStore(Store):
     """Files in one folder a class, as in ``train/n01440764/n01440764_10026.JPEG``, or below it.
 
     Hidden files and folders, and files of other kinds, are left out.
@@ -53,7 +53,6 @@ class FolderStore:
     """
 
     kind = "folder"
-    checked = False
 
     def __init__(self, path: StrPath) -> None:
         self.path = path = Path(path)
@@ -97,16 +96,9 @@ class FolderStore:
                 f"{path} must hold one folder a class with its images, but holds no folder{loose}. "
                 f"Sort the images into folders, or correct the path."
             )
-        self.labels = np.array(labels, dtype=np.int64)
+        self._labels = np.array(labels, dtype=np.int64)
         # One object: a million strings would take a tenth of a gigabyte, copied by each fork.
         self._names, self._ends = b"".join(names), np.array(ends, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def label(self, index: int) -> int:
-        """The class of a sample."""
-        return int(self.labels[index])
 
     def read(self, index: int) -> bytes:
         """The bytes of a file."""

@@ -22,13 +22,14 @@ from srsgd_ray.image_lmdb.layout import ENTRY
 __all__ = ["Journal", "may_replace", "not_written", "of_plan"]
 
 Entries = npt.NDArray[np.void]
+FULL = None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 SUMS = ("names", "labels")  # in the plan, as checksums
 REPLACES = "replaces"  # in the plan's line, but no part of the plan
 
 
 def not_written(path: Path, error: Exception) -> DataError:
     """What to raise where a file cannot be written, mostly since the disk is full."""
-    if isinstance(error, OSError) and error.errno not in (None, errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno not in FULL:
         return DataError(
             f"{path} cannot be written: {error.strerror}. What was written stays: correct that, "
             f"and run the same again."

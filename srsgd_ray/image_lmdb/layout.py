@@ -19,11 +19,16 @@ key       value
 
 The padding makes LMDB keep each value on pages of its own, which never move once written: thus the
 index can hold offsets in the file, and a reader needs neither LMDB nor a memory map.
+
+Behind LMDB's last page the file has a *trailer*, :data:`TRAILER` bytes with the places of the five
+records, by which it is opened without LMDB's tree. LMDB ignores it, and databases of the first
+version lack it.
 """
 
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -34,15 +39,20 @@ import numpy as np
 from srsgd_ray.image_lmdb.errors import DataError
 
 __all__ = [
-    "CLASSES", "ENTRY", "FORMAT", "HEADER", "INDEX", "LABELS", "NAMES", "PAD_TO", "STORES",
-    "VERSION", "Header", "checksum", "key_of", "padded",
+    "CLASSES", "ENTRY", "FORMAT", "HEADER", "INDEX", "LABELS", "NAMES", "PAD_TO", "RECORDS",
+    "STORES", "TRAILER", "VERSION", "Header", "checksum", "key_of", "padded", "parse_trailer",
+    "trailer",
 ]  # fmt: skip
 
 FORMAT = "srsgd_ray image_lmdb"
 VERSION = 1
 STORES = ("encoded", "decoded")
 INDEX, LABELS, NAMES, CLASSES, HEADER = b"index", b"labels", b"names", b"classes", b"header"
+RECORDS = (CLASSES, HEADER, INDEX, LABELS, NAMES)
 PAD_TO = 2048
+TRAILER = 4096  # bytes
+_TRAILER = struct.Struct("<16s10Q")  # a mark, then offset and length of each record
+_MARK = b"srsgd_ray places"
 
 # Of a sample: offset and length of its value in the file (without the padding), CRC-32 of that,
 # height and width in pixels as decoded, label, and where its name ends in ``names``.
@@ -122,7 +132,7 @@ class Header:
         if type(self.repacked) is not bool:
             raise _broken(path, "repacked must be true or false")
         sums = self.checksums
-        wanted = {key.decode() for key in (INDEX, LABELS, NAMES, CLASSES)}
+        wanted = {key.decode() for key in RECORDS if key != HEADER}
         if not isinstance(sums, dict) or set(sums) != wanted:
             raise _broken(path, f"checksums must be of {', '.join(sorted(wanted))}")
         if not all(type(number) is int for number in sums.values()):
@@ -146,3 +156,24 @@ def padded(value: bytes) -> bytes:
 def checksum(data: bytes) -> int:
     """CRC-32, as zlib's."""
     return zlib.crc32(data)
+
+
+def trailer(places: Mapping[bytes, tuple[int, int]]) -> bytes:
+    """The last bytes of a file.
+
+    Args:
+        places: offset and length of each record.
+    """
+    data = _TRAILER.pack(_MARK, *(number for key in RECORDS for number in places[key]))
+    return (data + struct.pack("<I", checksum(data))).ljust(TRAILER, b"\0")
+
+
+def parse_trailer(data: bytes) -> dict[bytes, tuple[int, int]] | None:
+    """Offset and length of each record; None if it is no trailer, or damaged."""
+    end = _TRAILER.size
+    if len(data) < TRAILER or data[end : end + 4] != struct.pack("<I", checksum(data[:end])):
+        return None
+    mark, *numbers = _TRAILER.unpack(data[:end])
+    if mark != _MARK:
+        return None
+    return dict(zip(RECORDS, zip(numbers[::2], numbers[1::2], strict=True), strict=True))

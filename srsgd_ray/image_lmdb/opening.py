@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 from srsgd_ray.image_lmdb.caffe import CaffeStore, parse_datum
+from srsgd_ray.image_lmdb.data_file import DataFile
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import FolderStore
 from srsgd_ray.image_lmdb.layout import HEADER, key_of
 from srsgd_ray.image_lmdb.original import OriginalStore
-from srsgd_ray.image_lmdb.own import ImageLmdb
-from srsgd_ray.image_lmdb.pages import Pages, Place
+from srsgd_ray.image_lmdb.own import ImageLmdb, find_records
+from srsgd_ray.image_lmdb.places import Places, find
 from srsgd_ray.image_lmdb.store import Store, StrPath
 
 __all__ = ["PAIRS", "check_classes", "open_pair", "open_store"]
@@ -58,37 +59,36 @@ def open_store(path: StrPath, classes: Sequence[str] | None = None) -> Store:
                     f"{path / names[0]}"
                 )
         return FolderStore(path)
-    pages = Pages(path)
-    if pages.find(HEADER) is not None:
-        return ImageLmdb(path)
-    places = list(islice(pages.walk(), LOOKED_AT))
-    if not places:
+    file = DataFile(path)
+    records = find_records(file)
+    if HEADER in records:
+        return ImageLmdb(path, records)
+    places = find(file)
+    if not len(places):
         raise DataError(f"{path} must hold images, but is empty. Build or copy it anew.")
-    if places[0].key == key_of(0):
+    first = places.key(0)
+    if first == key_of(0):
         raise DataError(
             f"{path} must have a header, but has none: it is half built. Run the `srsgd-ray lmdb "
             f"build` that began it again."
         )
-    begins = [pages.read(place.offset, min(place.length, 8)) for place in places]
+    begins = [places.read(n, 0, 8) for n in range(min(len(places), LOOKED_AT))]
     images = [begin.startswith(IMAGES) for begin in begins]
-    records = [
-        not image and _is_datum(pages, place) for place, image in zip(places, images, strict=True)
-    ]
-    if sum(records) > sum(images):
-        return CaffeStore(path, classes)
-    if not any(images) and b"/" in places[0].key:  # else the key alone is said to be wrong
+    datums = sum(not image and _is_datum(places, n) for n, image in enumerate(images))
+    if datums > sum(images):
+        return CaffeStore(path, places, classes)
+    if not any(images) and b"/" in first:  # else the key alone is said to be wrong
         raise DataError(
             f"{path} must hold image files or Datum records of Caffe, but the value of "
-            f"{places[0].key!r} begins with {begins[0]!r}: it is of an unknown kind. Correct the "
-            f"path."
+            f"{first!r} begins with {begins[0]!r}: it is of an unknown kind. Correct the path."
         )
-    return OriginalStore(path)
+    return OriginalStore(path, places)
 
 
-def _is_datum(pages: Pages, place: Place) -> bool:
+def _is_datum(places: Places, index: int) -> bool:
     """Whether a value is a record of Caffe."""
     try:
-        datum = parse_datum(lambda at, length: pages.read(place.offset + at, length), place.length)
+        datum = parse_datum(partial(places.read, index), places[index].length)
     except ValueError:
         return False
     return datum.length > 0 or datum.floats

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from srsgd_ray.image_lmdb.data_file import DataFile
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.layout import (
     CLASSES,
@@ -19,14 +20,17 @@ from srsgd_ray.image_lmdb.layout import (
     INDEX,
     LABELS,
     NAMES,
+    RECORDS,
+    TRAILER,
     Header,
     checksum,
     key_of,
+    parse_trailer,
 )  # fmt: skip
-from srsgd_ray.image_lmdb.pages import Pages, Place
-from srsgd_ray.image_lmdb.store import Pixels, StrPath
+from srsgd_ray.image_lmdb.places import find
+from srsgd_ray.image_lmdb.store import Pixels, Store, StrPath
 
-__all__ = ["Entry", "ImageLmdb"]
+__all__ = ["Entry", "ImageLmdb", "find_records"]
 
 _ENTRY = struct.Struct("<QIIIIiI")
 MOST_HEADER = 2**20  # bytes
@@ -44,11 +48,29 @@ class Entry(NamedTuple):
     name_end: int
 
 
-class ImageLmdb:
+def find_records(file: DataFile) -> dict[bytes, tuple[int, int]]:
+    """Offset and length of each record that is there, by the trailer or else by LMDB's tree.
+
+    Raises:
+        DataError: if the tree is damaged.
+    """
+    found = _trailer(file)
+    return found or {place.key: (place.offset, place.length) for place in find(file, RECORDS)}
+
+
+def _trailer(file: DataFile) -> dict[bytes, tuple[int, int]] | None:
+    return parse_trailer(file.read(max(file.size - TRAILER, 0), min(file.size, TRAILER)))
+
+
+class ImageLmdb(Store):
     """A database that ``srsgd-ray lmdb build`` made.
 
     Opening reads the header and the classes, and checks the labels. What the index says of a sample
     is read with it: nothing that grows with the number of samples stays in memory.
+
+    Args:
+        path: the file, or a folder with ``data.mdb``.
+        records: what :func:`find_records` found, if it was called.
 
     Raises:
         DataError: if it is no such database, of an unknown version, damaged, or was rewritten by
@@ -56,56 +78,54 @@ class ImageLmdb:
 
     Attributes:
         header: its header.
-        pages: the file.
+        file: the open file.
+        records: offset and length of each of its five records.
     """
 
     kind = "srsgd_ray"
     checked = True
 
-    def __init__(self, path: StrPath) -> None:
+    def __init__(
+        self, path: StrPath, records: Mapping[bytes, tuple[int, int]] | None = None
+    ) -> None:
         self.path = path = Path(path)
-        self.pages = Pages(path)
+        self.file = DataFile(path)
+        self.records = records or find_records(self.file)
+        if HEADER not in self.records:
+            raise DataError(
+                f"{self.path} must be made by `srsgd-ray lmdb build`, but has no header. Convert "
+                f"it with `srsgd-ray lmdb convert`, or build it anew."
+            )
         self.header = self._header()
         count = self.header.count
-        self._index, self._names = self._place(INDEX), self._place(NAMES)
-        self._labels = self._place(LABELS)
-        if self._labels.length != 4 * count or self._index.length != ENTRY.itemsize * count:
-            raise self._damaged(f"labels or index are not of {count} samples")
+        missing = [key.decode() for key in RECORDS if key not in self.records]
+        if missing:
+            raise self._damaged(f"it has no record {missing[0]}")
+        for key, size in ((LABELS, 4), (INDEX, ENTRY.itemsize)):
+            if self.records[key][1] != size * count:
+                raise self._damaged(f"{key.decode()} is not of {count} samples")
         labels, classes = self.record(LABELS), self.record(CLASSES)
         for key, data in ((LABELS, labels), (CLASSES, classes)):
             if checksum(data) != self.header.checksums[key.decode()]:
                 raise self._damaged(f"the checksum of {key.decode()} is wrong")
         self.classes = self._parse_classes(classes)
         self._check_labels(np.frombuffer(labels, "<i4"))
-        for index in {0, count // 2, count - 1}:
-            self._check_place(index)
+        if _trailer(self.file) is None:
+            self._check_places()
 
     def _header(self) -> Header:
-        place = self.pages.find(HEADER)
-        if place is None:
-            raise DataError(
-                f"{self.path} must be made by `srsgd-ray lmdb build`, but has no header. Convert "
-                f"it with `srsgd-ray lmdb convert`, or build it anew."
-            )
-        if place.length > MOST_HEADER:
-            raise self._damaged(f"a header of {place.length} bytes")
+        if self.records[HEADER][1] > MOST_HEADER:
+            raise self._damaged(f"a header of {self.records[HEADER][1]} bytes")
         return Header.parse(self.record(HEADER), self.path)
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         if self._header() != self.header:  # it holds checksums of all else
-            raise self.pages.changed()
-
-    def _place(self, key: bytes) -> Place:
-        place = self.pages.find(key)
-        if place is None:
-            raise self._damaged(f"it has no record {key.decode()}")
-        return place
+            raise self.file.changed()
 
     def record(self, key: bytes) -> bytes:
         """One of the records beside the samples."""
-        place = self._place(key)
-        return self.pages.read(place.offset, place.length)
+        return self.file.read(*self.records[key])
 
     def _parse_classes(self, data: bytes) -> tuple[str, ...]:
         try:
@@ -120,15 +140,18 @@ class ImageLmdb:
         if labels.min() < 0 or labels.max() >= len(self.classes):
             raise self._damaged(f"a label is not one of its {len(self.classes)} classes")
 
-    def _check_place(self, index: int) -> None:
-        place = self.pages.find(key_of(index))
-        entry = self.entry(index)
-        if place is None or place.offset != entry.offset or place.length < entry.length:
-            raise DataError(
-                f"{self.path} must be a byte for byte copy of what was built, but sample {index} "
-                f"lies elsewhere than its index says (mdb_copy -c does that). Copy it with cp or "
-                f"rsync, or build it anew."
-            )
+    def _check_places(self) -> None:
+        """Compare some places in the index with those in LMDB's tree."""
+        chosen = sorted({0, self.header.count // 2, self.header.count - 1})
+        there = {place.key: place for place in find(self.file, [key_of(n) for n in chosen])}
+        for index in chosen:
+            entry, place = self.entry(index), there.get(key_of(index))
+            if place is None or place.offset != entry.offset or place.length < entry.length:
+                raise DataError(
+                    f"{self.path} must be a byte for byte copy of what was built, but sample "
+                    f"{index} lies elsewhere than its index says (mdb_copy -c does that). Copy it "
+                    f"with cp or rsync, or build it anew."
+                )
 
     def _damaged(self, what: str) -> DataError:
         return DataError(f"{self.path} is damaged: {what}. Copy or build it anew.")
@@ -147,7 +170,7 @@ class ImageLmdb:
         Raises:
             DataError: if it cannot be read.
         """
-        data = self.pages.read(self._labels.offset + 4 * self._number(index), 4)
+        data = self.file.read(self.records[LABELS][0] + 4 * self._number(index), 4)
         label = int.from_bytes(data, "little", signed=True)
         if not 0 <= label < len(self.classes):  # it was changed since the file was opened
             raise self._damaged(f"the label of sample {index} is none of its classes")
@@ -159,9 +182,9 @@ class ImageLmdb:
         Raises:
             DataError: if it cannot be right.
         """
-        at = self._index.offset + ENTRY.itemsize * self._number(index)
-        entry = Entry(*_ENTRY.unpack(self.pages.read(at, ENTRY.itemsize)))
-        if entry.offset + entry.length > self.pages.size:
+        at = self.records[INDEX][0] + ENTRY.itemsize * self._number(index)
+        entry = Entry(*_ENTRY.unpack(self.file.read(at, ENTRY.itemsize)))
+        if entry.offset + entry.length > self.file.size:
             raise self._damaged(f"sample {index} is said to lie beyond its end")
         return entry
 
@@ -184,7 +207,7 @@ class ImageLmdb:
 
     def _sample(self, index: int, *, checked: bool) -> bytes | Pixels:
         entry = self.entry(index)
-        data = self.pages.read(entry.offset, entry.length)
+        data = self.file.read(entry.offset, entry.length)
         if checked and checksum(data) != entry.checksum:
             raise DataError(
                 f"{self.name(index)} must have the checksum of its index, but has another: it was "
@@ -203,15 +226,15 @@ class ImageLmdb:
                 entry = self.entry(index)
             except DataError:
                 continue  # whoever reads it will say so
-            self.pages.prefetch(entry.offset, entry.length)
+            self.file.prefetch(entry.offset, entry.length)
 
     def key(self, index: int) -> str:
         """The image's name in what the database was built from."""
         end = self.entry(index).name_end
         begin = self.entry(index - 1).name_end if index else 0
-        if not begin <= end <= self._names.length:
+        if not begin <= end <= self.records[NAMES][1]:
             raise self._damaged(f"the name of sample {index} is nowhere")
-        name = self.pages.read(self._names.offset + begin, end - begin)
+        name = self.file.read(self.records[NAMES][0] + begin, end - begin)
         return name.decode(errors="replace")
 
     def name(self, index: int) -> str:

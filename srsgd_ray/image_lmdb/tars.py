@@ -14,14 +14,14 @@ import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import SUFFIXES
-from srsgd_ray.image_lmdb.store import StrPath
+from srsgd_ray.image_lmdb.store import Store, StrPath
 
 __all__ = ["TarStore"]
 
 COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 
 
-class TarStore:
+class TarStore(Store):
     """The images of a tar file: ``n01440764.tar`` with its JPEG files, or ``n01440764/x.JPEG``.
 
     Opening reads the headers of all members, one pass over the file's table, not its contents.
@@ -32,7 +32,6 @@ class TarStore:
     """
 
     kind = "tar"
-    checked = False
 
     def __init__(self, path: StrPath) -> None:
         self.path = path = Path(path)
@@ -49,19 +48,12 @@ class TarStore:
         end = path.stat().st_size
         self.classes = tuple(sorted({name for name, *_ in members}))
         place = {name: label for label, name in enumerate(self.classes)}
-        self.labels = np.array([place[name] for name, *_ in members], dtype=np.int64)
+        self._labels = np.array([place[name] for name, *_ in members], dtype=np.int64)
         self._files = [file for _, file, _, _ in members]
         self._offsets = np.array([offset for *_, offset, _ in members], dtype=np.int64)
         self._lengths = np.array([length for *_, length in members], dtype=np.int64)
         if (self._offsets + self._lengths).max() > end:
             raise DataError(f"{path} is cut short: an image lies beyond its end. Get it anew.")
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def label(self, index: int) -> int:
-        """The class of a sample."""
-        return int(self.labels[index])
 
     def read(self, index: int) -> bytes:
         """The bytes of a file."""
@@ -82,10 +74,6 @@ class TarStore:
     def key(self, index: int) -> str:
         """The class and the file."""
         return f"{self.classes[self.labels[index]]}/{self._files[index]}"
-
-    def name(self, index: int) -> str:
-        """The tar file and the member."""
-        return f"{self.path}: {self.key(index)}"
 
 
 class _Slice(io.RawIOBase):

@@ -10,6 +10,7 @@ from srsgd_ray.image_lmdb.caffe import CaffeStore
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.layout import CLASSES, HEADER, INDEX, LABELS, NAMES, checksum
 from srsgd_ray.image_lmdb.own import Entry, ImageLmdb
+from srsgd_ray.image_lmdb.places import find
 from srsgd_ray.image_lmdb.store import Store
 
 __all__ = [
@@ -60,7 +61,7 @@ def wrong_keys(store: ImageLmdb) -> list[Problem]:
     """Keys that are missing, doubled or misplaced, and records that are damaged."""
     problems = []
     expected, last = 0, b""
-    for place in store.pages.walk():
+    for place in find(store.file):
         if place.key in (HEADER, INDEX, LABELS, NAMES, CLASSES):
             continue
         if place.key <= last:
