@@ -198,12 +198,10 @@ def decode_all(store: Store, turn: int) -> int:
 
 def stores(folder: Path) -> Iterator[tuple[str, Store]]:
     """Our stores of the tree, built if they are not there."""
-    kinds: dict[str, dict[str, Any]] = {"encoded": {}}
-    if jpeg.repack_problem() is None:
-        kinds["encoded, repacked"] = {"repack": True}
-    else:
-        print(jpeg.repack_problem())
-    kinds[f"decoded, side {DECODED_SIDE}"] = {"store": "decoded", "largest_side": DECODED_SIDE}
+    kinds: dict[str, dict[str, Any]] = {
+        "encoded": {},
+        f"decoded, side {DECODED_SIDE}": {"store": "decoded", "largest_side": DECODED_SIDE},
+    }
     for name, options in kinds.items():
         path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.lmdb"
         if not path.exists():

@@ -30,10 +30,10 @@ from torch.utils.data import DataLoader
 
 from srsgd_ray.data import CropItems, EpochSampler
 from srsgd_ray.image_lmdb import open_store
-from srsgd_ray.image_lmdb.building import seal
-from srsgd_ray.image_lmdb.data_file import DataFile
+from srsgd_ray.image_lmdb.data_file import LmdbFile
 from srsgd_ray.image_lmdb.layout import ENTRY, PAD_TO, Header, checksum, key_of
 from srsgd_ray.image_lmdb.places import find
+from srsgd_ray.image_lmdb.writer import seal
 
 CLASSES = [f"n{number:08d}" for number in range(1000)]
 
@@ -59,7 +59,7 @@ def make_ours(path: Path, count: int) -> None:
     real = {0, count // 2, count - 1}
     put(path, {key_of(n): data.ljust(PAD_TO, b"\0") if n in real else b"" for n in range(count)})
     index = np.zeros(count, ENTRY)
-    index["offset"] = find(DataFile(path)).offsets
+    index["offset"] = find(LmdbFile(path)).offsets
     index["offset"][[n not in real for n in range(count)]] = index["offset"][0]
     index["length"], index["checksum"] = len(data), checksum(data)
     index["height"], index["width"] = 48, 64

@@ -1,4 +1,4 @@
-"""``srsgd-ray lmdb``: what is refused, what goes on, and what is said."""
+"""``srsgd-ray lmdb``: what is refused, what is resumed, and what is said."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from lmdb_images import CLASSES, encoded, files, make_tree
 
 from srsgd_ray.cli import main
 from srsgd_ray.image_lmdb import DataError, ImageLmdb, Options, build, open_store
-from srsgd_ray.image_lmdb.build_checks import journal_of, partial_of
-from srsgd_ray.image_lmdb.journal import Journal
+from srsgd_ray.image_lmdb.journal import Journal, partial_of
 from srsgd_ray.image_lmdb.layout import key_of
 
-build_module = sys.modules["srsgd_ray.image_lmdb.building"]
+writer_module = sys.modules["srsgd_ray.image_lmdb.writer"]
 RUN = (
     "import resource, sys\n"
     "import srsgd_ray.cli.lmdb\n"
     "from srsgd_ray.cli import main\n"
-    "sys.modules['srsgd_ray.image_lmdb.building'].TOGETHER = 20\n"
+    "sys.modules['srsgd_ray.image_lmdb.writer'].TOGETHER = 20\n"
     "if int(sys.argv[1]): resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\n"
     "if __name__ == '__main__': sys.exit(main(['lmdb', *sys.argv[2:]]))"
 )
+
+
+def journal_of(path: Path) -> Path:
+    return path.with_name(path.name + ".partial.journal")
 
 
 class Stop(Exception):
@@ -40,6 +43,14 @@ class Stop(Exception):
 def stop_after(images: int) -> Any:
     def progress(name: str, done: int, count: int, size: int) -> None:
         if done >= images:
+            raise Stop
+
+    return progress
+
+
+def stop_after_part(part: str, images: int) -> Any:
+    def progress(name: str, done: int, count: int, size: int) -> None:
+        if name == part and done >= images:
             raise Stop
 
     return progress
@@ -75,7 +86,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_module, "TOGETHER", 5)
+    monkeypatch.setattr(writer_module, "TOGETHER", 5)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +125,7 @@ def test_a_folder_made_for_nothing_goes_again(
 def test_abbreviated_options_are_refused(
     tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Whoever is told how to go on would be told to begin anew.
+    # The command that continues is printed word by word.
     with pytest.raises(SystemExit) as end:
         lmdb_("build", tree, tmp_path / "x", "--forc")
     assert end.value.code == 2 and "unrecognized arguments: --forc" in capsys.readouterr().err
@@ -142,7 +153,7 @@ def test_names_need_not_be_utf_8(tree: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_transactions")
 @pytest.mark.parametrize("images", [0, 5, 10])
-def test_a_replacement_goes_on_without_force(
+def test_a_replacement_is_resumed(
     tree: Path, tmp_path: Path, images: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = Options(quality=30)
@@ -153,13 +164,19 @@ def test_a_replacement_goes_on_without_force(
     with pytest.raises(Stop):
         build(tree / "train", path, wanted, workers=1, force=True, progress=stop_after(images))
     assert digest(path) == old
-    # Leave was given for this, and for nothing else.
-    assert lmdb_("build", tree / "train", path, "--quality", "31") == 2
+    assert lmdb_("build", tree / "train", path, "--quality", "30") == 2
     assert "is there already" in capsys.readouterr().err and digest(path) == old
     first: list[int] = []
-    build(tree / "train", path, wanted, workers=1, progress=lambda n, done, *_: first.append(done))
+    build(
+        tree / "train", path, wanted, workers=1, force=True,
+        progress=lambda n, done, *_: first.append(done),
+    )  # fmt: skip
     assert first[0] == images and digest(path) == digest(tmp_path / "new.lmdb")
-    assert lmdb_("build", tree / "train", path, "--quality", "30") == 2
+    with pytest.raises(Stop):
+        build(tree / "train", path, workers=1, force=True, progress=stop_after(5))
+    # Other options begin anew.
+    build(tree / "train", path, wanted, workers=1, force=True)
+    assert digest(path) == digest(tmp_path / "new.lmdb")
 
 
 @pytest.mark.usefixtures("small_transactions")
@@ -179,7 +196,13 @@ def test_both_parts_of_a_pair_are_replaced_or_neither_kind(
     assert "val.lmdb: 12 images, 0.000 GB\n" in said
     with pytest.raises(Stop):
         build(tree, pair, wanted, workers=1, force=True, progress=stop_after(5))
-    assert len(build(tree, pair, wanted, workers=1)) == 2
+    for name in ("train.lmdb", "val.lmdb"):
+        assert ImageLmdb(pair / name).header.quality is None
+    with pytest.raises(Stop):  # in the second part, when the first is whole
+        build(tree, pair, wanted, workers=1, force=True, progress=stop_after_part("val.lmdb", 5))
+    for name in ("train.lmdb", "val.lmdb"):
+        assert ImageLmdb(pair / name).header.quality is None
+    assert len(build(tree, pair, wanted, workers=1, force=True)) == 2
     for name in ("train.lmdb", "val.lmdb"):
         assert ImageLmdb(pair / name).header.quality == 30
     assert sorted(p.name for p in pair.iterdir()) == ["train.lmdb", "val.lmdb"]
@@ -187,7 +210,7 @@ def test_both_parts_of_a_pair_are_replaced_or_neither_kind(
 
 def test_two_processes_do_not_build_one_database(tree: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.lmdb"
-    with Journal(journal_of(path)):
+    with Journal(path):
         for force in (False, True):
             with pytest.raises(DataError, match="is being built by another process"):
                 build(tree / "train", path, workers=1, force=force)
@@ -198,11 +221,11 @@ def test_two_processes_do_not_build_one_database(tree: Path, tmp_path: Path) -> 
 
 def test_a_file_that_may_not_grow_is_gone_on_with(many: Path, tmp_path: Path) -> None:
     """As on a full disk: within LMDB's first two pages, a transaction, and the journal."""
-    build_module.TOGETHER, before = 20, build_module.TOGETHER
+    writer_module.TOGETHER, before = 20, writer_module.TOGETHER
     try:
         build(many, tmp_path / "whole.lmdb", workers=1)
     finally:
-        build_module.TOGETHER = before
+        writer_module.TOGETHER = before
     size = (tmp_path / "whole.lmdb").stat().st_size
     path = tmp_path / "x.lmdb"
     for limit in (1, 4096, 8192, 70_000, size // 2, size - 4096):
@@ -224,17 +247,17 @@ def test_transactions_end_at_so_many_images_or_bytes_whatever_is_skipped(
     folder = shutil.copytree(tree / "train", tmp_path / "t")
     for n in (0, 3, 4, 5, 11):
         files(folder)[n].write_bytes(b"no image")
-    monkeypatch.setattr(build_module, "MOST", most)
-    monkeypatch.setattr(build_module, "TOGETHER", images_of_one)
+    monkeypatch.setattr(writer_module, "MOST", most)
+    monkeypatch.setattr(writer_module, "TOGETHER", images_of_one)
     skip = Options(on_corrupt="skip")
     sizes: list[int] = []
-    real = build_module._Writer.add
+    real = writer_module.Writer.flush
 
-    def add(self: Any, samples: list[Any]) -> None:
-        sizes.append(len(samples))
-        real(self, samples)
+    def flush(self: Any) -> None:
+        sizes.append(sum(sample is not None for sample, _ in self._waiting))
+        real(self)
 
-    monkeypatch.setattr(build_module._Writer, "add", add)
+    monkeypatch.setattr(writer_module.Writer, "flush", flush)
     build(folder, tmp_path / "whole.lmdb", skip, workers=1)
     assert sum(sizes) == 7 and (len(sizes) == 8 if most == 1 else 2 < len(sizes) < 6)
     for images in range(1, 12):
@@ -282,7 +305,7 @@ def test_a_half_built_one_that_others_changed_is_refused(
     assert len(open_store(path)) == 12
 
 
-def test_sigterm_says_how_to_go_on(many: Path, tmp_path: Path) -> None:
+def test_sigterm_says_how_to_continue(many: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.lmdb"
     words = ("build", many, path, "--quality", "70", "--workers", "2")
     process = start(*words, "--force")
@@ -291,9 +314,9 @@ def test_sigterm_says_how_to_go_on(many: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
-    assert said.endswith(f"Resume with: srsgd-ray lmdb {' '.join(map(str, words))}\n")
+    assert said.endswith(f"Resume with: srsgd-ray lmdb {' '.join(map(str, words))} --force\n")
     assert "Traceback" not in said and not path.exists()
-    process = start(*words)
+    process = start(*words, "--force")
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0
     # Without a terminal the end is told once.

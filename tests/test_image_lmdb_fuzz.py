@@ -17,7 +17,7 @@ from lmdb_images import datum, encoded
 
 from srsgd_ray.image_lmdb import DataError, ImageLmdb, Options, Store, build, jpeg, open_store
 from srsgd_ray.image_lmdb.caffe import parse_datum
-from srsgd_ray.image_lmdb.data_file import DataFile
+from srsgd_ray.image_lmdb.data_file import LmdbFile
 from srsgd_ray.image_lmdb.layout import ENTRY, Header
 
 places = sys.modules["srsgd_ray.image_lmdb.places"]
@@ -56,7 +56,7 @@ def forked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Counter[
     )  # fmt: skip
     assert server.stdin is not None and server.stdout is not None
 
-    def scanned(file: DataFile, keys: list[bytes]) -> tuple[int, bytes, str]:
+    def scanned(file: LmdbFile, keys: list[bytes]) -> tuple[int, bytes, str]:
         if ends.total() % 100 == 0:
             status, found, said = real(file, keys)
         else:

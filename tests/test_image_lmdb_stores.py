@@ -17,8 +17,10 @@ from typing import Any
 import lmdb
 import numpy as np
 import pytest
+import torch
 from lmdb_images import CLASSES, datum, encoded, files, make_caffe, make_original, make_tree
 
+from srsgd_ray.data.pictures import Cutter
 from srsgd_ray.image_lmdb import (
     DataError,
     FolderStore,
@@ -30,7 +32,7 @@ from srsgd_ray.image_lmdb import (
     open_pair,
     open_store,
 )
-from srsgd_ray.image_lmdb.data_file import DataFile
+from srsgd_ray.image_lmdb.data_file import DataFile, LmdbFile
 from srsgd_ray.image_lmdb.layout import ENTRY, Header, checksum, key_of, padded, trailer
 from srsgd_ray.image_lmdb.places import find
 
@@ -351,7 +353,7 @@ def own(
     samples = {key_of(n): padded(value) for n, value in enumerate(values)}
     database(path, samples)
     entries = np.zeros(len(values), ENTRY)
-    for n, place in enumerate(find(DataFile(path))):
+    for n, place in enumerate(find(LmdbFile(path))):
         label = labels[n] if labels else 0
         entries[n] = (place.offset, len(values[n]), checksum(values[n]), 1, 1, label, 0)
     found = {
@@ -366,7 +368,7 @@ def own(
     made = Header(**{**fields, "repacked": False, "checksums": sums, **(header or {})})
     database(path, found | {b"header": made.dump()})
     if sealed:
-        places = {place.key: (place.offset, place.length) for place in find(DataFile(path))}
+        places = {place.key: (place.offset, place.length) for place in find(LmdbFile(path))}
         with path.open("ab") as file:
             file.write(trailer(places))
     return path
@@ -413,6 +415,22 @@ def test_a_compacted_copy_is_refused(tree: Path, tmp_path: Path) -> None:
         (tmp_path / "copy").mkdir()
         env.copy(str(tmp_path / "copy"), compact=True)
     assert read_some(open_store(tmp_path / "copy")) == read_some(open_store(tmp_path / "o"))
+
+
+def test_a_database_that_was_repacked_is_read_as_any_other(tmp_path: Path) -> None:
+    """Restart markers and a table of their places, as ``--repack`` wrote them until version 0.1."""
+    table = b"\xff\xea" + (2 + 15 + 4).to_bytes(2, "big") + b"srsgd_ray runs\0" + bytes(4)
+    plain = [encoded(n, quality=80) for n in range(4)]
+    files = [encoded(n, quality=80, restart_marker_blocks=2) for n in range(4)]
+    repacked = [data[:2] + table + data[2:] for data in files]
+    store = open_store(own(tmp_path / "x.lmdb", repacked, header={"repacked": True}))
+    draws = np.random.default_rng(0).random((4, 11, 2), np.float32)
+    out, wanted = torch.empty((2, 16, 16, 3), dtype=torch.uint8)
+    for n, source in enumerate(plain):
+        assert np.array_equal(pixels(store, n), jpeg.decode(source, ""))
+        for image, place in ((store.read(n), out), (source, wanted)):
+            Cutter(16, checked=True).random(image, str, draws[n, :10], draws[n, 10], place)
+        assert torch.equal(out, wanted)
 
 
 def test_bytes_that_changed_are_found_by_their_checksum(tree: Path, tmp_path: Path) -> None:
@@ -539,7 +557,7 @@ def test_places_are_those_of_the_file(tmp_path: Path) -> None:
         for _ in range(3000)
     }
     records |= {b"\0": b"", b"\xff" * 40: b"last"}  # none has an address of its own at first
-    file = DataFile(database(tmp_path / "x", records))
+    file = LmdbFile(database(tmp_path / "x", records))
     found = {place.key: file.read(place.offset, place.length) for place in find(file)}
     assert found == records and list(found) == sorted(records)
     some = [*draw.sample(sorted(records), 5), b"absent"]

@@ -15,8 +15,8 @@ import pytest
 from lmdb_images import CLASSES, datum, encoded, files, make_caffe, make_original, make_tree
 
 from srsgd_ray.cli import main
-from srsgd_ray.image_lmdb import DataError, FolderStore, ImageLmdb, Options, build, jpeg
-from srsgd_ray.image_lmdb.data_file import DataFile
+from srsgd_ray.image_lmdb import DataError, FolderStore, ImageLmdb, Options, build
+from srsgd_ray.image_lmdb.data_file import LmdbFile
 from srsgd_ray.image_lmdb.info import info
 from srsgd_ray.image_lmdb.layout import ENTRY, key_of
 from srsgd_ray.image_lmdb.places import Place, find
@@ -56,12 +56,6 @@ def test_what_is_sound_is_said_to_be(tree: Path, tmp_path: Path, workers: int) -
         found = verify(path, against=tree, workers=workers, progress=lambda *at: told.append(at))
         assert (found.samples, found.problems, found.doubled) == (12, [], [])
     assert told[0] == (0, 12) and told[-1] == (12, 12)
-
-
-@pytest.mark.skipif(jpeg.repack_problem() is not None, reason="needs jpegtran")
-def test_repacked_files_are_compared_by_their_pixels(tree: Path, tmp_path: Path) -> None:
-    build(tree, tmp_path / "x.lmdb", Options(repack=True), workers=1)
-    assert kinds(tmp_path / "x.lmdb", against=tree) == {}
 
 
 def test_damaged_images_are_named(tree: Path, database: Path) -> None:
@@ -131,7 +125,7 @@ def test_keys_that_are_doubled_or_misplaced_are_named(
     (problem,) = [p for p in verify(database).problems if "comes twice" in p.text]
     assert problem.kind == "key" and repr(key_of(4)) in problem.text
 
-    def moved(file: DataFile) -> Iterator[Place]:
+    def moved(file: LmdbFile) -> Iterator[Place]:
         for n, place in enumerate(find(file)):
             yield place._replace(offset=place.offset + 4096) if n == 7 else place
 

@@ -29,9 +29,7 @@ def convert_verb(given: argparse.Namespace) -> None:
 
 
 def _make(make: Callable[..., Sequence[Any]], given: argparse.Namespace) -> None:
-    options = Options(
-        given.store, given.largest_side, given.quality, given.repack, given.on_corrupt
-    )
+    options = Options(given.store, given.largest_side, given.quality, given.on_corrupt)
     with Progress(sys.stderr) as progress:
         made = make(
             given.source,

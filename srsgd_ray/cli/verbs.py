@@ -72,6 +72,7 @@ def _figures() -> list[Argument]:
 
 def _make(source: str) -> list[Argument]:
     corrupt = "unreadable images: stop, skip (and list), or keep where they decode [stop]"
+    force = "replace a database, or a half-built one of other options"
     return [
         argument("source", type=Path, help=source),
         argument("destination", type=Path, help="NAME.lmdb; for train and val a folder"),
@@ -80,9 +81,8 @@ def _make(source: str) -> list[Argument]:
         ),
         argument("--largest-side", type=int, metavar="N", help="scale larger images down"),
         argument("--quality", type=int, metavar="Q", help="encode every image anew, 1-100"),
-        argument("--repack", action="store_true", help="restart markers in JPEG files"),
         argument("--on-corrupt", default="stop", help=corrupt),
-        argument("--force", action="store_true", help="replace a database, begin anew"),
+        argument("--force", action="store_true", help=force),
         WORKERS,
     ]
 
@@ -97,10 +97,6 @@ def _train() -> list[Argument]:
         argument("--resume", action="store_true", help="resume the run in that folder"),
         *(field_argument(field, types[field.name]) for field in dataclasses.fields(TrainConfig)),
     ]
-
-
-def _without_force(words: Sequence[str]) -> list[str]:
-    return [word for word in words if word != "--force"]
 
 
 def _with_resume(words: Sequence[str]) -> list[str]:
@@ -156,7 +152,7 @@ VERBS = {
         "lmdb",
         lambda: _make("a folder tree, its train and val, or a tar"),
         "example: srsgd-ray lmdb build /data/imagenet /data/lmdb",
-        _without_force,
+        list,
         refused=DISK,
     ),
     "lmdb convert": Verb(
@@ -164,7 +160,7 @@ VERBS = {
         "lmdb",
         lambda: _make("the original's, Caffe's or ours, or a pair"),
         "example: srsgd-ray lmdb convert /data/train_faster_imagefolder.lmdb /data/train.lmdb",
-        _without_force,
+        list,
         refused=DISK,
     ),
     "lmdb verify": Verb(

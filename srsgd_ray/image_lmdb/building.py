@@ -1,61 +1,42 @@
-"""Makes databases in our layout, in several processes; can be broken off and goes on.
-
-Samples are written in order, in transactions of a fixed number of images, and the database is
-closed and opened between them. So what is on the disk depends on the images and options alone, not
-on the number of processes or on where a build was broken off.
-"""
+"""From what people have, a folder tree, a tar or a database, to databases in our layout."""
 
 from __future__ import annotations
 
-import json
-import mmap
 import os
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-import lmdb
 import numpy as np
 
 from srsgd_ray.image_lmdb.build_checks import (
+    check_outside,
     check_place,
     check_room,
-    journal_of,
-    looked_at,
     map_size,
-    partial_of,
     plan_of,
+    room_of,
     stated,
-)
-from srsgd_ray.image_lmdb.data_file import DataFile
+    tidy,
+)  # fmt: skip
 from srsgd_ray.image_lmdb.errors import DataError
-from srsgd_ray.image_lmdb.journal import Entries, Journal, may_replace, not_written
-from srsgd_ray.image_lmdb.layout import (
-    CLASSES,
-    ENTRY,
-    HEADER,
-    INDEX,
-    LABELS,
-    NAMES,
-    RECORDS,
-    Header,
-    checksum,
-    key_of,
-    padded,
-    trailer,
-)
-from srsgd_ray.image_lmdb.places import find
-from srsgd_ray.image_lmdb.prepare import Options, Sample
-from srsgd_ray.image_lmdb.store import Store
-from srsgd_ray.image_lmdb.work import prepared
+from srsgd_ray.image_lmdb.folder import FolderStore
+from srsgd_ray.image_lmdb.opening import PAIRS, check_classes, open_pair, open_store
+from srsgd_ray.image_lmdb.own import ImageLmdb
+from srsgd_ray.image_lmdb.pool import in_processes
+from srsgd_ray.image_lmdb.prepare import Options, prepare_part
+from srsgd_ray.image_lmdb.store import Store, StrPath
+from srsgd_ray.image_lmdb.tars import TarStore
+from srsgd_ray.image_lmdb.writer import MOST, Writer
 
-__all__ = ["Built", "build_store", "seal"]
+__all__ = ["Built", "build", "convert"]
 
-TOGETHER = 500  # images of a transaction
-MOST = 2**26  # bytes of images, after which a transaction ends with fewer
+PARTS = ("train", "val")
+PART = 20  # images that a process is given at a time
 TOLD_EVERY = 20  # images
-Progress = Callable[[int, int, int], None]
+Progress = Callable[[str, int, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -77,236 +58,224 @@ class Built:
     kept: bool = False
 
 
-def build_store(
-    store: Store,
-    path: Path,
-    options: Options,
+def build(
+    source: StrPath,
+    destination: StrPath,
+    options: Options | None = None,
     *,
-    workers: int = 1,
+    workers: int = 0,
     force: bool = False,
     progress: Progress | None = None,
-    beside: float = 0.0,
-) -> Built:
-    """Write the images of a store into a database of our layout.
+) -> list[Built]:
+    """Databases of image files.
 
-    It grows under the name ``PATH.partial`` and is renamed when it is whole and on the disk. Broken
-    off at any moment and called again with the same images and options, it goes on, and the file
-    has the same bytes in the end.
+    Each grows under the name ``PATH.partial`` and is renamed when it is whole and on the disk, of a
+    pair when both are. Interrupted at any moment and called again with the same images and options,
+    it is resumed, and the file has the same bytes in the end.
 
     Args:
-        store: the images.
-        path: of the database, a file that is not there yet.
-        options: how they are stored.
-        workers: processes that prepare images.
-        force: whether to replace a finished database, and to forget a half-built one.
-        progress: called with (images done, of how many, bytes written).
-        beside: bytes that must be left on the disk, for databases that are made after it.
+        source: a folder with a folder a class; a folder with two such, ``train`` and ``val``; or a
+            tar file of a tar or folder a class.
+        destination: the database; of ``train`` and ``val``, the folder for both.
+        options: how images are stored.
+        workers: processes that prepare images; 0: one for each CPU.
+        force: whether to replace finished databases, and half-built ones that cannot be resumed.
+        progress: called with (name, images done, of how many, bytes written).
 
     Raises:
-        ValueError: for options or a place that cannot be, before anything is written.
+        ValueError: for a source, place or options that cannot be, before anything is written.
         DataError: for an image that cannot be decoded, unless such are skipped; too little room.
     """
-    options.check()
-    partial = partial_of(path)
-    plan = plan_of(store, options)
-    check_place(store, path, force or may_replace(journal_of(path), plan))
-    done = 0 if force else _stored(partial)
-    typical, largest = looked_at(store, options)
-    if done is not None:
-        old = partial.stat().st_size if done == 0 and partial.exists() else 0
-        check_room(partial.parent, typical, len(store) - done, old, beside)
-    with Journal(journal_of(path)) as journal:
-        # Once more: another process may have ended since.
-        check_place(store, path, force or may_replace(journal.path, plan))
-        done = 0 if force else _stored(partial)
-        if done == 0:
-            partial.unlink(missing_ok=True)
-            journal.begin(plan, replaces=path.exists())
-        else:
-            journal.go_on(plan, done)
-            _check_skipped(journal, options)
-        if done is not None:  # else it is whole, but was not renamed yet
-            writer = _Writer(partial, map_size(len(store), largest), done)
-            begin, part = len(journal.entries), max(1, int(MOST / 16 / typical))
-            with closing(prepared(store, options, begin, part, workers)) as samples:
-                _write(store, samples, writer, journal, progress or (lambda *_: None))
-            writer.end(_records(store, partial, journal.entries, options))
-        return _finish(store, partial, path, journal)
-
-
-def _check_skipped(journal: Journal, options: Options) -> None:
-    skipped = int((journal.entries["offset"] == 0).sum())
-    if skipped and options.on_corrupt != "skip":
+    (options := options or Options()).check()
+    source, destination = Path(source), Path(destination)
+    jobs: dict[Path, Store]
+    if source.is_file():
+        jobs = {destination: TarStore(source)}
+    elif not source.is_dir():
+        raise DataError(f"{source} must be a folder or a tar file, but is not there. Correct it.")
+    elif any((source / name).exists() for name in ("data.mdb", *PAIRS[0], *PAIRS[1])):
         raise DataError(
-            f"{journal.path.with_suffix('')} was begun with --on-corrupt skip and lacks {skipped} "
-            f"images. Go on with that, or begin anew with --force."
+            f"{source} must be a folder of image files, but is of databases. Use `srsgd-ray lmdb "
+            f"convert`."
         )
+    elif all((source / part).is_dir() for part in PARTS):
+        train, val = (FolderStore(source / part) for part in PARTS)
+        check_classes(train, val)
+        check_outside(source, destination)
+        jobs = _pair(destination, train, val)
+    else:
+        jobs = {destination: FolderStore(source)}
+    return _make(jobs, options, workers, force, progress)
 
 
-def _stored(partial: Path) -> int | None:
-    """Samples in a half-built database; None if it is whole."""
-    # A disk that was full at once may hold less than the two pages that LMDB begins with.
-    if not partial.exists() or partial.stat().st_size < 2 * mmap.PAGESIZE:
-        return 0
-    try:
-        places = find(DataFile(partial))
-    except DataError as error:
-        raise DataError(f"{error} Or begin anew with --force.") from error
-    return None if HEADER in {place.key for place in places} else len(places)
+def convert(
+    source: StrPath,
+    destination: StrPath,
+    options: Options | None = None,
+    *,
+    workers: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> list[Built]:
+    """Databases of databases: ``source`` is one of any layout, or a folder with a pair of them.
 
-
-def _write(
-    store: Store,
-    samples: Iterable[Sample | None],
-    writer: _Writer,
-    journal: Journal,
-    tell: Progress,
-) -> None:
-    """Store images in transactions, each with its journal entries before it.
-
-    A transaction ends with an image that is stored: those skipped after it belong to the next one.
-    So a build that goes on divides them as one that was never broken off.
+    Other arguments and errors are those of :func:`build`.
     """
-    together: list[Sample | None] = []
-    stored = room = 0
-    tell(len(journal.entries), len(store), writer.bytes)
-    for sample in samples:
-        together.append(sample)
-        if sample is not None:
-            stored, room = stored + 1, room + len(sample.value)
-        if stored == TOGETHER or room >= MOST:
-            journal.add(_entries(store, len(journal.entries), together))
-            writer.add([sample for sample in together if sample is not None])
-            together, stored, room = [], 0, 0
-        done = len(journal.entries) + len(together)
-        if len(together) % TOLD_EVERY == 0 and done < len(store):
-            tell(done, len(store), writer.bytes)
-    if together:
-        journal.add(_entries(store, len(journal.entries), together))
-        writer.add([sample for sample in together if sample is not None])
-    tell(len(journal.entries), len(store), writer.bytes)
+    (options := options or Options()).check()
+    source, destination = Path(source), Path(destination)
+    pair = any(all((source / name).exists() for name in names) for names in PAIRS)
+    if pair and not (source / "data.mdb").exists():
+        jobs = _pair(destination, *open_pair(source))
+    else:
+        jobs = {destination: open_store(source)}
+    return _make(jobs, options, workers, force, progress)
 
 
-class _Writer:
-    """Appends samples to a half-built database."""
-
-    def __init__(self, partial: Path, size: int, done: int) -> None:
-        self._partial, self._size, self._done = partial, size, done
-        self.bytes = partial.stat().st_size if done else 0
-
-    def add(self, samples: list[Sample]) -> None:
-        """One transaction; it is on the disk afterwards."""
-        self._put(
-            [(key_of(self._done + n), padded(sample.value)) for n, sample in enumerate(samples)]
+def _pair(destination: Path, train: Store, val: Store) -> dict[Path, Store]:
+    if destination.is_file() or destination.suffix == ".lmdb":
+        raise ValueError(
+            f"train and val are made into a folder, but {destination} is the name of a file. Name "
+            f"a folder."
         )
-        self._done += len(samples)
-        self.bytes = self._partial.stat().st_size if self._done else 0
-
-    def end(self, records: dict[bytes, bytes]) -> None:
-        """The last transaction."""
-        self._put(sorted(records.items()))
-
-    def _put(self, items: list[tuple[bytes, bytes]]) -> None:
-        try:
-            with (
-                lmdb.open(
-                    str(self._partial), subdir=False, lock=False, map_size=self._size, meminit=True
-                ) as database,
-                database.begin(write=True) as transaction,
-            ):
-                for key, value in items:
-                    if not transaction.put(key, value, append=True):
-                        raise DataError(
-                            f"{self._partial} must end before {key!r}, but does not: it was "
-                            f"changed by others. Begin anew with --force."
-                        )
-        except (lmdb.Error, OSError) as error:
-            raise not_written(self._partial, error) from error
+    return {destination / "train.lmdb": train, destination / "val.lmdb": val}
 
 
-def _entries(store: Store, begin: int, samples: list[Sample | None]) -> Entries:
-    entries, labels = np.zeros(len(samples), ENTRY), store.labels
-    for n, sample in enumerate(samples):
-        if sample is not None:
-            entries[n] = (
-                1, len(sample.value), checksum(sample.value), sample.height, sample.width,
-                labels[begin + n], 0,
-            )  # fmt: skip
-    return entries
+def _make(
+    jobs: dict[Path, Store],
+    options: Options,
+    workers: int,
+    force: bool,
+    progress: Progress | None,
+) -> list[Built]:
+    if workers < 0:
+        raise ValueError(f"0 <= workers must hold, but got workers={workers}. Correct it.")
+    for path in jobs:
+        tidy(path)
+    # Of a pair one may be finished, and stays: the other is resumed.
+    kept = {
+        path: _kept(path, store, options)
+        for path, store in jobs.items()
+        if len(jobs) > 1 and path.exists() and not force
+    }
+    if len(kept) == len(jobs):
+        raise ValueError(f"{', '.join(map(str, jobs))} are there already. Add --force to replace.")
+    folder = next(iter(jobs)).parent
+    with ExitStack() as stack:
+        if len(jobs) > 1:
+            stack.enter_context(_folder(folder))
+        rest = {path: store for path, store in jobs.items() if path not in kept}
+        for path, store in rest.items():
+            check_place(store, path)
+        rooms = {path: room_of(store, options) for path, store in rest.items()}
+        writers = {
+            path: stack.enter_context(
+                Writer(
+                    path, plan_of(store, options), map_size(len(store), rooms[path][1]),
+                    force=force, may_skip=options.on_corrupt == "skip",
+                )
+            )
+            for path, store in rest.items()
+        }  # fmt: skip
+        left = {path: len(rest[path]) - writer.done for path, writer in writers.items()}
+        check_room(folder, sum(left[path] * rooms[path][0] for path in rest))
+        for path, writer in writers.items():
+
+            def tell(writer: Writer = writer, count: int = len(rest[path])) -> None:
+                if progress is not None:
+                    progress(writer.path.name, writer.done, count, writer.size)
+
+            if not writer.whole:
+                part = max(1, min(PART, int(MOST / 16 / rooms[path][0])))
+                cores = workers or len(os.sched_getaffinity(0))
+                _fill(writer, rest[path], options, cores, part, tell)
+        return [kept.get(path) or _publish(writers[path], store) for path, store in jobs.items()]
 
 
-def _records(store: Store, partial: Path, entries: Entries, options: Options) -> dict[bytes, bytes]:
-    """The five records that make a database whole."""
-    kept = np.flatnonzero(entries["offset"])
-    index = entries[kept]
-    empty = set(store.labels.tolist()) - set(index["label"].tolist())
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """A folder, which goes again if it was made for nothing."""
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{folder} must be a folder that can be made, but: {error.strerror}. Choose another "
+            f"place."
+        ) from error
+    try:
+        yield
+    except ValueError:
+        if new:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
+        raise
+
+
+def _kept(path: Path, store: Store, options: Options) -> Built:
+    """A finished part of a pair.
+
+    Raises:
+        ValueError: if it was built otherwise than its other part is going to be.
+        DataError: if it is no database of ours.
+    """
+    there = ImageLmdb(path)
+    differ = [
+        f"{name}={getattr(there.header, name)!r} (now {new!r})"
+        for name, new in stated(store, options).items()
+        if getattr(there.header, name) != new
+    ]
+    if there.classes != store.classes:
+        differ.append("other classes")
+    if differ:
+        raise ValueError(
+            f"{path} is there already, built with {', '.join(differ)}. Replace both parts with "
+            f"--force, or choose another folder."
+        )
+    return Built(path, len(there), (), path.stat().st_size, kept=True)
+
+
+def _fill(
+    writer: Writer,
+    store: Store,
+    options: Options,
+    workers: int,
+    part: int,
+    tell: Callable[[], None],
+) -> None:
+    """Prepare and store all images that are missing, and what makes the database whole."""
+    labels, count = store.labels, len(store)
+    parts = [range(n, min(n + part, count)) for n in range(writer.done, count, part)]
+    tell()
+    with closing(in_processes(prepare_part, (store, options), parts, workers)) as made:
+        for sample in chain.from_iterable(made):
+            stored = writer.add(sample, int(labels[writer.done]))
+            if (stored or writer.done % TOLD_EVERY == 0) and writer.done < count:
+                tell()
+    writer.flush()
+    tell()
+    kept = np.flatnonzero(writer.entries["offset"])
+    empty = sorted(set(labels.tolist()) - set(labels[kept].tolist()))
     if empty:
-        names_of = ", ".join(store.classes[label] for label in sorted(empty)[:5])
         raise DataError(
             f"every class needs an image that can be decoded, but {len(empty)} have none: "
-            f"{names_of}. Get their images anew, or leave the classes out of {store.path}, and "
-            f"begin anew with --force."
+            f"{', '.join(store.classes[label] for label in empty[:5])}. Get their images anew and "
+            f"remove {writer.partial}, or leave the classes out of {store.path}."
         )
     names = [store.key(n).encode(errors="surrogateescape") for n in kept.tolist()]
-    ends = np.cumsum([len(name) for name in names])
-    if ends[-1] >= 2**32:
+    if sum(map(len, names)) >= 2**32:
         raise DataError(f"names must take less than 4 GiB, but those of {store.path} do not.")
-    index["name_end"] = ends
-    places = find(DataFile(partial))
-    if len(places) != len(index):
-        raise DataError(
-            f"{partial} must hold {len(index)} samples, but holds {len(places)}: it was changed "
-            f"by others. Begin anew with --force."
-        )
-    for number, place in enumerate(places):
-        if place.key != key_of(number) or place.length < index[number]["length"]:
-            raise DataError(f"{partial} is damaged at {place.key!r}. Begin anew with --force.")
-    index["offset"] = places.offsets
-    found = {
-        INDEX: index.tobytes(),
-        LABELS: index["label"].astype("<i4").tobytes(),
-        NAMES: b"".join(names),
-        CLASSES: json.dumps(list(store.classes)).encode(),
-    }
-    header = Header(
-        count=len(index),
-        **stated(store, options),
-        checksums={key.decode(): checksum(value) for key, value in found.items()},
-    )
-    return found | {HEADER: header.dump()}
+    writer.finish(names, store.classes, stated(store, options))
 
 
-def seal(partial: Path) -> None:
-    """Write the trailer behind LMDB's last page."""
-    places = find(DataFile(partial), RECORDS)
-    try:
-        with partial.open("r+b") as file:
-            file.truncate(places.used)  # a trailer that was written in part
-            file.seek(places.used)
-            file.write(trailer({place.key: (place.offset, place.length) for place in places}))
-    except OSError as error:
-        raise not_written(partial, error) from error
-
-
-def _finish(store: Store, partial: Path, path: Path, journal: Journal) -> Built:
-    """Give the whole database its name, when it is on the disk."""
-    skipped = [store.key(n) for n in np.flatnonzero(journal.entries["offset"] == 0).tolist()]
+def _publish(writer: Writer, store: Store) -> Built:
+    """Give a whole database its name, and list what was skipped."""
+    path = writer.path
+    skipped = [store.key(n) for n in np.flatnonzero(writer.entries["offset"] == 0).tolist()]
     listed = path.with_name(path.name + ".skipped.txt")
     if skipped:
-        listed.write_bytes(
-            "".join(f"{name}\n" for name in skipped).encode(errors="surrogateescape")
-        )
+        listed.write_bytes("".join(f"{n}\n" for n in skipped).encode(errors="surrogateescape"))
     else:
         listed.unlink(missing_ok=True)  # of a database that is replaced
-    seal(partial)
-    for place in (partial, path.parent):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            if place == path.parent:
-                partial.replace(path)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    journal.remove()
-    samples = len(journal.entries) - len(skipped)
+    writer.publish()
+    samples = len(writer.entries) - len(skipped)
     return Built(path, samples, tuple(skipped), path.stat().st_size)

@@ -181,7 +181,7 @@ class CaffeStore(KeyedStore):
     def _folders(self) -> dict[int, str]:
         found: dict[int, bytes] = {}
         for index, label in enumerate(self.labels.tolist()):
-            match = KEY.fullmatch(self._places.key(index))
+            match = KEY.fullmatch(self._places.keys[index])
             folders = match and match["folders"]
             if not folders:
                 return {}

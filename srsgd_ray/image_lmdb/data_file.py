@@ -1,4 +1,4 @@
-"""The file of an LMDB database, read by offset.
+"""A file that is read by offset.
 
 Nothing is mapped into memory, written or locked: a value comes in one read, which can be asked for
 ahead, and a file that was cut short or damaged is an error with a message, not a signal that ends
@@ -15,41 +15,32 @@ from pathlib import Path
 
 from srsgd_ray.image_lmdb.errors import DataError
 
-__all__ = ["DataFile"]
+__all__ = ["DataFile", "LmdbFile"]
 
 BEGIN = struct.pack("<IH", 0xBEEFC0DE, 1)  # LMDB's mark and the version of its format
 METAS = 8192  # bytes of the two pages that say which tree is the newest
 
 
 class DataFile:
-    """A file that begins as LMDB's do.
+    """An open file.
 
     An instance may be used by several threads, after a fork, and can be pickled: the file is opened
     again where it arrives.
 
     Args:
-        path: the file, or a folder with ``data.mdb``.
+        path: of the file.
 
     Attributes:
         path: of the file.
         size: bytes of the file.
 
     Raises:
-        DataError: if it is no LMDB file.
+        DataError: if it cannot be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        path = Path(path)
-        self.path = path / "data.mdb" if path.is_dir() else path
-        if path.is_dir() and not self.path.is_file():
-            raise DataError(f"{path} must hold data.mdb, but does not. Build or copy it anew.")
-        self._descriptor = -1
+    def __init__(self, path: Path) -> None:
+        self.path, self._descriptor = path, -1
         self._open()
-        if self.size < METAS or self.read(16, 6) != BEGIN:
-            raise DataError(
-                f"{self.path} must be an LMDB database (0.9, 64-bit), but does not begin as one "
-                f"does. Build or copy it anew."
-            )
 
     def _open(self) -> None:
         try:
@@ -61,7 +52,7 @@ class DataFile:
         if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{self.path} must be a file, but is a device or a pipe. Correct it.")
         self.size = status.st_size
-        self._metas = zlib.crc32(self.read(0, min(METAS, self.size)))
+        self._begin = zlib.crc32(self.read(0, min(METAS, self.size)))
 
     def __getstate__(self) -> dict[str, object]:
         """Without the open file, which belongs to its process."""
@@ -69,9 +60,9 @@ class DataFile:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        known = self.size, self._metas
+        known = self.size, self._begin
         self._open()
-        if (self.size, self._metas) != known:
+        if (self.size, self._begin) != known:
             raise self.changed()
 
     def changed(self) -> DataError:
@@ -117,3 +108,27 @@ class DataFile:
     def prefetch(self, offset: int, length: int) -> None:
         """Ask the system to read bytes ahead; returns at once."""
         os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+
+
+class LmdbFile(DataFile):
+    """The file of an LMDB database.
+
+    Args:
+        path: the file, or a folder with ``data.mdb``.
+
+    Raises:
+        DataError: if it does not begin as LMDB's files do.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        path = Path(path)
+        if path.is_dir() and not (path / "data.mdb").is_file():
+            raise DataError(f"{path} must hold data.mdb, but does not. Build or copy it anew.")
+        super().__init__(path / "data.mdb" if path.is_dir() else path)
+        if self.size < 22 or self.read(16, 6) != BEGIN:
+            raise DataError(
+                f"{self.path} must be an LMDB database (0.9, 64-bit), but does not begin as one "
+                f"does. Build or copy it anew."
+            )
+        if self.size < METAS:
+            raise self.damaged("it is cut short within its first two pages")

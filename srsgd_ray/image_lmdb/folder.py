@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
+from srsgd_ray.image_lmdb.places import Keys
 from srsgd_ray.image_lmdb.store import Store, StrPath
 
 __all__ = ["SUFFIXES", "FolderStore", "image_files"]
@@ -72,7 +73,6 @@ class FolderStore(Store):
             else ()
         )
         labels: list[int] = []
-        ends = [0]
         names: list[bytes] = []
         for label, name in enumerate(self.classes):
             files = image_files(path / name)
@@ -86,9 +86,7 @@ class FolderStore(Store):
                     f"every class needs images ({', '.join(SUFFIXES)}), but {path / name} has "
                     f"none. Fill or remove it."
                 )
-            for file in files:
-                names.append(os.fsencode(file))
-                ends.append(ends[-1] + len(names[-1]))
+            names += map(os.fsencode, files)
             labels += [label] * len(files)
         if not labels:
             loose = f" and {len(image_files(path))} image files" if path.is_dir() else ""
@@ -97,8 +95,7 @@ class FolderStore(Store):
                 f"Sort the images into folders, or correct the path."
             )
         self._labels = np.array(labels, dtype=np.int64)
-        # One object: a million strings would take a tenth of a gigabyte, copied by each fork.
-        self._names, self._ends = b"".join(names), np.array(ends, dtype=np.int64)
+        self._names = Keys.of(names)
 
     def read(self, index: int) -> bytes:
         """The bytes of a file."""
@@ -122,8 +119,7 @@ class FolderStore(Store):
 
     def key(self, index: int) -> str:
         """The class and the file."""
-        file = os.fsdecode(self._names[self._ends[index] : self._ends[index + 1]])
-        return f"{self.classes[self.labels[index]]}/{file}"
+        return f"{self.classes[self.labels[index]]}/{os.fsdecode(self._names[index])}"
 
     def name(self, index: int) -> str:
         """Its path."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
-from srsgd_ray.image_lmdb.frames import frame_of, spliced
+from srsgd_ray.image_lmdb.frames import frame_of
 from srsgd_ray.image_lmdb.jpeg import decode
 from srsgd_ray.image_lmdb.opening import open_store
 from srsgd_ray.image_lmdb.own import ImageLmdb
@@ -48,8 +48,7 @@ def info(path: StrPath) -> dict[str, str]:
         found["store"] = header.store
         found["largest side"] = _stated(header.largest_side, "pixels")
         found["quality"] = _stated(header.quality, "")
-        found["repacked"] = "yes" if header.repacked else "no"
-    sizes, lengths, parts, odd = [], [], 0, 0
+    sizes, lengths, odd = [], [], 0
     chosen = np.unique(np.linspace(0, len(store) - 1, LOOKED_AT).astype(int)).tolist()
     for index in chosen:
         try:
@@ -62,7 +61,6 @@ def info(path: StrPath) -> dict[str, str]:
         lengths.append(len(data) if isinstance(data, bytes) else data.nbytes)
         if isinstance(data, bytes):
             frame = frame_of(data)
-            parts += spliced(data)
             odd += frame is None or not frame.plain
     if sizes:
         height, width = np.median(sizes, axis=0)
@@ -70,7 +68,6 @@ def info(path: StrPath) -> dict[str, str]:
             f"median {width:.0f} x {height:.0f} pixels, largest side {np.max(sizes)}, "
             f"{np.mean(lengths) / 1000:.0f} kB in the mean"
         )
-        found["decoded in part"] = f"{parts} of {len(chosen)}"
         found["left to Pillow, or unreadable"] = f"{odd} of {len(chosen)}"
     return found
 

@@ -1,4 +1,4 @@
-"""What a build that was broken off needs to go on: its plan, and an entry for each image done."""
+"""What an interrupted build needs to be resumed: its plan, and an entry for each image done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,17 @@ import numpy.typing as npt
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.layout import ENTRY
 
-__all__ = ["Journal", "may_replace", "not_written", "of_plan"]
+__all__ = ["ANEW", "Entries", "Journal", "not_written", "partial_of"]
 
+ANEW = "begin anew with --force"
 Entries = npt.NDArray[np.void]
 FULL = None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 SUMS = ("names", "labels")  # in the plan, as checksums
-REPLACES = "replaces"  # in the plan's line, but no part of the plan
+
+
+def partial_of(path: Path) -> Path:
+    """What a database is called while it grows."""
+    return path.with_name(path.name + ".partial")
 
 
 def not_written(path: Path, error: Exception) -> DataError:
@@ -44,60 +48,35 @@ def not_written(path: Path, error: Exception) -> DataError:
     )
 
 
-def may_replace(path: Path, plan: Mapping[str, Any]) -> bool:
-    """Whether a build of this plan was given leave to replace a finished database.
-
-    Args:
-        path: of the journal.
-        plan: what is built, of what.
-    """
-    try:
-        with path.open("rb") as file:
-            return bool(json.loads(file.readline()) == {**plan, REPLACES: True})
-    except (OSError, ValueError):
-        return False
-
-
-def of_plan(line: bytes, plan: Mapping[str, Any]) -> bool:
-    """Whether a journal's first line is of this plan, with leave to replace or not."""
-    try:
-        theirs = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(theirs, dict) and {**theirs, REPLACES: None} == {**plan, REPLACES: None}
-
-
 class Journal:
-    """A file beside a half-built database: one line of JSON, then an ``ENTRY`` an image.
+    """``PATH.partial.journal``: one line of JSON with the plan, then an ``ENTRY`` an image.
 
-    An entry's ``offset`` is 1 if its image is stored and 0 if it was skipped. Entries reach the
-    disk before the transaction that stores their images: there may be more of them than samples.
-    The file is locked while it is open, so that no two processes build the same database.
+    An entry's offset is 1 if its image is stored and 0 if it was skipped. The file is locked while
+    it is open, so that no two processes build the same database.
 
     Args:
-        path: of the file; made if it is not there.
+        path: of the finished database.
 
     Raises:
         DataError: if another process has it open, or it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.entries: Entries = np.zeros(0, ENTRY)
-        self._begin = 0
+        self._partial = partial_of(path)
+        self.path = path.with_name(path.name + ".partial.journal")
         try:
-            self._file = path.open("a+b", buffering=0)
+            self._file = self.path.open("a+b", buffering=0)
         except OSError as error:
-            raise not_written(path, error) from error
+            raise not_written(self.path, error) from error
         if not self._locked():
             self._file.close()
             raise DataError(
-                f"{path.with_suffix('')} is being built by another process. Wait for that, or end "
-                f"it first."
+                f"{self._partial} is being built by another process. Wait for that, or end it "
+                f"first."
             )
 
     def _locked(self) -> bool:
-        with suppress(OSError):  # a file system without locks: go on without
+        with suppress(OSError):  # a file system without locks
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -110,89 +89,54 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
+        """Leave it for a later build; it goes where none is half-built."""
+        if not self._partial.exists():
+            self.path.unlink(missing_ok=True)
         self._file.close()
 
-    def begin(self, plan: Mapping[str, Any], replaces: bool) -> None:
-        """Begin anew, and forget what there was.
-
-        Args:
-            plan: what is built, of what.
-            replaces: whether a finished database may be replaced.
-        """
-        line = json.dumps({**plan, REPLACES: replaces}, sort_keys=True).encode() + b"\n"
+    def begin(self, plan: Mapping[str, Any]) -> None:
+        """Forget what there was."""
         self._file.truncate(0)
-        self.entries, self._begin = np.zeros(0, ENTRY), len(line)
-        self._write(line)
+        self.append(json.dumps(dict(plan), sort_keys=True).encode() + b"\n")
 
-    def go_on(self, plan: Mapping[str, Any], stored: int | None) -> None:
-        """Read what there is, and forget what follows the images that are in the database.
-
-        Args:
-            plan: what is built, of what.
-            stored: images in the database; None: it is whole.
+    def entries(self, plan: Mapping[str, Any]) -> Entries:
+        """What there is.
 
         Raises:
-            DataError: if the file is of another plan, or damaged.
+            DataError: if it is of another plan, or damaged.
         """
-        data = self.path.read_bytes()
-        first, _, rest = data.partition(b"\n")
+        line, _, rest = self.path.read_bytes().partition(b"\n")
         try:
-            theirs = json.loads(first)
-            differ = [
+            theirs = json.loads(line)
+            differ = ", ".join(
                 f"other {k} than now" if k in SUMS else f"{k}={theirs.get(k)!r} (now {plan[k]!r})"
                 for k in plan
                 if theirs.get(k) != plan[k]
-            ]
-            if differ:
-                raise self._other(f"was begun with {', '.join(differ)}")
-        except (AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise self._other("is damaged") from error
-        whole = len(rest) // ENTRY.itemsize
-        self._begin = len(first) + 1
-        self.entries = np.frombuffer(rest, ENTRY, whole).copy()
-        if stored is not None:
-            self._cut(stored)
-
-    def _other(self, what: str) -> DataError:
-        return DataError(
-            f"{self.path.with_suffix('')} {what}. Go on with the same source and options, or begin "
-            f"anew with --force."
-        )
-
-    def _cut(self, stored: int) -> None:
-        done = np.flatnonzero(self.entries["offset"])
-        if len(done) < stored:
-            raise DataError(
-                f"{self.path} must have an entry for each of the {stored} samples stored so far, "
-                f"but has {len(done)}. Begin anew with --force."
             )
-        keep = int(done[stored - 1]) + 1 if stored else 0
-        self.entries = self.entries[:keep]
-        self._file.truncate(self._begin + keep * ENTRY.itemsize)
+        except (AttributeError, ValueError):
+            differ = "a plan that cannot be read any more"
+        if differ:
+            raise DataError(
+                f"{self._partial} was begun with {differ}. Continue with the same source and "
+                f"options, or {ANEW}."
+            )
+        return np.frombuffer(rest, ENTRY, len(rest) // ENTRY.itemsize)
 
-    def add(self, entries: Entries) -> None:
-        """Write entries, and wait until they are on the disk.
+    def cut(self, count: int) -> None:
+        """Forget entries after the first ``count``."""
+        begin = len(self.path.read_bytes().partition(b"\n")[0]) + 1
+        self._file.truncate(begin + count * ENTRY.itemsize)
+
+    def append(self, data: bytes) -> None:
+        """Write bytes, and wait until they are on the disk.
 
         Raises:
             DataError: if they cannot be written.
         """
-        self._write(entries.tobytes())
-        self.entries = np.concatenate([self.entries, entries])
-
-    def _write(self, data: bytes) -> None:
         try:
             if self._file.write(data) != len(data):
                 raise OSError("it was written in part only")
             os.fsync(self._file.fileno())
         except OSError as error:
             raise not_written(self.path, error) from error
-
-    def remove(self) -> None:
-        """Delete the file: the database is finished."""
-        self.path.unlink(missing_ok=True)

@@ -1,24 +1,20 @@
-"""JPEG files: decoding them, or no more of them than a crop needs, and preparing them for that."""
+"""JPEG files: decoding them, or no more of them than a crop needs."""
 
 from __future__ import annotations
 
 import io
-import math
-import shutil
-import subprocess
 
 import numpy as np
 import numpy.typing as npt
 
 from srsgd_ray.image_lmdb.errors import DataError
-from srsgd_ray.image_lmdb.frames import Box, Frame, frame_of, shortened, upper, with_table
+from srsgd_ray.image_lmdb.frames import Box, Frame, frame_of, upper
 from srsgd_ray.image_lmdb.store import Pixels
 
-__all__ = ["by_pillow", "complaint", "decode", "decode_box", "repack", "repack_problem"]
+__all__ = ["by_pillow", "complaint", "decode", "decode_box"]
 
 MOST_PIXELS = 89_478_485  # Pillow's limit too: a file that claims more is taken for damaged
 LEFT_OFF = "extraneous bytes before marker 0xd9"  # libjpeg of a file with more data than rows
-RUN = 64  # pixels between markers, as nearly as a row can be divided
 
 
 def decode(data: bytes, name: str, *, lenient: bool = False) -> Pixels:
@@ -105,23 +101,15 @@ def decode_box(
     if frame.height * frame.width > MOST_PIXELS:
         return None
     top, left, height, width = box
-    part = shortened(data, frame, box)
-    try:
-        if part is not None:
-            stream, above, before, rows, columns = part
-            pixels: Pixels
-            pixels = simplejpeg.decode_jpeg(stream, buffer=_enough(room, rows * columns * 3))
-            if pixels.shape[:2] == (rows, columns):
-                top, left = top - above, left - before
-                return pixels[top : top + height, left : left + width]
-        rest = _upper(data, frame, box, room)
-        if rest is not None:
-            return rest[top : top + height, left : left + width]
-        pixels = simplejpeg.decode_jpeg(data, buffer=_enough(room, frame.height * frame.width * 3))
-    except ValueError:  # libjpeg warns or refuses: Pillow may be less strict, or says why
-        return None
-    if pixels.shape[:2] != (frame.height, frame.width):
-        return None
+    pixels = _upper(data, frame, box, room)
+    if pixels is None:
+        size = frame.height * frame.width * 3
+        try:
+            pixels = simplejpeg.decode_jpeg(data, buffer=_enough(room, size))
+        except ValueError:  # libjpeg warns or refuses: Pillow may be less strict, or says why
+            return None
+        if pixels.shape[:2] != (frame.height, frame.width):
+            return None
     return pixels[top : top + height, left : left + width]
 
 
@@ -136,7 +124,9 @@ def _upper(
         return None
     stream, rows = part
     size = rows * frame.width * 3
-    flat = room if room is not None and room.size >= size else np.empty(size, np.uint8)
+    flat = _enough(room, size)
+    if flat is None:
+        flat = np.empty(size, np.uint8)
     try:
         simplejpeg.decode_jpeg(stream, buffer=flat)
     except ValueError as error:
@@ -149,48 +139,3 @@ def _upper(
 
 def _enough(room: npt.NDArray[np.uint8] | None, size: int) -> npt.NDArray[np.uint8] | None:
     return room if room is not None and room.size >= size else None
-
-
-def repack_problem() -> str | None:
-    """Why :func:`repack` cannot work here, with the cure; None if it can."""
-    if shutil.which("jpegtran") is None:
-        return (
-            "restart markers are put in by jpegtran (libjpeg-turbo), which is not on PATH. "
-            "Install it (Debian and Ubuntu: libjpeg-turbo-progs), or build without --repack."
-        )
-    return None
-
-
-def repack(data: bytes) -> bytes | None:
-    """The same image as a plain JPEG with restart markers and optimal Huffman codes.
-
-    Pixels are compared: they are the same, bit for bit. Metadata (EXIF, colour profile) is left
-    out; nothing that decodes images for training reads it.
-
-    Returns:
-        None if it is no JPEG of three colours, is damaged, or would not be the same.
-
-    Raises:
-        OSError: if jpegtran is not there; see :func:`repack_problem`.
-    """
-    frame = frame_of(data)
-    if frame is None or frame.height * frame.width > MOST_PIXELS:
-        return None
-    across = -(-frame.width // frame.mcu_width)
-    runs = [run for run in range(1, across + 1) if across % run == 0]
-    run = min(runs, key=lambda run: abs(math.log(run * frame.mcu_width / RUN)))
-    made = subprocess.run(
-        ["jpegtran", "-copy", "none", "-optimize", "-restart", f"{run}B"],
-        input=data,
-        capture_output=True,
-        check=False,
-    )
-    own = frame_of(made.stdout)
-    if made.returncode or own is None or not own.plain:
-        return None
-    listed = with_table(made.stdout, own)
-    try:
-        same = np.array_equal(decode(data, ""), decode(listed, ""))
-    except DataError:
-        return None
-    return listed if same else None

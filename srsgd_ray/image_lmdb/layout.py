@@ -78,7 +78,7 @@ class Header:
         store: ``encoded`` or ``decoded``.
         largest_side: pixels that no side exceeds, where images were scaled down; else None.
         quality: JPEG quality of images that were encoded again; else None.
-        repacked: whether JPEG files were given restart markers (see ``jpeg.repack``).
+        repacked: whether JPEG files were given restart markers, as version 0.1 could.
         checksums: CRC-32 of the records ``index``, ``labels``, ``names`` and ``classes``.
     """
 

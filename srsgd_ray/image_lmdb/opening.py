@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from srsgd_ray.image_lmdb.caffe import CaffeStore, parse_datum
-from srsgd_ray.image_lmdb.data_file import DataFile
+from srsgd_ray.image_lmdb.data_file import LmdbFile
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import FolderStore
 from srsgd_ray.image_lmdb.layout import HEADER, key_of
@@ -59,14 +59,14 @@ def open_store(path: StrPath, classes: Sequence[str] | None = None) -> Store:
                     f"{path / names[0]}"
                 )
         return FolderStore(path)
-    file = DataFile(path)
+    file = LmdbFile(path)
     records = find_records(file)
     if HEADER in records:
         return ImageLmdb(path, records)
     places = find(file)
     if not len(places):
         raise DataError(f"{path} must hold images, but is empty. Build or copy it anew.")
-    first = places.key(0)
+    first = places.keys[0]
     if first == key_of(0):
         raise DataError(
             f"{path} must have a header, but has none: it is half built. Run the `srsgd-ray lmdb "

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from srsgd_ray.image_lmdb.data_file import DataFile
+from srsgd_ray.image_lmdb.data_file import LmdbFile
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.layout import (
     CLASSES,
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
     name_end: int
 
 
-def find_records(file: DataFile) -> dict[bytes, tuple[int, int]]:
+def find_records(file: LmdbFile) -> dict[bytes, tuple[int, int]]:
     """Offset and length of each record that is there, by the trailer or else by LMDB's tree.
 
     Raises:
@@ -58,7 +58,7 @@ def find_records(file: DataFile) -> dict[bytes, tuple[int, int]]:
     return found or {place.key: (place.offset, place.length) for place in find(file, RECORDS)}
 
 
-def _trailer(file: DataFile) -> dict[bytes, tuple[int, int]] | None:
+def _trailer(file: LmdbFile) -> dict[bytes, tuple[int, int]] | None:
     return parse_trailer(file.read(max(file.size - TRAILER, 0), min(file.size, TRAILER)))
 
 
@@ -89,7 +89,7 @@ class ImageLmdb(Store):
         self, path: StrPath, records: Mapping[bytes, tuple[int, int]] | None = None
     ) -> None:
         self.path = path = Path(path)
-        self.file = DataFile(path)
+        self.file = LmdbFile(path)
         self.records = records or find_records(self.file)
         if HEADER not in self.records:
             raise DataError(

@@ -6,16 +6,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from srsgd_ray.image_lmdb.data_file import DataFile
+from srsgd_ray.image_lmdb.data_file import DataFile, LmdbFile
 from srsgd_ray.image_lmdb.scan import REFUSED
 
-__all__ = ["Place", "Places", "find"]
+__all__ = ["Keys", "Place", "Places", "find"]
 
 PROGRAM = Path(__file__).with_name("scan.py")
 
@@ -28,35 +30,55 @@ class Place(NamedTuple):
     length: int
 
 
-class Places:
-    """Keys and places of many values, in a few arrays instead of a million objects.
+class Keys:
+    """Many byte strings in one, since a million objects would take a tenth of a gigabyte.
 
-    Attributes:
-        file: the file that they lie in.
-        used: bytes that a whole file holds at least.
-        offsets: int64 (N,), bytes.
-        lengths: int64 (N,), bytes.
+    Args:
+        joined: one after the other.
+        ends: int64 (N,), where each ends in that.
     """
 
-    def __init__(self, file: DataFile, found: bytes) -> None:
-        self.file = file
-        count, self.used = np.frombuffer(found, "<i8", 2).tolist()
-        columns = np.frombuffer(found, "<i8", 3 * count, 16).reshape(3, count)
-        self.offsets, self.lengths, self._ends = columns.copy()
-        self._keys = found[16 + 24 * count :]
+    def __init__(self, joined: bytes, ends: npt.NDArray[np.int64]) -> None:
+        self._joined, self._ends = joined, ends
+
+    @classmethod
+    def of(cls, keys: Sequence[bytes]) -> Keys:
+        """These."""
+        return cls(b"".join(keys), np.cumsum([len(key) for key in keys], dtype=np.int64))
 
     def __len__(self) -> int:
-        return len(self.offsets)
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._joined[self._ends[index - 1] if index else 0 : self._ends[index]]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where many values lie in a file.
+
+    Attributes:
+        file: the file.
+        keys: their keys.
+        offsets: int64 (N,), bytes.
+        lengths: int64 (N,), bytes.
+        used: bytes that LMDB needs the file to hold.
+    """
+
+    file: DataFile
+    keys: Keys
+    offsets: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    used: int = 0
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
     def __getitem__(self, index: int) -> Place:
-        return Place(self.key(index), int(self.offsets[index]), int(self.lengths[index]))
+        return Place(self.keys[index], int(self.offsets[index]), int(self.lengths[index]))
 
     def __iter__(self) -> Iterator[Place]:
         return map(self.__getitem__, range(len(self)))
-
-    def key(self, index: int) -> bytes:
-        """The key of a value."""
-        return self._keys[self._ends[index - 1] if index else 0 : self._ends[index]]
 
     def read(self, index: int, at: int = 0, length: int | None = None) -> bytes:
         """A value, or ``length`` bytes of it from ``at`` on (fewer, where it ends)."""
@@ -70,7 +92,7 @@ class Places:
             self.file.prefetch(int(self.offsets[index]), int(self.lengths[index]))
 
 
-def find(file: DataFile, keys: Sequence[bytes] = ()) -> Places:
+def find(file: LmdbFile, keys: Sequence[bytes] = ()) -> Places:
     """Where the values of some keys lie, those that are there; without keys, all in order.
 
     Raises:
@@ -84,15 +106,18 @@ def find(file: DataFile, keys: Sequence[bytes] = ()) -> Places:
         raise file.damaged(said)
     if status:
         raise RuntimeError(f"{PROGRAM} failed: {said}")
-    places = Places(file, found)
-    ends = places.offsets + places.lengths
-    if len(places) and (places.offsets.min() < 0 or ends.max() > file.size):
-        key = places.key(int(np.argmax((places.offsets < 0) | (ends > file.size))))
+    count, used = np.frombuffer(found, "<i8", 2).tolist()
+    # Copies, so that the rest of the output goes.
+    offsets, lengths, ends = np.frombuffer(found, "<i8", 3 * count, 16).reshape(3, count).copy()
+    places = Places(file, Keys(found[16 + 24 * count :], ends), offsets, lengths, used)
+    outside = (offsets < 0) | (offsets + lengths > file.size)
+    if outside.any():
+        key = places.keys[int(outside.argmax())]
         raise file.damaged(f"it is cut short within the value of {key!r}")
     return places
 
 
-def _scanned(file: DataFile, keys: Sequence[bytes]) -> tuple[int, bytes, str]:
+def _scanned(file: LmdbFile, keys: Sequence[bytes]) -> tuple[int, bytes, str]:
     """Exit status, output and message of :mod:`scan`."""
     package = find_spec("lmdb")
     if package is None or package.origin is None:

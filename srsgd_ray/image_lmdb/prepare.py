@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from srsgd_ray.image_lmdb.jpeg import decode, repack, repack_problem
+import numpy as np
+
+from srsgd_ray.image_lmdb.errors import DataError
+from srsgd_ray.image_lmdb.jpeg import decode
 from srsgd_ray.image_lmdb.layout import STORES
-from srsgd_ray.image_lmdb.store import Pixels
+from srsgd_ray.image_lmdb.store import Pixels, Store
 
-__all__ = ["Options", "Sample", "prepare", "resembles"]
+__all__ = ["Options", "Sample", "prepare", "prepare_part", "resembles"]
 
 QUALITY = 90  # of images that are scaled down and encoded again, unless stated
 FAR = 25.0  # levels in the mean by which an image and another encoding of it hardly differ
@@ -25,7 +28,6 @@ class Options:
         largest_side: pixels that no side may exceed: larger images are scaled down, antialiased.
         quality: JPEG quality, 1 to 100, with which every image is encoded anew; None: those that
             need no scaling keep their bytes, others get 90.
-        repack: put restart markers into JPEG files, without loss; see :mod:`frames`.
         on_corrupt: ``stop`` at an image that cannot be decoded, or whose coded data libjpeg says
             are damaged; ``skip`` and count it; or ``keep`` a damaged one that Pillow makes
             something of, and stop at others.
@@ -34,7 +36,6 @@ class Options:
     store: str = "encoded"
     largest_side: int | None = None
     quality: int | None = None
-    repack: bool = False
     on_corrupt: str = "stop"
 
     def check(self) -> Options:
@@ -66,19 +67,12 @@ class Options:
                 "a decoded store needs its largest side stated, since pixels take ten times the "
                 "room of files, but got largest_side=None. Try 256."
             )
-        if self.store == "decoded" and (self.quality is not None or self.repack):
+        if self.store == "decoded" and self.quality is not None:
             raise ValueError(
-                "a decoded store holds no JPEG files, but got "
-                f"{'repack' if self.repack else 'quality'}. Leave it out, or store them encoded."
+                "a decoded store holds no JPEG files, but got quality. Leave it out, or store them "
+                "encoded."
             )
-        problem = repack_problem() if self.repack else None
-        if problem is not None:
-            raise ValueError(problem)
         return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, to be compared and kept."""
-        return asdict(self)
 
 
 class Sample(NamedTuple):
@@ -120,9 +114,28 @@ def prepare(data: bytes | Pixels, options: Options, name: str) -> Sample:
     value = data if isinstance(data, bytes) else b""
     if scale or options.quality is not None:
         value = _encoded(pixels, options.quality or QUALITY)
-    if options.repack:
-        value = repack(value) or value
     return Sample(value, height, width)
+
+
+def prepare_part(context: tuple[Store, Options], numbers: range) -> list[Sample | None]:
+    """Some images of a store as they are stored; None for one that is skipped.
+
+    Raises:
+        DataError: for an image that cannot be decoded, unless such are skipped.
+    """
+    store, options = context
+    made: list[Sample | None] = []
+    for index in numbers:
+        try:
+            made.append(prepare(store.read(index), options, store.name(index)))
+        except DataError as error:
+            if options.on_corrupt != "skip":
+                hint = "Or continue without: --on-corrupt skip leaves such images out."
+                if options.on_corrupt == "stop":
+                    hint += " With keep, what can be decoded of damaged ones is taken."
+                raise DataError(f"{error} {hint}") from error
+            made.append(None)
+    return made
 
 
 def resembles(pixels: Pixels, source: Pixels, side: int | None) -> bool:
@@ -133,8 +146,6 @@ def resembles(pixels: Pixels, source: Pixels, side: int | None) -> bool:
         source: pixels of what it is compared with.
         side: that no side exceeds, or None.
     """
-    import numpy as np
-
     height, width = pixels.shape[:2]
     wanted = source.shape[:2]
     if side is not None and max(wanted) > side:
@@ -154,7 +165,6 @@ def _size(pixels: Pixels, side: int) -> tuple[int, int]:
 
 
 def _scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    import numpy as np
     from PIL import Image
 
     image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS)

@@ -93,4 +93,4 @@ class KeyedStore(Store):
 
     def key(self, index: int) -> str:
         """The key."""
-        return self._places.key(index).decode(errors="replace")
+        return self._places.keys[index].decode(errors="replace")

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from srsgd_ray.image_lmdb.data_file import DataFile
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.folder import SUFFIXES
-from srsgd_ray.image_lmdb.store import Store, StrPath
+from srsgd_ray.image_lmdb.places import Keys, Places
+from srsgd_ray.image_lmdb.store import KeyedStore, StrPath
 
 __all__ = ["TarStore"]
 
 COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 
 
-class TarStore(Store):
+class TarStore(KeyedStore):
     """The images of a tar file: ``n01440764.tar`` with its JPEG files, or ``n01440764/x.JPEG``.
 
     Opening reads the headers of all members, one pass over the file's table, not its contents.
@@ -34,10 +34,10 @@ class TarStore(Store):
     kind = "tar"
 
     def __init__(self, path: StrPath) -> None:
-        self.path = path = Path(path)
+        path = Path(path)
         try:
             with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as outer:
-                found = _found(outer, file)
+                found = _found(outer)
         except (tarfile.TarError, EOFError, OSError) as error:
             raise DataError(
                 f"{path} must be an uncompressed tar file of images, but: {error}. "
@@ -45,62 +45,23 @@ class TarStore(Store):
             ) from error
         _check_places(path, found)
         members = sorted((a.name, name, at, size) for a, name, at, size in found.members)
-        end = path.stat().st_size
         self.classes = tuple(sorted({name for name, *_ in members}))
         place = {name: label for label, name in enumerate(self.classes)}
         self._labels = np.array([place[name] for name, *_ in members], dtype=np.int64)
-        self._files = [file for _, file, _, _ in members]
-        self._offsets = np.array([offset for *_, offset, _ in members], dtype=np.int64)
-        self._lengths = np.array([length for *_, length in members], dtype=np.int64)
-        if (self._offsets + self._lengths).max() > end:
+        keys = Keys.of([os.fsencode(f"{name}/{image}") for name, image, _, _ in members])
+        offsets = np.array([offset for *_, offset, _ in members], dtype=np.int64)
+        lengths = np.array([length for *_, length in members], dtype=np.int64)
+        super().__init__(path, Places(DataFile(path), keys, offsets, lengths))
+        if (offsets + lengths).max() > self._places.file.size:
             raise DataError(f"{path} is cut short: an image lies beyond its end. Get it anew.")
 
     def read(self, index: int) -> bytes:
         """The bytes of a file."""
-        length = int(self._lengths[index])
-        try:
-            with self.path.open("rb") as file:
-                file.seek(int(self._offsets[index]))
-                data = file.read(length)
-        except OSError as error:
-            raise DataError(f"{self.path} must be readable, but: {error.strerror}.") from error
-        if len(data) < length:
-            raise DataError(f"{self.name(index)} is cut short. Get the file anew.")
-        return data
-
-    def prefetch(self, indices: Sequence[int]) -> None:
-        """Nothing: it is read in order but once."""
+        return self._places.read(index)
 
     def key(self, index: int) -> str:
         """The class and the file."""
-        return f"{self.classes[self.labels[index]]}/{self._files[index]}"
-
-
-class _Slice(io.RawIOBase):
-    """A part of a file, as a file."""
-
-    def __init__(self, file: Any, begin: int, length: int) -> None:
-        self._file, self._begin, self._length, self._at = file, begin, length, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (0, self._at, self._length)[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        count = max(0, min(len(buffer), self._length - self._at))
-        data = os.pread(self._file.fileno(), count, self._begin + self._at)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        return os.fsdecode(self._places.keys[index])
 
 
 @dataclass
@@ -118,17 +79,18 @@ class _Found:
     folders: set[Path] = field(default_factory=set)
 
 
-def _found(outer: tarfile.TarFile, file: Any) -> _Found:
+def _found(outer: tarfile.TarFile) -> _Found:
     found = _Found()
-    for path, offset, size in _files(outer):
+    for path, member in _files(outer):
+        offset, size = member.offset_data, member.size
         if path.suffix.lower() == ".tar":
-            part = _Slice(file, offset, size)
-            with tarfile.open(fileobj=part, mode="r:") as inner:
+            with tarfile.open(fileobj=outer.extractfile(member), mode="r:") as inner:
                 images = [image for image in _files(inner) if _is_image(image[0])]
             if not images:
                 raise DataError(f"every class needs images, but {path} has none. Get it anew.")
-            for image, inside, length in images:
-                found.members.append((path.with_suffix(""), image.name, offset + inside, length))
+            for image, part in images:
+                at = offset + part.offset_data
+                found.members.append((path.with_suffix(""), image.name, at, part.size))
         elif path.name.lower().endswith(COMPRESSED):
             raise DataError(
                 f"a tar must hold plain tars or images, but holds {path}. Unpack it into one "
@@ -174,20 +136,20 @@ def _check_places(path: Path, found: _Found) -> None:
         )
 
 
-def _files(tar: tarfile.TarFile) -> Iterator[tuple[Path, int, int]]:
-    """(name, offset, length) of each file; of a hard link, those of the file it is linked to.
+def _files(tar: tarfile.TarFile) -> Iterator[tuple[Path, tarfile.TarInfo]]:
+    """Name of each file, and the member with its data: of a hard link, the one it is linked to.
 
     Raises:
         DataError: for an image that is a symbolic link, or linked to what is not there.
     """
-    known: dict[str, tuple[int, int]] = {}
+    known: dict[str, tarfile.TarInfo] = {}
     for member in tar:
         path = Path(member.name)
         if member.isfile():
-            known[member.name] = member.offset_data, member.size
-            yield path, *known[member.name]
+            known[member.name] = member
+            yield path, member
         elif member.islnk() and member.linkname in known:
-            yield path, *known[member.linkname]
+            yield path, known[member.linkname]
         elif (member.issym() or member.islnk()) and _is_image(path):
             raise DataError(
                 f"a tar must hold its images, but {path} in it is a link to {member.linkname}. "

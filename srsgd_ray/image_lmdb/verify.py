@@ -17,6 +17,7 @@ from srsgd_ray.image_lmdb.jpeg import by_pillow, complaint, decode, decode_box
 from srsgd_ray.image_lmdb.layout import checksum
 from srsgd_ray.image_lmdb.opening import open_store
 from srsgd_ray.image_lmdb.own import ImageLmdb
+from srsgd_ray.image_lmdb.pool import in_processes
 from srsgd_ray.image_lmdb.prepare import resembles
 from srsgd_ray.image_lmdb.store import Pixels, Store, StrPath
 from srsgd_ray.image_lmdb.tars import TarStore
@@ -29,7 +30,6 @@ from srsgd_ray.image_lmdb.verify_names import (
     wrong_names,
     wrong_numbers,
 )
-from srsgd_ray.image_lmdb.work import in_processes
 
 __all__ = ["KINDS", "Problem", "Verdict", "verify"]
 

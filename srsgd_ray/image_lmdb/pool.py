@@ -16,13 +16,10 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from srsgd_ray.image_lmdb.errors import DataError
-from srsgd_ray.image_lmdb.prepare import Options, Sample, prepare
-from srsgd_ray.image_lmdb.store import Store
 
-__all__ = ["in_processes", "prepared"]
+__all__ = ["in_processes"]
 
 T = TypeVar("T")
-PART = 20  # images that a process is given at a time
 AHEAD = 4  # parts for each process that may be done before they are asked for
 PATIENCE = 5.0  # seconds that a process has to leave
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -115,7 +112,7 @@ def _ended_from_outside() -> Iterator[None]:
 
 def in_processes(
     work: Callable[[Any, range], T], context: Any, parts: list[range], workers: int
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """``work(context, part)`` for each part, in order, in several processes.
 
     Args:
@@ -154,40 +151,3 @@ def in_processes(
             process.pipe.close()
         for process in processes:
             process.end()
-
-
-def _prepare(context: tuple[Store, Options], numbers: range) -> list[Sample | None]:
-    store, options = context
-    made: list[Sample | None] = []
-    for index in numbers:
-        try:
-            made.append(prepare(store.read(index), options, store.name(index)))
-        except DataError as error:
-            if options.on_corrupt != "skip":
-                hint = "Or go on: --on-corrupt skip leaves such images out."
-                if options.on_corrupt == "stop":
-                    hint += " With keep, what can be decoded of damaged ones is taken."
-                raise DataError(f"{error} {hint}") from error
-            made.append(None)
-    return made
-
-
-def prepared(
-    store: Store, options: Options, begin: int, part: int, workers: int
-) -> Generator[Sample | None, None, None]:
-    """The images from number ``begin`` on as they are stored; None for one that is skipped.
-
-    Args:
-        store: the images.
-        options: how they are stored.
-        begin: number of the first.
-        part: images that a process is given at a time, at most; what is under way takes memory.
-        workers: processes.
-
-    Raises:
-        DataError: for an image that cannot be decoded, unless such are skipped.
-    """
-    count, step = len(store), min(part, PART)
-    parts = [range(n, min(n + step, count)) for n in range(begin, count, step)]
-    for made in in_processes(_prepare, (store, options), parts, workers):
-        yield from made
