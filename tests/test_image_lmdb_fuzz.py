@@ -203,7 +203,7 @@ def test_4000_mutated_records_of_caffe() -> None:
 
 
 @pytest.mark.usefixtures("forked")
-def test_500_databases_with_mutated_keys(tmp_path: Path) -> None:
+def test_1000_databases_with_mutated_keys(tmp_path: Path) -> None:
     draw = random.Random(2)
     image, record = encoded(0, quality=30), datum(encoded(0, quality=30), 1)
     seeds = [b"train/n01440764/n01440764_10026.JPEG", b"00000007_n01440764/x.JPEG", b"00000001_v"]
@@ -227,7 +227,7 @@ def test_500_databases_with_mutated_keys(tmp_path: Path) -> None:
             yield write(path, {key: draw.choice((image, record, b"", b"x")) for key in keys})
             path.unlink()
 
-    found = outcomes(500, cases())
+    found = outcomes(1000, cases())
     assert min(found["result"], found["error"]) > 50
 
 

@@ -1,4 +1,12 @@
-"""Labelled images in LMDB: reads every layout in use, and makes, checks and describes our own."""
+"""Labelled images in LMDB: reads every layout in use, and makes, checks and describes our own.
+
+In come a folder tree, a tar, or a database of the original's code, of Caffe's or of ours
+(:func:`open_store`, :func:`open_pair`); out go image files and pixels by number
+(:class:`~srsgd_ray.image_lmdb.store.Store`), and databases in our layout (:func:`build`,
+:func:`convert`; ``layout.py`` says what lies where). ``verify.py`` says what is wrong with which
+image. Values are read by offset (``data_file.py``); py-lmdb finds the offsets in a process of its
+own, since a damaged file may end the process that maps it (``places.py``, ``scan.py``).
+"""
 
 from srsgd_ray.image_lmdb.building import Built, build, convert
 from srsgd_ray.image_lmdb.caffe import CaffeStore

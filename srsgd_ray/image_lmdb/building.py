@@ -184,6 +184,7 @@ def _make(
                 if progress is not None:
                     progress(writer.path.name, writer.done, count, writer.size)
 
+            tell()
             if not writer.whole:
                 part = max(1, min(PART, int(MOST / 16 / rooms[path][0])))
                 cores = workers or len(os.sched_getaffinity(0))
@@ -245,7 +246,6 @@ def _fill(
     """Prepare and store all images that are missing, and what makes the database whole."""
     labels, count = store.labels, len(store)
     parts = [range(n, min(n + part, count)) for n in range(writer.done, count, part)]
-    tell()
     with closing(in_processes(prepare_part, (store, options), parts, workers)) as made:
         for sample in chain.from_iterable(made):
             stored = writer.add(sample, int(labels[writer.done]))

@@ -30,17 +30,10 @@ Get = Callable[[int, int], bytes]
 
 @dataclass
 class Datum:
-    """A record, with the place of its data instead of them.
+    """A record, with the place of its data (offset and bytes) instead of them.
 
-    Attributes:
-        channels: of raw pixels.
-        height: of raw pixels.
-        width: of raw pixels.
-        label: 0 if there is none.
-        encoded: whether the data are an image file.
-        floats: whether pixels are in ``float_data``.
-        at: offset of the data in the record.
-        length: bytes of the data.
+    Channels, height and width are those of raw pixels; without a label it is 0. ``floats`` says
+    that pixels are in ``float_data``.
     """
 
     channels: int = 0
@@ -124,7 +117,7 @@ def parse_datum(get: Get, size: int) -> Datum:
 class CaffeStore(KeyedStore):
     """A database of ``Datum`` records.
 
-    Opening reads the fields beside the data of each record, some seconds to minutes for ImageNet.
+    Opening reads all fields but the data of each record, some seconds to minutes for ImageNet.
 
     Args:
         path: of the database.

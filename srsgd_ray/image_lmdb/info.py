@@ -15,7 +15,7 @@ from srsgd_ray.image_lmdb.store import StrPath
 
 __all__ = ["info"]
 
-LOOKED_AT = 200  # images from which sizes are told
+SAMPLES = 200  # images whose sizes are read
 KINDS = {
     "folder": "a folder a class",
     "original": "the original's LMDB: keys are paths",
@@ -49,8 +49,8 @@ def info(path: StrPath) -> dict[str, str]:
         found["largest side"] = _stated(header.largest_side, "pixels")
         found["quality"] = _stated(header.quality, "")
     sizes, lengths, odd = [], [], 0
-    chosen = np.unique(np.linspace(0, len(store) - 1, LOOKED_AT).astype(int)).tolist()
-    for index in chosen:
+    some = np.unique(np.linspace(0, len(store) - 1, SAMPLES).astype(int)).tolist()
+    for index in some:
         try:
             data = store.read(index)
             pixels = decode(data, store.name(index)) if isinstance(data, bytes) else data
@@ -64,11 +64,11 @@ def info(path: StrPath) -> dict[str, str]:
             odd += frame is None or not frame.plain
     if sizes:
         height, width = np.median(sizes, axis=0)
-        found[f"of {len(chosen)} images"] = (
+        found[f"of {len(some)} images"] = (
             f"median {width:.0f} x {height:.0f} pixels, largest side {np.max(sizes)}, "
             f"{np.mean(lengths) / 1000:.0f} kB in the mean"
         )
-        found["left to Pillow, or unreadable"] = f"{odd} of {len(chosen)}"
+        found["left to Pillow, or unreadable"] = f"{odd} of {len(some)}"
     return found
 
 

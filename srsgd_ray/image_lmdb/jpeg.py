@@ -130,7 +130,7 @@ def _upper(
     try:
         simplejpeg.decode_jpeg(stream, buffer=flat)
     except ValueError as error:
-        # What is told is the first that libjpeg complained of, at the end, with all rows decoded.
+        # It is libjpeg's first complaint, raised at the end, with all rows decoded.
         # Whatever else it is, truncation too, the whole image has to show.
         if LEFT_OFF in str(error):
             return flat[:size].reshape(rows, frame.width, 3)

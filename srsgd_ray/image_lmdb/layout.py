@@ -1,8 +1,8 @@
 """Our own layout of images in an LMDB file: what is written under which key (docs/lmdb.md).
 
 One file, one part of a data set (training or validation). Sample ``i`` of N lies under its number
-as a key of 8 bytes, most significant first, so that keys are in order; beside the samples stand
-five records with names, written last. Without its header a file is no database of ours, so that a
+as a key of 8 bytes, most significant first, so that keys are in order; five
+records with names are written last. Without its header a file is no database of ours, so that a
 half-built one never opens.
 
 ========= ==========================================================================
@@ -71,7 +71,7 @@ ENTRY = np.dtype(
 
 @dataclass(frozen=True)
 class Header:
-    """What the ``header`` record holds, beside ``format`` and ``version``.
+    """What the ``header`` record holds, apart from ``format`` and ``version``.
 
     Attributes:
         count: number of samples, N.

@@ -17,7 +17,7 @@ class OriginalStore(KeyedStore):
     """Keys such as ``train/n01440764/n01440764_10026.JPEG``, values the files' bytes.
 
     Classes and labels come from the keys (the folder that the file lies in); classes are sorted by
-    name. The ``.lmdb.pt`` file beside the database is a pickle and is never opened.
+    name. The ``.lmdb.pt`` file next to the database is a pickle and is never opened.
 
     Raises:
         DataError: if a key names no class.

@@ -98,24 +98,22 @@ class ImageLmdb(Store):
             )
         self.header = self._header()
         count = self.header.count
-        missing = [key.decode() for key in RECORDS if key not in self.records]
-        if missing:
-            raise self._damaged(f"it has no record {missing[0]}")
-        for key, size in ((LABELS, 4), (INDEX, ENTRY.itemsize)):
-            if self.records[key][1] != size * count:
-                raise self._damaged(f"{key.decode()} is not of {count} samples")
-        labels, classes = self.record(LABELS), self.record(CLASSES)
-        for key, data in ((LABELS, labels), (CLASSES, classes)):
-            if checksum(data) != self.header.checksums[key.decode()]:
-                raise self._damaged(f"the checksum of {key.decode()} is wrong")
-        self.classes = self._parse_classes(classes)
-        self._check_labels(np.frombuffer(labels, "<i4"))
+        for key in RECORDS:
+            if key not in self.records:
+                raise self.file.damaged(f"it has no record {key.decode()}")
+            size = {LABELS: 4 * count, INDEX: ENTRY.itemsize * count}.get(key)
+            if size not in (None, self.records[key][1]):
+                raise self.file.damaged(f"{key.decode()} is not of {count} samples")
+        labels = np.frombuffer(self._checked(LABELS), "<i4")
+        self.classes = self._parse_classes(self._checked(CLASSES))
+        if labels.min() < 0 or labels.max() >= len(self.classes):
+            raise self.file.damaged(f"a label is not one of its {len(self.classes)} classes")
         if _trailer(self.file) is None:
             self._check_places()
 
     def _header(self) -> Header:
         if self.records[HEADER][1] > MOST_HEADER:
-            raise self._damaged(f"a header of {self.records[HEADER][1]} bytes")
+            raise self.file.damaged(f"a header of {self.records[HEADER][1]} bytes")
         return Header.parse(self.record(HEADER), self.path)
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -124,27 +122,29 @@ class ImageLmdb(Store):
             raise self.file.changed()
 
     def record(self, key: bytes) -> bytes:
-        """One of the records beside the samples."""
+        """One of the five records."""
         return self.file.read(*self.records[key])
+
+    def _checked(self, key: bytes) -> bytes:
+        data = self.record(key)
+        if checksum(data) != self.header.checksums[key.decode()]:
+            raise self.file.damaged(f"the checksum of {key.decode()} is wrong")
+        return data
 
     def _parse_classes(self, data: bytes) -> tuple[str, ...]:
         try:
             classes = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise self._damaged("classes is no JSON list") from error
+            raise self.file.damaged("classes is no JSON list") from error
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-            raise self._damaged("classes is no JSON list of names")
+            raise self.file.damaged("classes is no JSON list of names")
         return tuple(classes)
-
-    def _check_labels(self, labels: npt.NDArray[np.int32]) -> None:
-        if labels.min() < 0 or labels.max() >= len(self.classes):
-            raise self._damaged(f"a label is not one of its {len(self.classes)} classes")
 
     def _check_places(self) -> None:
         """Compare some places in the index with those in LMDB's tree."""
-        chosen = sorted({0, self.header.count // 2, self.header.count - 1})
-        there = {place.key: place for place in find(self.file, [key_of(n) for n in chosen])}
-        for index in chosen:
+        some = sorted({0, self.header.count // 2, self.header.count - 1})
+        there = {place.key: place for place in find(self.file, [key_of(n) for n in some])}
+        for index in some:
             entry, place = self.entry(index), there.get(key_of(index))
             if place is None or place.offset != entry.offset or place.length < entry.length:
                 raise DataError(
@@ -152,9 +152,6 @@ class ImageLmdb(Store):
                     f"{index} lies elsewhere than its index says (mdb_copy -c does that). Copy it "
                     f"with cp or rsync, or build it anew."
                 )
-
-    def _damaged(self, what: str) -> DataError:
-        return DataError(f"{self.path} is damaged: {what}. Copy or build it anew.")
 
     def __len__(self) -> int:
         return self.header.count
@@ -173,7 +170,7 @@ class ImageLmdb(Store):
         data = self.file.read(self.records[LABELS][0] + 4 * self._number(index), 4)
         label = int.from_bytes(data, "little", signed=True)
         if not 0 <= label < len(self.classes):  # it was changed since the file was opened
-            raise self._damaged(f"the label of sample {index} is none of its classes")
+            raise self.file.damaged(f"the label of sample {index} is none of its classes")
         return label
 
     def entry(self, index: int) -> Entry:
@@ -185,7 +182,7 @@ class ImageLmdb(Store):
         at = self.records[INDEX][0] + ENTRY.itemsize * self._number(index)
         entry = Entry(*_ENTRY.unpack(self.file.read(at, ENTRY.itemsize)))
         if entry.offset + entry.length > self.file.size:
-            raise self._damaged(f"sample {index} is said to lie beyond its end")
+            raise self.file.damaged(f"sample {index} is said to lie beyond its end")
         return entry
 
     def _number(self, index: int) -> int:
@@ -216,7 +213,7 @@ class ImageLmdb(Store):
         if self.header.store == "encoded":
             return data
         if entry.length != 3 * entry.height * entry.width:
-            raise self._damaged(f"sample {index} is not as large as its index says")
+            raise self.file.damaged(f"sample {index} is not as large as its index says")
         return np.frombuffer(data, np.uint8).reshape(entry.height, entry.width, 3)
 
     def prefetch(self, indices: Sequence[int]) -> None:
@@ -233,7 +230,7 @@ class ImageLmdb(Store):
         end = self.entry(index).name_end
         begin = self.entry(index - 1).name_end if index else 0
         if not begin <= end <= self.records[NAMES][1]:
-            raise self._damaged(f"the name of sample {index} is nowhere")
+            raise self.file.damaged(f"the name of sample {index} is nowhere")
         name = self.file.read(self.records[NAMES][0] + begin, end - begin)
         return name.decode(errors="replace")
 

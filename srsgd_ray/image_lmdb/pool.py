@@ -1,18 +1,21 @@
-"""Shares images out to processes, and gives back what they made, in order.
+"""Several processes that work on parts, whose results come in order.
 
-Each process has a pipe of its own whose other end nobody else holds. So whoever is ended from
-outside, in the middle of a message too, is noticed; a pool with one common queue waits for ever
-for the rest of that message.
+Each process has a pipe of its own whose other end nobody else holds. So a process that is ended
+from outside, in the middle of a message too, is noticed; ``ProcessPoolExecutor``, whose processes
+share one queue, waits for ever for the rest of that message.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import connection, get_context
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from srsgd_ray.image_lmdb.errors import DataError
@@ -41,7 +44,7 @@ def _serve(pipe: Connection, work: Callable[[Any, range], T], context: Any) -> N
 
 @contextmanager
 def _held() -> Iterator[None]:
-    """Ctrl-C waits: a parent that leaves off in the middle of a start has its child complain.
+    """Ctrl-C waits: a parent that is interrupted in the middle of a start has its child complain.
 
     A child inherits the blocked signals, and lets them in when it is ready. In this process
     another thread may still be given one: then its handler is called afterwards.
@@ -63,51 +66,38 @@ def _held() -> Iterator[None]:
 
 
 class _Process:
-    """A process, its pipe, and the number of the part that it works on."""
+    """A process and its pipe; called with a part, it gives what the process made of it."""
 
     def __init__(self, work: Callable[[Any, range], Any], context: Any) -> None:
         # spawn: a fork of a process with threads may hang, and would hold other processes' pipes.
         spawn = get_context("spawn")
-        self.pipe, other = spawn.Pipe()
+        self._pipe, other = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(other, work, context), daemon=True)
         with _held():
             self._process.start()
         other.close()
-        self.number: int | None = None
 
-    def give(self, number: int, part: range) -> None:
-        """Have it work on a part."""
-        with _ended_from_outside():
-            self.pipe.send(part)
-        self.number = number
-
-    def take(self) -> tuple[int | None, Any]:
-        """The number of the part and what was made of it, or the error that this raises."""
-        with _ended_from_outside():
-            right, made = self.pipe.recv()
+    def __call__(self, part: range) -> Any:
+        try:
+            self._pipe.send(part)
+            right, made = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise DataError(
+                "a worker process ended unasked (killed for memory? or imported by it, a script of "
+                "yours without `if __name__ == '__main__':`?). What was written stays: run the "
+                "same again, perhaps with fewer workers."
+            ) from error
         if not right:
             raise made
-        number, self.number = self.number, None
-        return number, made
+        return made
 
     def end(self) -> None:
-        """Wait until it has gone, after its pipe was closed."""
+        """Close the pipe, and wait until the process has gone."""
+        self._pipe.close()
         self._process.join(PATIENCE)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-
-
-@contextmanager
-def _ended_from_outside() -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, OSError) as error:
-        raise DataError(
-            "a worker process ended unasked (killed for memory? or imported by it, a script of "
-            "yours without `if __name__ == '__main__':`?). What was written stays: run the same "
-            "again, perhaps with fewer workers."
-        ) from error
 
 
 def in_processes(
@@ -125,29 +115,28 @@ def in_processes(
         DataError: if a process was ended from outside.
     """
     if workers == 1:
-        for part in parts:
-            yield work(context, part)
+        yield from (work(context, part) for part in parts)
         return
-    processes: list[_Process] = []
-    made: dict[int | None, T] = {}
-    given = 0
-    try:
+    idle: SimpleQueue[_Process] = SimpleQueue()
+
+    def done(part: range) -> T:
+        process = idle.get()
+        try:
+            made: T = process(part)
+            return made
+        finally:
+            idle.put(process)
+
+    with ExitStack() as stack:
         for _ in range(min(workers, len(parts))):
-            processes.append(_Process(work, context))
-        for number in range(len(parts)):
-            while number not in made:
-                for process in processes:
-                    # No further ahead: what is made waits in memory.
-                    if process.number is None and given < min(len(parts), number + AHEAD * workers):
-                        process.give(given, parts[given])
-                        given += 1
-                busy = {p.pipe: p for p in processes if p.number is not None}
-                for pipe in connection.wait(list(busy)):
-                    done, result = busy[pipe].take()  # type: ignore[index]
-                    made[done] = result
-            yield made.pop(number)
-    finally:
-        for process in processes:
-            process.pipe.close()
-        for process in processes:
-            process.end()
+            idle.put(process := _Process(work, context))
+            stack.callback(process.end)
+        threads = ThreadPoolExecutor(workers)
+        stack.callback(threads.shutdown, cancel_futures=True)
+        coming: deque[Future[T]] = deque()
+        for part in parts:
+            coming.append(threads.submit(done, part))
+            if len(coming) > AHEAD * workers:  # what is made waits in memory
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

@@ -1,4 +1,4 @@
-"""ImageNet as it is handed out: a tar of one tar a class, read without unpacking."""
+"""ImageNet as it is distributed: a tar of one tar a class, read without unpacking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at every image of a store and says what is wrong with which."""
+"""Decodes every image of a store and says what is wrong with which."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KINDS = {
     "size": "is not as large as the index says",
     "label": "has a label that its name or index contradicts",
     "key": "a key is missing, doubled or not in its place",
-    "record": "a record beside the samples is damaged",
+    "record": "a record, or the tree that finds it, is damaged",
     "missing": "is in the source but not here",
     "extra": "is here but not in the source",
     "differs": "differs from the source",

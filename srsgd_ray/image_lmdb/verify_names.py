@@ -6,10 +6,12 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+import numpy as np
+
 from srsgd_ray.image_lmdb.caffe import CaffeStore
 from srsgd_ray.image_lmdb.errors import DataError
-from srsgd_ray.image_lmdb.layout import CLASSES, HEADER, INDEX, LABELS, NAMES, checksum
-from srsgd_ray.image_lmdb.own import Entry, ImageLmdb
+from srsgd_ray.image_lmdb.layout import ENTRY, INDEX, RECORDS, checksum
+from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.places import find
 from srsgd_ray.image_lmdb.store import Store
 
@@ -49,46 +51,39 @@ def keys_of(store: Store) -> tuple[list[str | None], list[Problem]]:
     return keys, list(said.values())
 
 
-def _entry(store: ImageLmdb, index: int) -> Entry | None:
-    """What the index says of a sample, None if that cannot be."""
-    try:
-        return store.entry(index)
-    except DataError:  # said by keys_of
-        return None
-
-
 def wrong_keys(store: ImageLmdb) -> list[Problem]:
-    """Keys that are missing, doubled or misplaced, and records that are damaged."""
-    problems = []
-    expected, last = 0, b""
-    for place in find(store.file):
-        if place.key in (HEADER, INDEX, LABELS, NAMES, CLASSES):
+    """Records that are damaged or contradict each other, and keys missing, doubled or misplaced."""
+    index, labels = np.frombuffer(store.record(INDEX), ENTRY), store.labels
+    problems = [
+        Problem("record", f"the checksum of {key} is wrong")
+        for key, wanted in store.header.checksums.items()
+        if checksum(store.record(key.encode())) != wanted
+    ] + [
+        Problem("label", f"{store.name(n)}: index and labels name other classes")
+        for n in np.flatnonzero(index["label"] != labels).tolist()
+    ]
+    try:
+        places = list(find(store.file))
+    except DataError as error:  # images are read without LMDB's tree
+        return [*problems, Problem("record", str(error))]
+    records = {place.key: (place.offset, place.length) for place in places if place.key in RECORDS}
+    if records != store.records:
+        problems.append(Problem("record", "the records lie elsewhere than the trailer says"))
+    missing, last = set(range(len(store))), b""
+    for key, offset, _ in places:
+        number = int.from_bytes(key, "big") if len(key) == 8 else -1
+        if key <= last:
+            problems.append(Problem("key", f"{key!r} comes twice, or after {last!r}"))
+        last = key
+        missing.discard(number)
+        if key in RECORDS:
             continue
-        if place.key <= last:
-            problems.append(Problem("key", f"{place.key!r} comes twice, or after {last!r}"))
-        last = place.key
-        number = int.from_bytes(place.key, "big") if len(place.key) == 8 else -1
-        if number < 0 or number >= len(store):
-            problems.append(Problem("key", f"{place.key!r} is the number of no sample"))
-            continue
-        problems += [Problem("key", f"sample {n} is missing") for n in range(expected, number)]
-        expected = number + 1
-        entry = _entry(store, number)
-        if entry is not None and place.offset != entry.offset:
-            problems.append(
-                Problem("key", f"{store.name(number)} lies elsewhere than its index says")
-            )
-    problems += [Problem("key", f"sample {n} is missing") for n in range(expected, len(store))]
-    for key in (INDEX, LABELS, NAMES, CLASSES):
-        if checksum(store.record(key)) != store.header.checksums[key.decode()]:
-            problems.append(Problem("record", f"the checksum of {key.decode()} is wrong"))
-    for index, label in enumerate(store.labels.tolist()):
-        entry = _entry(store, index)
-        if entry is not None and entry.label != label:
-            problems.append(
-                Problem("label", f"{store.name(index)}: index and labels name other classes")
-            )
-    return problems
+        if not 0 <= number < len(store):
+            problems.append(Problem("key", f"{key!r} is the number of no sample"))
+        elif offset != index["offset"][number]:
+            what = f"{store.name(number)} lies elsewhere than its index says"
+            problems.append(Problem("key", what))
+    return problems + [Problem("key", f"sample {n} is missing") for n in sorted(missing)]
 
 
 def wrong_numbers(keys: list[str | None]) -> list[Problem]:
