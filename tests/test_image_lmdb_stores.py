@@ -385,7 +385,7 @@ def own(
         ({"index": bytes(32)}, "index is not of 2 samples"),
         ({"index": bytes(64)}, "sample . lies elsewhere than its index says .mdb_copy -c does"),
         ({"index": b"\xff" * 64}, "sample . is said to lie beyond its end"),
-        ({"header": {"count": 3}}, "labels is not of 3 samples"),
+        ({"header": {"count": 3}}, "index is not of 3 samples"),
         ({"header": {"count": 0}}, "count, largest_side and quality must be positive integers"),
         ({"header": {"store": "zip"}}, "store must be one of encoded, decoded, not 'zip'"),
         ({"header": {"repacked": 1}}, "repacked must be true or false"),

@@ -10,9 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,7 @@ from srsgd_ray.data.items import CropItems
 from srsgd_ray.data.pictures import Cutter, random_crop
 from srsgd_ray.data.sampler import EpochSampler
 from srsgd_ray.data.streams import _threads
-from srsgd_ray.image_lmdb import ImageLmdb, Pixels, Store, build, open_pair, open_store
+from srsgd_ray.image_lmdb import ImageLmdb, Store, build, open_pair, open_store
 from srsgd_ray.image_lmdb.layout import ENTRY, INDEX
 from srsgd_ray.training import RankError, train
 
@@ -115,52 +113,6 @@ def test_both_layouts_hold_the_same(tree: Path, databases: Path) -> None:
     for a, b in zip(epoch(one, config(tree)), epoch(two, config(databases)), strict=True):
         assert torch.equal(a[0], b[0])
         assert torch.equal(a[1], b[1])
-
-
-def test_an_lmdb_source_survives_a_pickle_and_makes_no_lock(databases: Path) -> None:
-    for lock in databases.glob("*/lock.mdb"):
-        lock.unlink()
-    source = open_store(databases / "val_faster_imagefolder.lmdb")
-    first = source.read(0)
-    again = pickle.loads(pickle.dumps(source))
-    assert again.read(0) == first
-    assert not list(databases.glob("*/lock.mdb"))
-
-
-def read_by_threads(source: Store, _: object = None) -> list[bytes | Pixels]:
-    """All images, asked for by four threads at a time from a database that may not be open yet."""
-    barrier = threading.Barrier(4)
-
-    def read(index: int) -> bytes | Pixels:
-        barrier.wait(timeout=60)
-        return source.read(index)
-
-    with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(read, range(4)))
-
-
-def test_an_lmdb_source_can_be_read_in_a_spawned_process(databases: Path) -> None:
-    source = open_store(databases / "val_faster_imagefolder.lmdb")
-    wanted = [source.read(index) for index in range(4)]
-    assert read_by_threads(pickle.loads(pickle.dumps(source))) == wanted
-    with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(read_by_threads, (source,)) == wanted
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child starts no thread
-def test_an_lmdb_source_can_be_read_after_a_fork(databases: Path) -> None:
-    source = open_store(databases / "val_faster_imagefolder.lmdb")
-    other = open_store(databases / "val_faster_imagefolder.lmdb")  # shares what is open
-    wanted = source.read(0)
-    child = os.fork()
-    if child == 0:
-        right = False
-        try:
-            right = source.read(0) == wanted == other.read(0)
-        finally:
-            os._exit(0 if right else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert source.read(0) == wanted
 
 
 def test_ranks_share_each_global_batch(tree: Path) -> None:

@@ -53,15 +53,14 @@ def scan(descriptor: int, wanted: list[bytes]) -> bytes:
     locate.argtypes = ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p
     address, length = ctypes.c_void_p(), ctypes.c_ssize_t()
     into = ctypes.addressof(address), ctypes.addressof(length)
-    base = None
+    path, base = f"/proc/self/fd/{descriptor}", None
     try:
         with (
             lmdb.open(
-                f"/proc/self/fd/{descriptor}", subdir=False, readonly=True, lock=False,
-                readahead=False, max_dbs=1,
+                path, subdir=False, readonly=True, lock=False, readahead=False, max_dbs=1
             ) as database,
             database.begin(buffers=True) as transaction,
-        ):  # fmt: skip
+        ):
             entries, used = _sizes(database, os.fstat(descriptor).st_size)
             main = database.open_db(txn=transaction)
             if main.flags(transaction)["dupsort"]:  # type: ignore[call-arg]  # before 3.0
@@ -85,7 +84,7 @@ def scan(descriptor: int, wanted: list[bytes]) -> bytes:
                 if len(ends) > entries:
                     break
     except lmdb.Error as error:
-        raise Refused(str(error)) from error
+        raise Refused(str(error).removeprefix(f"{path}: ")) from error
     if not wanted and len(ends) != entries:
         raise Refused(f"{entries} keys by its account and {len(ends)} in its pages")
     numbers = struct.pack("<qq", len(ends), used)
