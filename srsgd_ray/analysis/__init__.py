@@ -1,22 +1,29 @@
-"""Analysis: rows of the results become plain tables and verdicts with intervals. No drawing."""
+"""Analysis: rows of the results become plain tables and verdicts with intervals.
+
+In come the trials and epochs tables of one study (:func:`srsgd_ray.results.read_trials`,
+``read_epochs``). Which metric, which direction, which baseline and how long a trial is, the table
+itself says; no trainable is imported, so any study can be read. Out go DataFrames, dataclasses with
+an interval and a verdict in words, and the report as text (:func:`render`). Nothing is drawn here,
+and all numbers of the figures come from here.
+"""
 
 from srsgd_ray.analysis.confirm import (
     ArmResult,
     Comparison,
     Confirmation,
-    Estimate,
     confirmation,
-    estimate,
 )
 from srsgd_ray.analysis.curves import restart_stages, restart_steps, seed_curves, steps_per_epoch
+from srsgd_ray.analysis.interval import Estimate, check_level, estimate
 from srsgd_ray.analysis.pareto import (
     EpochsSaved,
     epochs_saved,
+    epochs_saved_verdicts,
     error_by_epochs,
     pareto_front,
     spread_points,
 )
-from srsgd_ray.analysis.report import render, summary
+from srsgd_ray.analysis.report import render
 from srsgd_ray.analysis.rows import (
     arm_label,
     arms,
@@ -28,6 +35,7 @@ from srsgd_ray.analysis.rows import (
     length_column,
     restarting,
     search_goal,
+    several_lengths,
 )
 from srsgd_ray.analysis.search import (
     best_so_far,
@@ -36,6 +44,7 @@ from srsgd_ray.analysis.search import (
     main_knobs,
     sensitivity,
 )
+from srsgd_ray.analysis.summary import summary
 from srsgd_ray.analysis.words import in_words, lost_text
 
 __all__ = [
@@ -50,11 +59,13 @@ __all__ = [
     "best_so_far",
     "best_trial",
     "better_of",
+    "check_level",
     "confirm_metric",
     "confirmation",
     "default_baseline",
     "design",
     "epochs_saved",
+    "epochs_saved_verdicts",
     "error_by_epochs",
     "estimate",
     "expected_best",
@@ -70,6 +81,7 @@ __all__ = [
     "search_goal",
     "seed_curves",
     "sensitivity",
+    "several_lengths",
     "spread_points",
     "steps_per_epoch",
     "summary",

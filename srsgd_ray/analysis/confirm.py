@@ -4,65 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri
 
-from srsgd_ray.analysis.rows import (
-    arms,
-    better_of,
-    confirm_metric,
-    finite,
-    number_column,
-    numbers,
-    rows,
-)
-from srsgd_ray.analysis.search import check_level
+from srsgd_ray.analysis.interval import Estimate, check_level, estimate
+from srsgd_ray.analysis.rows import arms, better_of, confirm_metric, outcomes, rows
 from srsgd_ray.analysis.words import verdict
 from srsgd_ray.knobs import one_of
+from srsgd_ray.results import schema_of
 
-__all__ = ["ArmResult", "Comparison", "Confirmation", "Estimate", "confirmation", "estimate"]
+__all__ = ["ArmResult", "Comparison", "Confirmation", "confirmation"]
 
 POWER = 0.8
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over ``n`` values with their sample standard deviation (ddof 1) and a t interval.
-
-    ``std``, ``low`` and ``high`` are NaN for n < 2, and ``mean`` for n = 0.
-    """
-
-    n: int
-    mean: float
-    std: float
-    low: float
-    high: float
-
-
-def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
-    """Mean, standard deviation, and ``mean -+ t std / sqrt(n)`` with n - 1 degrees of freedom.
-
-    Values that agree to within rounding have ``std = 0``, and an interval of no width.
-
-    Raises:
-        ValueError: if ``level`` is not between 0 and 1.
-    """
-    check_level(level)
-    n = len(values)
-    if n == 0:
-        return Estimate(0, math.nan, math.nan, math.nan, math.nan)
-    mean = math.fsum(values) / n
-    if n == 1:
-        return Estimate(1, mean, math.nan, math.nan, math.nan)
-    std = float(np.std(values, ddof=1))
-    if std <= 1e-9 * max(1.0, *map(abs, values)):
-        return Estimate(n, mean, 0.0, mean, mean)
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * std / math.sqrt(n)
-    return Estimate(n, mean, std, mean - half, mean + half)
 
 
 @dataclass(frozen=True)
@@ -169,7 +125,7 @@ def confirmation(
             two confirmation runs of one seed.
     """
     metric = metric or confirm_metric(trials)
-    unit = number_column(trials, metric).unit
+    unit = schema_of(trials).number(metric).unit
     check_level(level)
     names = arms(trials)
     rivals = baseline if isinstance(baseline, Mapping) else {}
@@ -180,9 +136,14 @@ def confirmation(
         one_of("arm", name, names)
         one_of("baseline", rival, names)
     runs = rows(trials, "confirm")
-    planned = sorted({int(seed) for seed in runs["seed"]}) if len(runs) else []
+    planned = {int(seed) for seed in runs["seed"]} if len(runs) else set()
     results = tuple(_arm_result(runs, name, metric, planned, level) for name in names)
-    direction = better_of(trials, metric) if rivals else _direction(trials, metric)
+    try:
+        direction = better_of(trials, metric)
+    except ValueError:
+        if rivals:
+            raise
+        direction = ""  # it is shown, and not compared
     found = Confirmation(metric, unit, level, baseline, results, (), direction)
     compared = tuple(
         _compare(found.arm(name), found.arm(rival), found, len(rivals))
@@ -191,41 +152,26 @@ def confirmation(
     return dataclasses.replace(found, comparisons=compared)
 
 
-def _direction(trials: pd.DataFrame, metric: str) -> str:
-    """Which values are better; "" for what is shown without being compared."""
-    try:
-        return better_of(trials, metric)
-    except ValueError:
-        return ""
-
-
 def _arm_result(
-    runs: pd.DataFrame, arm: str, metric: str, planned: list[int], level: float
+    runs: pd.DataFrame, arm: str, metric: str, planned: set[int], level: float
 ) -> ArmResult:
     own = runs[runs["arm"] == arm].sort_values("seed", kind="stable")
-    twice = sorted({int(seed) for seed in own.loc[own["seed"].duplicated(), "seed"]})
+    seeds = own["seed"].astype("int64")
+    twice = sorted({*seeds[seeds.duplicated()]})
     if twice:
         raise ValueError(
             f"an arm must have one confirmation run a seed, but {arm!r} has more of "
             f"seed {', '.join(map(str, twice))}. Remove the doubles."
         )
-    value = numbers(own, metric)
-    reason = own["state"].where(own["state"] != "complete", f"without {metric}")
-    counts = (own["state"] == "complete") & finite(value)
-    lost: dict[str, list[int]] = {}
-    for why, seed in zip(reason[~counts], own.loc[~counts, "seed"], strict=True):
-        lost.setdefault(str(why), []).append(int(seed))
-    absent = sorted(set(planned) - {int(seed) for seed in own["seed"]})
+    value = outcomes(own, metric)
+    counts = value.notna()
+    why = own["state"].where(own["state"] != "complete", f"without {metric}")
+    lost = {str(w): tuple(map(int, s)) for w, s in seeds[~counts].groupby(why, sort=False)}
+    absent = tuple(sorted(planned - {*seeds}))
     if absent:
         lost["not begun"] = absent
-    values = tuple(float(v) for v in value[counts])
-    return ArmResult(
-        arm,
-        tuple(int(seed) for seed in own.loc[counts, "seed"]),
-        values,
-        estimate(values, level),
-        {why: tuple(seeds) for why, seeds in lost.items()},
-    )
+    values = tuple(map(float, value[counts]))
+    return ArmResult(arm, tuple(map(int, seeds[counts])), values, estimate(values, level), lost)
 
 
 def _compare(other: ArmResult, base: ArmResult, among: Confirmation, count: int) -> Comparison:
@@ -233,9 +179,8 @@ def _compare(other: ArmResult, base: ArmResult, among: Confirmation, count: int)
     of_base = dict(zip(base.seeds, base.values, strict=True))
     of_other = zip(other.seeds, other.values, strict=True)
     pairs = {seed: value - of_base[seed] for seed, value in of_other if seed in of_base}
-    differences = tuple(pairs.values())
     level = 1 - (1 - among.level) / count
-    found = estimate(differences, level)
+    found = estimate([*pairs.values()], level)
     lower = None
     if found.n >= 2 and found.std > 0 and found.low * found.high > 0:
         lower = other.arm if found.mean < 0 else base.arm
@@ -247,7 +192,7 @@ def _compare(other: ArmResult, base: ArmResult, among: Confirmation, count: int)
         level=among.level,
         widened_for=count,
         seeds=tuple(pairs),
-        differences=differences,
+        differences=tuple(pairs.values()),
         estimate=found,
         lower=lower,
         pairs_needed=None if lower else _pairs_needed(found, level),

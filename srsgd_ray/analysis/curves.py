@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from srsgd_ray.analysis.confirm import estimate
-from srsgd_ray.analysis.rows import arms, finite, numbers, rows
+from srsgd_ray.analysis.interval import estimate
+from srsgd_ray.analysis.rows import arms, numbers, rows
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import schema_of
 
@@ -39,7 +39,7 @@ def seed_curves(
     own = rows(epochs, "confirm")
     own = own[own["trial"].isin(sound["trial"])]
     own = own.assign(value=numbers(own, metric))
-    own = own[finite(own["value"])]
+    own = own[np.isfinite(own["value"])]
     order = {arm: index for index, arm in enumerate(arms(trials))}
     table = []
     for (arm, epoch), group in own.groupby(["arm", "epoch"]):

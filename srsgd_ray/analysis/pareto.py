@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,24 +11,30 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri, stdtrit
 
-from srsgd_ray.analysis.confirm import estimate
+from srsgd_ray.analysis.interval import check_level, estimate
 from srsgd_ray.analysis.rows import (
     arm_label,
     arms,
     better_of,
     confirm_metric,
-    finite,
+    goal_of,
     length_column,
-    number_column,
     numbers,
+    outcomes,
     rows,
-    search_goal,
 )
-from srsgd_ray.analysis.search import check_level
 from srsgd_ray.analysis.words import in_words
 from srsgd_ray.knobs import one_of
+from srsgd_ray.results import schema_of
 
-__all__ = ["EpochsSaved", "epochs_saved", "error_by_epochs", "pareto_front", "spread_points"]
+__all__ = [
+    "EpochsSaved",
+    "epochs_saved",
+    "epochs_saved_verdicts",
+    "error_by_epochs",
+    "pareto_front",
+    "spread_points",
+]
 
 RESAMPLES = 4000
 Numbers = npt.NDArray[np.float64]
@@ -59,18 +66,14 @@ def pareto_front(
         UnknownNameError: for an unknown arm, metric or mode.
         ValueError: if a metric holds no numbers, or the second has no direction.
     """
-    metric, mode = metric or search_goal(trials)[0], mode or search_goal(trials)[1]
-    number_column(trials, metric)
-    one_of("mode", mode, ("min", "max"))
+    metric, sign = goal_of(trials, metric, mode)
     other = second or length_column(trials)
     down = second is None or better_of(trials, second) == "lower"
     own = rows(trials, "search", arm)
-    value = numbers(own, metric) * (1 if mode == "min" else -1)
     cost = numbers(own, other) * (1 if down else -1)
-    own = own.assign(_value=value, _cost=cost)[(own["state"] == "complete") & finite(value)]
+    own = own.assign(_value=sign * outcomes(own, metric), _cost=cost).dropna(subset="_value")
     own = own.sort_values(["_cost", "_value", "number"], kind="stable")
-    best = own["_value"].cummin().shift(fill_value=math.inf)
-    front = own[own["_value"] < best]
+    front = own[own["_value"] < own["_value"].cummin().shift(fill_value=math.inf)]
     return front[["trial", other, metric]].reset_index(drop=True)
 
 
@@ -91,13 +94,21 @@ def error_by_epochs(
         One row for each arm and number of epochs: ``arm``, ``epochs``, ``n`` (complete runs),
         ``mean``, ``std``, ``low`` and ``high`` (t interval), in the unit of the metric.
     """
-    runs = _runs(trials, metric)
+    runs = _runs(trials, metric or confirm_metric(trials))
     table = []
     for arm in arms(trials):
         for epochs, own in runs[runs["arm"] == arm].groupby("length"):
             found = estimate([float(v) for v in own["value"]], level)
             table.append((arm, epochs, found.n, found.mean, found.std, found.low, found.high))
     return pd.DataFrame(table, columns=["arm", "epochs", "n", "mean", "std", "low", "high"])
+
+
+def _runs(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The complete confirmation runs, with ``value`` and ``length``."""
+    schema_of(trials).number(metric)
+    own = rows(trials, "confirm")
+    own = own.assign(value=outcomes(own, metric), length=own[length_column(trials)])
+    return own.dropna(subset="value")
 
 
 @dataclass(frozen=True)
@@ -148,8 +159,7 @@ class EpochsSaved:
             sign = "saves" if self.saved >= 0 else "needs more:"
             least = "at least " if self.at_most else ""
             body = f"{name} {sign} {least}{abs(self.saved):.1f} epochs"
-        low = "none" if math.isinf(self.low) else f"{self.low:.1f}"
-        high = "none" if math.isinf(self.high) else f"{self.high:.1f}"
+        low, high = ("none" if math.isinf(v) else f"{v:.1f}" for v in (self.low, self.high))
         undecided = "Not enough seeds to tell: a" if self.low <= 0 <= self.high else "A"
         return (
             f"{undecided}{head[1:]}{body} ({100 * self.level:g} % interval {low} to {high} saved, "
@@ -178,7 +188,7 @@ def epochs_saved(
     one_of("arm", arm, arms(trials))
     one_of("baseline", baseline, arms(trials))
     metric = metric or confirm_metric(trials)
-    unit = number_column(trials, metric).unit
+    unit = schema_of(trials).number(metric).unit
     sign = 1.0 if better_of(trials, metric) == "lower" else -1.0
     runs = _runs(trials, metric)
     runs = runs.assign(value=sign * runs["value"])
@@ -189,34 +199,27 @@ def epochs_saved(
             raise ValueError(f"arm {name!r} needs complete confirmation runs, but has none.")
         grids[name] = grid
     both = [seed for seed in grids[arm].dropna(axis=1) if seed in grids[baseline].dropna(axis=1)]
-    full = int(grids[baseline].index.max())
-    ours = grids[arm][both].to_numpy()
-    theirs = grids[baseline][both].loc[full].to_numpy()
-    points = grids[arm].index.to_numpy(dtype=float)
-    n = len(both)
+    full, n = int(grids[baseline].index.max()), len(both)
     if n == 0:
         nan = math.nan
         none = (nan, full, nan, nan, nan, nan, False, 0, level, metric, unit)
         return EpochsSaved(arm, baseline, *none)
-    target = float(theirs.mean())
-    at = _meets(points, ours.mean(1), target)
-    draws = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+    ours = grids[arm][both].to_numpy()
+    theirs = grids[baseline][both].loc[full].to_numpy()
+    points = grids[arm].index.to_numpy(dtype=float)
+    middle, target = ours.mean(1), float(theirs.mean())
+    at = _meets(points, middle, target)
     # Resampled means of few seeds vary less than means of new seeds would: stretched to the t law.
     tail = (1 - level) / 2
     wide = math.sqrt(n / max(1, n - 1)) * float(stdtrit(max(1, n - 1), 1 - tail) / ndtri(1 - tail))
-    middle = ours.mean(1)
-    saved = np.array(
-        [
-            full
-            - _meets(
-                points,
-                middle + wide * (ours[:, d].mean(1) - middle),
-                target + wide * (float(theirs[d].mean()) - target),
-            )
-            for d in draws
-        ]
-    )
-    low, high = np.quantile(saved, [tail, 1 - tail], method="inverted_cdf")
+
+    def saved(draw: npt.NDArray[np.int64]) -> float:
+        means = middle + wide * (ours[:, draw].mean(1) - middle)
+        return full - _meets(points, means, target + wide * (float(theirs[draw].mean()) - target))
+
+    draws = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+    resampled = np.array([saved(draw) for draw in draws])
+    low, high = np.quantile(resampled, [tail, 1 - tail], method="inverted_cdf")
     return EpochsSaved(
         arm=arm,
         baseline=baseline,
@@ -225,7 +228,7 @@ def epochs_saved(
         saved=full - at,
         low=float(low),
         high=float(high),
-        reached=float(np.isfinite(saved).mean()),
+        reached=float(np.isfinite(resampled).mean()),
         at_most=at == points[0],
         n=n,
         level=level,
@@ -247,10 +250,13 @@ def _meets(points: Numbers, errors: Numbers, target: float) -> float:
     return float(points[k - 1] + part * (points[k] - points[k - 1]))
 
 
-def _runs(trials: pd.DataFrame, metric: str | None) -> pd.DataFrame:
-    """The complete confirmation runs, with ``value`` and ``length``."""
-    name = metric or confirm_metric(trials)
-    number_column(trials, name)
-    own = rows(trials, "confirm")
-    own = own.assign(value=numbers(own, name), length=own[length_column(trials)])
-    return own[(own["state"] == "complete") & finite(own["value"])]
+def epochs_saved_verdicts(
+    trials: pd.DataFrame, rivals: Mapping[str, str], metric: str | None = None
+) -> list[str]:
+    """The verdict of :func:`epochs_saved` for each arm and its rival that both have runs."""
+    there = set(_runs(trials, metric or confirm_metric(trials))["arm"])
+    return [
+        epochs_saved(trials, arm, rival, metric).verdict
+        for arm, rival in rivals.items()
+        if {arm, rival} <= there
+    ]

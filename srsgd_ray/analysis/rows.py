@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from srsgd_ray.knobs import one_of
-from srsgd_ray.results import Column, schema_of
+from srsgd_ray.results import schema_of
 
 __all__ = [
     "arm_label",
@@ -18,14 +18,15 @@ __all__ = [
     "confirm_metric",
     "default_baseline",
     "design",
-    "finite",
+    "goal_of",
     "length_column",
-    "number_column",
     "numbers",
+    "outcomes",
     "restarting",
     "rows",
     "search_goal",
     "searched_knobs",
+    "several_lengths",
 ]
 
 LABELS = {
@@ -75,20 +76,19 @@ def rows(trials: pd.DataFrame, phase: str, arm: str | None = None) -> pd.DataFra
         one_of("arm", arm, valid)
     if not valid:
         return trials.reset_index(drop=True)
-    chosen = trials[trials["phase"] == phase]
-    if arm is not None:
-        chosen = chosen[chosen["arm"] == arm]
-    return chosen.reset_index(drop=True)
+    of_arm = True if arm is None else trials["arm"] == arm
+    return trials[(trials["phase"] == phase) & of_arm].reset_index(drop=True)
 
 
-def number_column(table: pd.DataFrame, name: str) -> Column:
-    """The column of that name, which must hold numbers.
+def numbers(table: pd.DataFrame, name: str) -> pd.Series[float]:
+    """A column as floats; what is missing becomes NaN."""
+    return pd.to_numeric(table[name]).astype("float64")
 
-    Raises:
-        UnknownNameError: if there is no such column.
-        ValueError: if it does not hold numbers.
-    """
-    return schema_of(table).number(name)
+
+def outcomes(table: pd.DataFrame, metric: str) -> pd.Series[float]:
+    """A metric of each trial; NaN unless the trial is complete and the metric finite."""
+    values = numbers(table, metric)
+    return values.where((table["state"] == "complete") & np.isfinite(values))
 
 
 def design(trials: pd.DataFrame, name: str) -> Any:
@@ -106,6 +106,20 @@ def search_goal(trials: pd.DataFrame) -> tuple[str, str]:
     return str(metric), str(design(trials, "mode") or "min")
 
 
+def goal_of(trials: pd.DataFrame, metric: str | None, mode: str | None) -> tuple[str, int]:
+    """The metric that is asked for, or else the search's, and its sign: times it, less is better.
+
+    Raises:
+        UnknownNameError: for an unknown metric or mode.
+        ValueError: if the metric holds no numbers.
+    """
+    own_metric, own_mode = search_goal(trials)
+    metric, mode = metric or own_metric, mode or own_mode
+    schema_of(trials).number(metric)
+    one_of("mode", mode, ("min", "max"))
+    return metric, 1 if mode == "min" else -1
+
+
 def confirm_metric(trials: pd.DataFrame) -> str:
     """The metric that the confirmation compares arms by."""
     said = design(trials, "confirm_metric")
@@ -121,7 +135,7 @@ def better_of(table: pd.DataFrame, metric: str) -> str:
     Raises:
         ValueError: if neither its column nor the study says.
     """
-    column = number_column(table, metric)
+    column = schema_of(table).number(metric)
     if column.better:
         return column.better
     if metric == design(table, "metric"):
@@ -139,37 +153,34 @@ def length_column(trials: pd.DataFrame) -> str:
     return "epochs" if knob and "epochs" in trials else "epochs_done"
 
 
+def several_lengths(trials: pd.DataFrame) -> bool:
+    """Whether an arm has search trials, or confirmation runs, that differ in their length."""
+    name = length_column(trials)
+    if name == "epochs_done":
+        trials = trials[trials["state"] == "complete"]
+    return bool((trials.groupby(["arm", "phase"])[name].nunique() > 1).any())
+
+
 def searched_knobs(trials: pd.DataFrame) -> list[str]:
     """The knobs that have several values among the search trials of one arm, in order."""
-    known = schema_of(trials)
     search = trials[trials["phase"] == "search"]
     found = []
-    for name in known.named("knob"):
+    for name in schema_of(trials).named("knob"):
         if name == "seed" or name not in search or search.empty:
             continue
         values = search[name].map(lambda v: tuple(v) if hasattr(v, "__len__") else v)
-        per_arm = values.groupby(search["arm"]).nunique()
-        if (per_arm > 1).any():
+        if (values.groupby(search["arm"]).nunique() > 1).any():
             found.append(name)
     parts = {name.partition(".")[0] for name in found if "." in name}
     return [name for name in found if name not in parts]
-
-
-def numbers(table: pd.DataFrame, name: str) -> pd.Series[float]:
-    """A column as floats; what is missing becomes NaN."""
-    return pd.to_numeric(table[name]).astype("float64")
-
-
-def finite(values: pd.Series[float]) -> pd.Series[bool]:
-    """Where a value is neither missing nor infinite."""
-    return values.notna() & (values.abs() != float("inf"))
 
 
 def restarting(trials: pd.DataFrame) -> list[str]:
     """The arms whose momentum is restarted."""
     if "optimizer" not in trials or "restart_kind" not in trials:
         return []
-    return [arm for arm in arms(trials) if "srsgd" in _optimizers(trials, arm)]
+    found = set(trials.loc[trials["optimizer"] == "srsgd", "arm"])
+    return [arm for arm in arms(trials) if arm in found]
 
 
 def default_baseline(trials: pd.DataFrame) -> str | None:
@@ -179,12 +190,9 @@ def default_baseline(trials: pd.DataFrame) -> str | None:
     trials.
     """
     names = arms(trials)
-    said = trials["baseline"].dropna() if "baseline" in trials else trials["arm"][:0]
-    if len(said) and said.iloc[0] in names:
-        return str(said.iloc[0])
     without = [arm for arm in names if arm not in restarting(trials)]
-    preferred: Sequence[str] = ["sgd"] if "sgd" in names else [*without, *names]
-    return preferred[0] if preferred else None
+    preferred = [design(trials, "baseline"), "sgd", *without, *names]
+    return next((name for name in preferred if name in names), None)
 
 
 def baselines(trials: pd.DataFrame) -> dict[str, str]:
@@ -193,17 +201,8 @@ def baselines(trials: pd.DataFrame) -> dict[str, str]:
     A table that does not say so has one baseline for all, :func:`default_baseline`.
     """
     names = arms(trials)
-    said = trials["baseline"] if "baseline" in trials else pd.Series(None, trials.index, dtype=str)
+    said = trials["baseline"] if "baseline" in trials else [None] * len(trials)
     found = dict(zip(trials["arm"], said, strict=True))
     if not any(rival in names for rival in found.values()):
-        only = default_baseline(trials)
-        found = dict.fromkeys(names, only)
-    return {
-        arm: rival
-        for arm in names
-        if isinstance(rival := found.get(arm), str) and rival in names and rival != arm
-    }
-
-
-def _optimizers(trials: pd.DataFrame, arm: str) -> set[str]:
-    return set(trials.loc[trials["arm"] == arm, "optimizer"])
+        found = dict.fromkeys(names, default_baseline(trials))
+    return {arm: found[arm] for arm in names if found[arm] in names and found[arm] != arm}

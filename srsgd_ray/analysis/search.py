@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from srsgd_ray.analysis.interval import check_level
 from srsgd_ray.analysis.rows import (
     arms,
     design,
-    finite,
-    number_column,
+    goal_of,
     numbers,
+    outcomes,
     restarting,
     rows,
     search_goal,
@@ -43,34 +44,28 @@ def best_trial(
         UnknownNameError: for an unknown arm, metric or mode.
         ValueError: if the metric holds no numbers, or no complete trial has one.
     """
-    metric, mode = metric or search_goal(trials)[0], mode or search_goal(trials)[1]
-    number_column(trials, metric)
-    one_of("mode", mode, ("min", "max"))
+    metric, sign = goal_of(trials, metric, mode)
     own = rows(trials, "search", arm)
-    value = numbers(own, metric)
-    candidates = own[(own["state"] == "complete") & finite(value)]
-    if candidates.empty:
+    ranked = _best_first(own, sign * outcomes(own, metric))
+    if ranked.empty:
         states = own["state"].value_counts()
         seen = ", ".join(f"{count} {state}" for state, count in states.items()) or "none begun"
         raise ValueError(
             f"arm {arm!r} needs a complete search trial with a {metric}, but has none ({seen}). "
             f"Give it more trials, or a narrower search space."
         )
-    first = _best_first(own, value if mode == "min" else -value, candidates.index)[:1]
-    return next(row for _, row in own.loc[first].iterrows())
+    return next(row for _, row in own.loc[ranked[:1]].iterrows())
 
 
-def _best_first(
-    table: pd.DataFrame, value: pd.Series[float], candidates: pd.Index[Any]
-) -> pd.Index[Any]:
-    """Index of the candidates by value, then by the tie-breaking metric, then by number."""
+def _best_first(table: pd.DataFrame, value: pd.Series[float]) -> pd.Index[Any]:
+    """Index of the trials that have a value, by it, by the tie-breaking metric and by number."""
     keys = {"value": value}
     tie = str(design(table, "tie_break") or ("val_loss" if "val_loss" in table else ""))
     if tie in table:
         higher = schema_of(table)[tie].better == "higher"
         keys["tie"] = -numbers(table, tie) if higher else numbers(table, tie)
     keys["number"] = table["number"]
-    return pd.DataFrame(keys).loc[candidates].sort_values(list(keys)).index
+    return pd.DataFrame(keys)[value.notna()].sort_values(list(keys)).index
 
 
 def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
@@ -86,36 +81,33 @@ def best_so_far(trials: pd.DataFrame) -> pd.DataFrame:
     """
     metric, mode = search_goal(trials)
     best = f"best_{metric}"
-    search = rows(trials, "search")
-    search = search[search["state"] != "running"]
+    search = _ended(trials)
     tables = []
     for arm in arms(search):
         own = search[search["arm"] == arm]
         own = own.assign(ended=numbers(own, "ended")).sort_values(["ended", "number"])
-        value = numbers(own, metric)
-        value = value.where((own["state"] == "complete") & finite(value))
-        tables.append(
-            pd.DataFrame(
-                {
-                    "arm": arm,
-                    "trial": own["trial"],
-                    "state": own["state"],
-                    "trials": np.arange(1, len(own) + 1),
-                    "epochs": own["epochs_done"].fillna(0).astype("int64").cumsum(),
-                    metric: value,
-                    best: (value.cummin() if mode == "min" else value.cummax()).ffill(),
-                }
-            )
+        value = outcomes(own, metric)
+        found = own[["arm", "trial", "state"]].assign(
+            trials=np.arange(1, len(own) + 1),
+            epochs=own["epochs_done"].fillna(0).astype("int64").cumsum(),
         )
+        found[metric] = value
+        found[best] = (value.cummin() if mode == "min" else value.cummax()).ffill()
+        tables.append(found)
     names = ["arm", "trial", "state", "trials", "epochs", metric, best]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=names)
+
+
+def _ended(trials: pd.DataFrame, arm: str | None = None) -> pd.DataFrame:
+    search = rows(trials, "search", arm)
+    return search[search["state"] != "running"]
 
 
 def expected_best(trials: pd.DataFrame, arm: str, level: float = 0.95) -> pd.DataFrame:
     """Expected best value of the search metric if only k of an arm's n trials had been made.
 
     Every set of k trials is taken as equally likely, which suits a random search; of a search
-    that learns from its trials it tells only what its trials are worth in another order. With
+    that learns from its trials it says only what its trials are worth in another order. With
     the values from best to worst, the i-th is the best of k with probability
     ``C(n - i, k - 1) / C(n, k)``. A trial that is not complete counts as the worst complete one.
 
@@ -129,28 +121,17 @@ def expected_best(trials: pd.DataFrame, arm: str, level: float = 0.95) -> pd.Dat
         ValueError: if no trial is complete, or ``level`` is not between 0 and 1.
     """
     check_level(level)
-    metric, mode = search_goal(trials)
-    sign = 1 if mode == "min" else -1
-    worst = float(best_trial(trials, arm, mode="max" if mode == "min" else "min")[metric])
-    own = rows(trials, "search", arm)
-    own = own[own["state"] != "running"]
-    value = numbers(own, metric)
-    value = value.where((own["state"] == "complete") & finite(value), worst)
-    ordered = np.sort(sign * value.to_numpy())
+    metric, sign = goal_of(trials, None, None)
+    worst = float(best_trial(trials, arm, mode="max" if sign == 1 else "min")[metric])
+    ordered = np.sort(sign * outcomes(_ended(trials, arm), metric).fillna(worst).to_numpy())
     n = len(ordered)
     table = []
     for k in range(1, n + 1):
         chance = np.array([math.comb(n - i, k - 1) / math.comb(n, k) for i in range(1, n + 1)])
-        below = np.cumsum(chance)
-        low, high = (
-            ordered[min(n - 1, int(np.searchsorted(below, quantile - 1e-12)))]
-            for quantile in ((1 - level) / 2, (1 + level) / 2)
-        )
-        ends = sorted((sign * low, sign * high))
-        table.append(
-            {"trials": k, "expected": sign * (chance @ ordered), "low": ends[0], "high": ends[1]}
-        )
-    return pd.DataFrame(table)
+        quantiles = np.array([(1 - level) / 2, (1 + level) / 2]) - 1e-12
+        ends = ordered[np.minimum(n - 1, np.searchsorted(np.cumsum(chance), quantiles))]
+        table.append((k, sign * (chance @ ordered), *sorted(sign * ends)))
+    return pd.DataFrame(table, columns=["trials", "expected", "low", "high"])
 
 
 def main_knobs(trials: pd.DataFrame) -> tuple[str, ...]:
@@ -160,8 +141,6 @@ def main_knobs(trials: pd.DataFrame) -> tuple[str, ...]:
     those that go best with the ranks of the metric.
     """
     known = schema_of(trials)
-    kinds = {n: str(known[n].type) for n in searched_knobs(trials)}
-    found = [n for n, kind in kinds.items() if kind in ("double", "int64")]
     if {"restart_f1", "lr"} <= set(known):
         return "restart_f1", "lr"
     search = trials[(trials["phase"] == "search") & (trials["state"] == "complete")]
@@ -172,6 +151,7 @@ def main_knobs(trials: pd.DataFrame) -> tuple[str, ...]:
         tie = ranks.nunique() < 2 or value.nunique() < 2
         return 0.0 if tie else -abs(float(ranks.corr(value)))
 
+    found = [n for n in searched_knobs(trials) if str(known[n].type) in ("double", "int64")]
     return tuple(sorted(found, key=strength)[:2])
 
 
@@ -208,63 +188,47 @@ def sensitivity(
         UnknownNameError: for an unknown column or ``which``.
         ValueError: if a column holds no numbers, two are the same, or ``bins`` is below 1.
     """
-    chosen = main_knobs(trials) if x is None or y is None else ()
     if x is None or y is None:
-        if len(chosen) < 2:
+        knobs = main_knobs(trials)
+        if len(knobs) < 2:
             raise ValueError(
-                f"a map takes two searched knobs that hold numbers, but there are {len(chosen)}. "
+                f"a map takes two searched knobs that hold numbers, but there are {len(knobs)}. "
                 f"Name x and y."
             )
-        x, y = x or chosen[0], y or chosen[1]
-    metric, mode = search_goal(trials)
+        x, y = x or knobs[0], y or knobs[1]
+    metric, sign = goal_of(trials, None, None)
     value = value or metric
     for name in (x, y, value):
-        number_column(trials, name)
+        schema_of(trials).number(name)
     one_of("which", which, ("restarts", "no restarts", "all"))
     if len({x, y, value}) < 3:
         raise ValueError(f"x, y and value must differ, but got {x!r}, {y!r} and {value!r}.")
     if bins is not None and bins < 1:
         raise ValueError(f"bins >= 1 must hold, but got bins={bins}.")
-    search = rows(trials, "search")
-    with_restarts = search["arm"].isin(restarting(trials))
-    wanted = {
-        "restarts": with_restarts,
-        "no restarts": ~with_restarts,
-        "all": with_restarts | True,
-    }[which]
-    search = search[wanted & (search["state"] != "running")]
+    search = _ended(trials)
+    if which != "all":
+        search = search[search["arm"].isin(restarting(trials)) == (which == "restarts")]
     table = search[["arm", "trial", "state"]].assign(
-        **{name: numbers(search, name) for name in (x, y, value)}
+        **{x: numbers(search, x), y: numbers(search, y), value: outcomes(search, value)}
     )
-    table[value] = table[value].where((table["state"] == "complete") & finite(table[value]))
-    ranked_by = table[value] if value != metric or mode == "min" else -table[value]
-    ranked = table.loc[_best_first(search, ranked_by, table.index[table[value].notna()])]
+    ranked = table.loc[_best_first(search, table[value] * (sign if value == metric else 1))]
     table["best"] = table.index.isin(ranked.drop_duplicates("arm").index)
     table = table.reset_index(drop=True)
     return table if bins is None else _binned(table, x, y, value, bins)
 
 
 def _binned(table: pd.DataFrame, x: str, y: str, value: str, bins: int) -> pd.DataFrame:
-    cells = table[["arm"]].assign(
-        trials=1,
-        complete=(table["state"] == "complete").astype("int64"),
-        diverged=(table["state"] == "diverged").astype("int64"),
-    )
+    keys: dict[str, Any] = {"arm": table["arm"]}
     for knob in (x, y):
         edges = _edges(table[knob].to_numpy(), bins)
         index = np.clip(np.searchsorted(edges, table[knob], side="right") - 1, 0, bins - 1)
-        cells[f"{knob}_low"], cells[f"{knob}_high"] = edges[index], edges[index + 1]
-    cells[value] = table[value]
-    keys = ["arm", f"{x}_low", f"{x}_high", f"{y}_low", f"{y}_high"]
-    grouped = cells.groupby(keys, sort=True, as_index=False)
-    return grouped.agg(
-        **{
-            "trials": ("trials", "sum"),
-            "complete": ("complete", "sum"),
-            "diverged": ("diverged", "sum"),
-            value: (value, "mean"),
-        }
-    )
+        keys[f"{knob}_low"], keys[f"{knob}_high"] = edges[index], edges[index + 1]
+    counted = {
+        "trials": table["state"].notna(),
+        **{state: table["state"] == state for state in ("complete", "diverged")},
+    }
+    grouped = table.assign(**keys, **counted).groupby(list(keys), as_index=False)
+    return grouped.agg(dict.fromkeys(counted, "sum") | {value: "mean"})
 
 
 def _edges(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.float64]:
@@ -279,9 +243,3 @@ def _edges(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.float64
         edges[0], edges[-1] = low, high
         return edges
     return np.linspace(low, high, bins + 1)
-
-
-def check_level(level: float) -> None:
-    """Raise ValueError unless ``level`` can be the level of an interval."""
-    if not 0 < level < 1:
-        raise ValueError(f"0 < level < 1 must hold, but got level={level}. Use 0.95 for 95 %.")

@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 from scipy.special import ndtri, stdtrit
 
-from srsgd_ray.analysis.confirm import Estimate, estimate
-from srsgd_ray.analysis.search import check_level
+from srsgd_ray.analysis.interval import Estimate, check_level, estimate
 from srsgd_ray.config import TrainConfig, one_of
 from srsgd_ray.paper.cells import SETS, TABLES, Cell
 from srsgd_ray.paper.runs import Variant, matched, precision, trained_on

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from srsgd_ray.analysis.confirm import estimate
+from srsgd_ray.analysis.interval import estimate
 from srsgd_ray.config import one_of
 from srsgd_ray.paper import published
 from srsgd_ray.paper.cells import FULL, Cell
