@@ -18,7 +18,7 @@ import pytest
 
 from srsgd_ray.paper.quadratic_agreement import show_agreement
 from srsgd_ray.paper.quadratic_report import contests, report
-from srsgd_ray.paper.quadratic_studies import QUESTIONS, SHORT, figure2, schedule_search
+from srsgd_ray.paper.quadratic_studies import SEARCHES, SHORT, figure2, schedule_search
 from srsgd_ray.results import read_record, read_table, read_trials
 from srsgd_ray.study import Study, StudyResult, launch, run
 from srsgd_ray.study.search import open_storage
@@ -203,7 +203,7 @@ def test_the_search_confirms_the_best_of_each_arm_beside_the_published(searched:
     table = read_trials(searched)
     assert set(table["state"]) == {"complete"}
     tried, confirmed = (table[table["phase"] == phase] for phase in ("search", "confirm"))
-    assert tried.groupby("arm").size().to_dict() == {f"constant_{kind}": 2 for kind in QUESTIONS}
+    assert tried.groupby("arm").size().to_dict() == {f"constant_{kind}": 2 for kind in SEARCHES}
     assert tried["expected"].all()
     assert not confirmed["expected"].any()
     for name, runs in confirmed.groupby("arm"):
@@ -220,7 +220,7 @@ def test_the_search_confirms_the_best_of_each_arm_beside_the_published(searched:
             assert course(setting) == course(published_setting("constant", method, iterations=N))
         gaps = curves_of([setting], (1000, 1001, 1002))[0]
         assert runs["mean_gap_last_1000"].tolist() == [own[-1000:].mean() for own in gaps]
-    assert len(confirmed) == 3 * (len(QUESTIONS) + len(METHODS))
+    assert len(confirmed) == 3 * (len(SEARCHES) + len(METHODS))
     assert set(confirmed["baseline"].dropna()) == {"constant_srnag"}
     assert confirmed.loc[confirmed["arm"] == "constant_srnag", "baseline"].isna().all()
 
@@ -283,7 +283,7 @@ def test_the_report_of_the_exact_case(tmp_path: Path) -> None:
     result = conduct(short_search("exact", 8000, trials=1), tmp_path)
     table = result.trials
     confirmed = table[table["phase"] == "confirm"]
-    assert len(confirmed) == len(QUESTIONS) + len(METHODS), "without noise one seed is all"
+    assert len(confirmed) == len(SEARCHES) + len(METHODS), "without noise one seed is all"
     said = report(table)
     assert re.search(r"^  arnag +6,498 \(6,498\) ", said, re.M)
     assert re.search(r"^  gd +never +m = 0", said, re.M)
@@ -322,7 +322,7 @@ def test_the_objective_of_the_exact_case() -> None:
 
 
 @pytest.mark.parametrize("how", ["short", "smoke"])
-@pytest.mark.parametrize(("case", "kind"), [*itertools.product(CASES, QUESTIONS)])
+@pytest.mark.parametrize(("case", "kind"), [*itertools.product(CASES, SEARCHES)])
 def test_every_corner_of_a_space_can_be_run(case: str, kind: str, how: str) -> None:
     study = schedule_search("t", N) if how == "short" else smoke(schedule_search("t"))
     arm = study.arm(f"{case}_{kind}")

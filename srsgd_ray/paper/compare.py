@@ -159,12 +159,14 @@ def _row(
     best = variant is not None and protocol == "as_published" and bool(variant.best)
     values = () if variant is None else variant.best if best else variant.last
     ours = estimate(values, level)
-    low, high, difference, status = math.nan, math.nan, math.nan, "not run"
-    if variant is not None and variant.generated:
+    difference, low, high = math.nan, math.nan, math.nan
+    if variant is None:
+        status = "not run"
+    elif variant.generated:
         status = "generated data"
-    elif variant is not None and (cell.mean is None or cell.std is None):
+    elif cell.mean is None or cell.std is None:
         status = "no published error"
-    elif variant is not None and cell.mean is not None and cell.std is not None:
+    else:
         difference = ours.mean - cell.mean
         low, high = difference_interval(ours, cell.mean, cell.std, cell.n, level)
         status = "one run" if ours.n < 2 else "agrees" if low <= 0 <= high else "differs"

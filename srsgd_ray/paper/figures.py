@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -36,15 +35,6 @@ PAPER_OUT = Path("results") / "figures"  # where figures of the paper go
 CURVES = {"case", "method", "seed", "step", "value"}
 
 
-@dataclass(frozen=True)
-class Ours:
-    """What results folders hold: tables of any number of studies, None where there are none."""
-
-    trials: pd.DataFrame | None
-    epochs: pd.DataFrame | None
-    curves: pd.DataFrame | None
-
-
 def paper_figure(
     name: str,
     folders: Sequence[Path | str] = (),
@@ -53,14 +43,14 @@ def paper_figure(
 ) -> Figure:
     """Draw a figure of the paper, with our runs over it.
 
-    Published lines are thin and their markers hollow; ours are strong and filled. Which of our runs
-    belong there is told at :func:`srsgd_ray.paper.numbers.figure_numbers`.
+    Published lines are thin and their markers hollow; ours are strong and filled.
+    :func:`srsgd_ray.paper.numbers.figure_numbers` says which of our runs belong there.
 
     Args:
         name: key of ``PAPER_FIGURES``.
         folders: results, each of a study or a folder of studies.
         as_plotted: with the published figure's faults, as far as it had any.
-        protocol: which of our errors: see :func:`srsgd_ray.paper.numbers.figure_numbers`.
+        protocol: which of our errors: ``last`` or ``as_published``.
 
     Raises:
         UnknownNameError: for an unknown figure.
@@ -80,8 +70,8 @@ def paper_numbers(
     protocol: str = "last",
 ) -> pd.DataFrame:
     """The numbers of a figure; arguments and errors as of :func:`paper_figure`, but no appfig7."""
-    ours = _read(folders)
-    return figure_numbers(name, ours.trials, ours.epochs, ours.curves, as_plotted, protocol)
+    trials, epochs, curves = _read(folders)
+    return figure_numbers(name, trials, epochs, curves, as_plotted, protocol)
 
 
 def draw_paper(
@@ -93,17 +83,16 @@ def draw_paper(
     protocol: str = "last",
     say: Callable[[str], None] = print,
 ) -> list[Path]:
-    """Draw figures of the paper, and write the numbers of each beside it as Parquet.
+    """Draw figures of the paper into files, and write the numbers of each with it as Parquet.
 
     Pictures are drawn from that file: :func:`draw_numbers` draws them again.
 
     Args:
         names: keys of ``PAPER_FIGURES``; by default all.
-        folders: results, each of a study or a folder of studies, for our runs in the figures.
+        folders, as_plotted, protocol: as of :func:`paper_figure`; with ``as_plotted`` the names of
+            the files end so.
         formats: keys of ``FORMATS``.
         out: where the files go.
-        as_plotted: as the paper drew them, faults included; their names end in ``_as_plotted``.
-        protocol: which of our errors: ``last`` or ``as_published``.
         say: takes a line about each figure that is skipped, or that no run of ours belongs to.
 
     Returns:
@@ -113,21 +102,19 @@ def draw_paper(
         UnknownNameError: for an unknown figure or format.
         RecordError: if a folder holds no results.
     """
-    chosen = list(PAPER_FIGURES if names is None else names)
-    for name in chosen:
+    selected = list(PAPER_FIGURES if names is None else names)
+    for name in selected:
         one_of("figure of the paper", name, PAPER_FIGURES)
     for form in formats:
         one_of("format", form, FORMATS)
     target = Path(out)
     written: list[Path] = []
-    for name in chosen:
+    for name in selected:
         if name == TRAJECTORY:
             try:
-                figure = paper_figure(name, folders)
+                written += save(_trajectory(folders), name, formats, target)
             except NotYet as reason:
                 say(f"skipped {name}: {reason}")
-                continue
-            written += save(figure, name, formats, target)
             continue
         numbers = paper_numbers(name, folders, as_plotted, protocol)
         if folders and "ours" not in set(numbers["source"]):
@@ -153,7 +140,8 @@ def _trajectory(folders: Sequence[Path | str]) -> Figure:
     raise last
 
 
-def _read(folders: Sequence[Path | str]) -> Ours:
+def _read(folders: Sequence[Path | str]) -> list[pd.DataFrame | None]:
+    """Trials, epochs and curves of any number of studies; None where there are none."""
     trials, epochs, curves = [], [], []
     for folder in map(Path, folders):
         tables, gaps = _with(folder, "trials"), _with(folder, "curves")
@@ -166,18 +154,12 @@ def _read(folders: Sequence[Path | str]) -> Ours:
         epochs += [read_epochs(study) for study in tables]
         found = [pd.read_parquet(study / "curves.parquet") for study in gaps]
         curves += [table for table in found if set(table.columns) >= CURVES]
-    return Ours(_joined(trials), _joined(epochs), _joined(curves))
+    filled = [[table for table in kind if len(table)] for kind in (trials, epochs, curves)]
+    return [pd.concat(kind, ignore_index=True) if kind else None for kind in filled]
 
 
 def _with(folder: Path, name: str) -> list[Path]:
     """The folder itself, or those in it, that hold a table."""
-    own = folder / f"{name}.parquet"
-    return [
-        path.parent
-        for path in ([own] if own.is_file() else sorted(folder.glob(f"*/{name}.parquet")))
-    ]
-
-
-def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame | None:
-    filled = [table for table in tables if len(table)]
-    return pd.concat(filled, ignore_index=True) if filled else None
+    if (folder / f"{name}.parquet").is_file():
+        return [folder]
+    return [path.parent for path in sorted(folder.glob(f"*/{name}.parquet"))]

@@ -20,22 +20,27 @@ class PaperPanel:
     """One panel.
 
     Attributes:
+        number: of its figure, such as ``Figure 5``.
         place: left, middle, right, or "" for a figure of one panel.
-        figure: what ``srsgd_ray.paper`` calls it.
         title: what it shows.
-        x_label, y_label: its axes.
+        y_label, x_label: its axes.
         table: the table of :func:`srsgd_ray.paper.cells.cells` that our runs are matched with;
             "" if they are not.
         depth: the only depth of that table; None: all.
     """
 
+    number: str
     place: str
-    figure: str
     title: str
-    x_label: str
     y_label: str
+    x_label: str
     table: str = ""
     depth: int | None = None
+
+    @property
+    def figure(self) -> str:
+        """What the published data call it, such as ``Figure 5 left``."""
+        return f"{self.number} {self.place}".strip()
 
     @property
     def levels(self) -> str:
@@ -55,20 +60,21 @@ class PaperFigure:
 CASES = {"left": "exact", "middle": "constant", "right": "decaying"}
 
 
-def _each(number: str, data: str, title: str) -> PaperFigure:
-    panel = PaperPanel(
-        "", f"Appendix Figure {number}", SETS[data], EACH, ERROR, f"intermediate-{data}"
-    )
-    faults = () if data == "imagenet" else ("mirrored_bands",)
-    return PaperFigure(title, (panel,), faults)
-
-
-def _ablation(figure: str, data: str, net: str, faults: tuple[str, ...] = ()) -> PaperFigure:
-    what = f"{net}, {SETS[data]}"
-    loss = PaperPanel("left", f"{figure} left", what, EPOCH, LOSS, f"f1-{data}")
-    error = PaperPanel("right", f"{figure} right", what, F1, ERROR, f"f1-{data}")
+def _ablation(figure: str, data: str, network: str, faults: tuple[str, ...] = ()) -> PaperFigure:
+    what, table = f"{network}, {SETS[data]}", f"f1-{data}"
+    loss = PaperPanel(figure, "left", what, LOSS, EPOCH, table)
+    error = PaperPanel(figure, "right", what, ERROR, F1, table)
     title = f"{figure}: the restart frequency F1 of the first stage"
     return PaperFigure(title, (loss, error), faults)
+
+
+def _earlier(number: int, data: str) -> PaperFigure:
+    figure, what = f"Appendix Figure {number}", "a shorter intermediate stage"
+    if data != "imagenet":
+        what = "shorter intermediate stages"
+    panel = PaperPanel(figure, "", SETS[data], ERROR, EACH, f"intermediate-{data}")
+    faults = () if data == "imagenet" else ("mirrored_bands",)
+    return PaperFigure(f"{figure}: {what}", (panel,), faults)
 
 
 # Every figure that is drawn from numbers, by its name.
@@ -76,53 +82,47 @@ PAPER: dict[str, PaperFigure] = {
     "fig1": PaperFigure(
         "Figure 1: error against depth",
         tuple(
-            PaperPanel(place, f"Figure 1 {place}", SETS[data], DEPTH, ERROR, FULL[data])
+            PaperPanel("Figure 1", place, SETS[data], ERROR, DEPTH, FULL[data])
             for place, data in zip(CASES, SETS, strict=True)
         ),
     ),
     "fig2": PaperFigure(
         "Figure 2: a quadratic function by its gradient's noise",
-        tuple(
-            PaperPanel(place, f"Figure 2 {place}", title, "iteration", GAP)
-            for place, title in zip(
-                CASES, ("exact gradient", "constant noise", "decaying noise"), strict=True
-            )
+        (
+            PaperPanel("Figure 2", "left", "exact gradient", GAP, "iteration"),
+            PaperPanel("Figure 2", "middle", "constant noise", GAP, "iteration"),
+            PaperPanel("Figure 2", "right", "decaying noise", GAP, "iteration"),
         ),
     ),
     "fig3": PaperFigure(
-        "Figure 3: logistic regression",
-        (PaperPanel("", "Figure 3", "", "iteration", LOSS),),
+        "Figure 3: logistic regression", (PaperPanel("Figure 3", "", "", LOSS, "iteration"),)
     ),
     "fig4": PaperFigure(
         "Figure 4: training loss",
         (
-            PaperPanel("left", "Figure 4 left", "PreResNet-1001, CIFAR-10", EPOCH, LOSS,
-                       "table1", 1001),
-            PaperPanel("right", "Figure 4 right", "ResNet-200, ImageNet", EPOCH, LOSS,
-                       "table3", 200),
+            PaperPanel("Figure 4", "left", "PreResNet-1001, CIFAR-10", LOSS, EPOCH, "table1", 1001),
+            PaperPanel("Figure 4", "right", "ResNet-200, ImageNet", LOSS, EPOCH, "table3", 200),
         ),
         ("curves_of_other_runs", "resnet200_sgd_runs_on"),
     ),
     "fig5": PaperFigure(
         "Figure 5: shorter training",
         (
-            PaperPanel("left", "Figure 5 left", "CIFAR-10, of 200 epochs", FEWER, ERROR,
+            PaperPanel("Figure 5", "left", "CIFAR-10, of 200 epochs", ERROR, FEWER,
                        "epochs-cifar10"),
-            PaperPanel("right", "Figure 5 right", "ImageNet, of 90 epochs", FEWER, ERROR,
+            PaperPanel("Figure 5", "right", "ImageNet, of 90 epochs", ERROR, FEWER,
                        "epochs-imagenet"),
         ),
     ),
     "fig6": _ablation("Figure 6", "cifar10", "PreResNet-290", ("swapped_f1_20_30",)),
     "appfig1": PaperFigure(
         "Appendix Figure 1: shorter training",
-        (PaperPanel("", "Appendix Figure 1", "CIFAR-100, of 200 epochs", FEWER, ERROR,
+        (PaperPanel("Appendix Figure 1", "", "CIFAR-100, of 200 epochs", ERROR, FEWER,
                     "epochs-cifar100"),),
     ),
     "appfig2": _ablation("Appendix Figure 2", "cifar100", "PreResNet-290"),
     "appfig3": _ablation("Appendix Figure 3", "imagenet", "ResNet-101"),
-    "appfig4": _each("4", "cifar10", "Appendix Figure 4: shorter intermediate stages"),
-    "appfig5": _each("5", "cifar100", "Appendix Figure 5: shorter intermediate stages"),
-    "appfig6": _each("6", "imagenet", "Appendix Figure 6: a shorter intermediate stage"),
+    **{f"appfig{number}": _earlier(number, data) for number, data in enumerate(SETS, 4)},
 }  # fmt: skip
 
 

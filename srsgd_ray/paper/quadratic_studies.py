@@ -1,4 +1,4 @@
-"""The quadratic's studies: Figure 2 again, and the search of a schedule beside the published ones.
+"""The quadratic's studies: Figure 2 again, and the search of a schedule against the published.
 
 Each is a :class:`Study` of the trainable ``quadratic``, with one arm for each curve or search.
 """
@@ -11,19 +11,24 @@ from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.spec import Arm, Study
 from srsgd_ray.trainables.quadratic_problem import CASES, ITERATIONS, METHODS
 
-__all__ = ["QUESTIONS", "figure2", "schedule_search"]
+__all__ = ["SEARCHES", "figure2", "schedule_search"]
 
 SHORT = {"GD": "gd", "GD + Momentum": "gd_momentum", "NAG": "nag", "ARNAG": "arnag"}
 SHORT["SRNAG"] = "srnag"
 # As published; with constant noise there are none, and those of decaying noise serve.
 SWITCHES = {"exact": (2000, 10_000), "constant": (10_000, 30_000), "decaying": (10_000, 30_000)}
-QUESTIONS = {
-    "constant_momentum": "Which constant momentum is best?",
-    "momentum_then_none": "Which constant momentum is best, dropped at the end?",
-    "one_f": "Which single F is best?",
-    "f_per_phase": "Which three F are best, the phases as published?",
-    "f_and_switches": "Which three F and phases are best?",
-}
+# What a search asks, and the knobs that it searches.
+SEARCHES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "constant_momentum": ("Which constant momentum is best?", ("one_minus_m",)),
+    "momentum_then_none": (
+        "Which constant momentum is best, dropped at the end?", ("one_minus_m", "last")
+    ),
+    "one_f": ("Which single F is best?", ("f1",)),
+    "f_per_phase": (
+        "Which three F are best, the phases as published?", ("f1", "f2", "f3")
+    ),
+    "f_and_switches": ("Which three F and phases are best?", ("f1", "f2", "f3", "t2", "last")),
+}  # fmt: skip
 
 
 def figure2(name: str) -> Study:
@@ -43,7 +48,7 @@ def figure2(name: str) -> Study:
 
 
 def schedule_search(name: str, iterations: int = ITERATIONS) -> Study:
-    """Was the published restart schedule a good one? Five searches a case, beside the published.
+    """Was the published restart schedule a good one? Five searches a case, and the published.
 
     Each search gets as many trials. Where there is noise, a trial's value is the exact expectation
     of the gap at the end, so that no luck of a seed is in it; the best of each search and the
@@ -52,7 +57,7 @@ def schedule_search(name: str, iterations: int = ITERATIONS) -> Study:
     arms: list[Arm] = []
     for case in CASES:
         rival = f"{case}_srnag"
-        for kind in QUESTIONS:
+        for kind in SEARCHES:
             arms.append(_searched(case, kind, iterations, rival))
         arms += [_fixed(case, method, rival) for method in METHODS]
         if case == "decaying":
@@ -83,32 +88,23 @@ def _fixed(case: str, method: str, rival: str, schedule: str = "") -> Arm:
 
 
 def _searched(case: str, kind: str, iterations: int, rival: str) -> Arm:
-    second, third = SWITCHES[case]
-    fixed = {"case": case, "method": "SRNAG", "expected": case != "exact"}
-    if kind in ("constant_momentum", "momentum_then_none"):
-        fixed["method"] = "GD + Momentum"
+    question, knobs = SEARCHES[kind]
+    frequency = IntDistribution(1, 10_000, log=True)
+    phase = IntDistribution(max(2, iterations // 500), iterations - 1, log=True)
+    ranges: dict[str, BaseDistribution] = {
+        "one_minus_m": FloatDistribution(1e-4, 1.0, log=True),
+        **dict.fromkeys(("f1", "f2", "f3"), frequency),
+        **dict.fromkeys(("t2", "last"), phase),
+    }
+    method = "GD + Momentum" if "one_minus_m" in knobs else "SRNAG"
+    fixed = {"case": case, "method": method, "expected": case != "exact"}
     if kind == "f_per_phase":
-        fixed |= {"t2": second, "t3": third}
+        fixed |= dict(zip(("t2", "t3"), SWITCHES[case], strict=True))
     return Arm(
         f"{case}_{kind}",
-        SearchSpace(f"{case}_{kind}", QUESTIONS[kind], _ranges(kind, iterations)),
+        SearchSpace(f"{case}_{kind}", question, {knob: ranges[knob] for knob in knobs}),
         fixed,
         against=rival,
         labels={"case": case, "method": kind},
         confirm_seeds=1 if case == "exact" else None,
     )
-
-
-def _ranges(kind: str, iterations: int) -> dict[str, BaseDistribution]:
-    phase = IntDistribution(max(2, iterations // 500), iterations - 1, log=True)
-    frequency = IntDistribution(1, 10_000, log=True)
-    momentum = {"one_minus_m": FloatDistribution(1e-4, 1.0, log=True)}
-    three = {f"f{i}": frequency for i in (1, 2, 3)}
-    found: dict[str, dict[str, BaseDistribution]] = {
-        "constant_momentum": {**momentum},
-        "momentum_then_none": {**momentum, "last": phase},
-        "one_f": {"f1": frequency},
-        "f_per_phase": {**three},
-        "f_and_switches": {**three, "t2": phase, "last": phase},
-    }
-    return found[kind]
