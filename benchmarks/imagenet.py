@@ -37,11 +37,7 @@ from torchvision import datasets, transforms
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
-from srsgd_ray.data import BatchFormat
-from srsgd_ray.data.items import CropItems
-from srsgd_ray.data.sampler import EpochSampler
-from srsgd_ray.data.streamed import StreamedTrain
-from srsgd_ray.data.streams import ImageSubset
+from srsgd_ray.data import BatchFormat, CropItems, EpochSampler, ImageSubset, StreamedTrain
 from srsgd_ray.image_lmdb import Options, Store, build, jpeg, open_store
 
 SIZES = ((500, 375), (500, 333), (375, 500), (500, 400), (400, 300))
@@ -164,7 +160,7 @@ def streamed(store: Store, threads: int, finish: bool, turn: int) -> int:
     batches = StreamedTrain(subset, BatchFormat(torch.device("cpu")))
     if finish:
         return sum(len(labels) for _, labels, _ in batches.epoch(0, turn, BATCH))
-    return sum(len(made.labels) for made in batches.pixels(0, turn, BATCH))
+    return sum(len(made.labels) for made in batches.pixels(0, turn, batches.shares(BATCH)))
 
 
 def item_loaded(store: Store, workers: int, turn: int) -> int:

@@ -19,9 +19,7 @@ import numpy as np
 import torch
 from rates import bytes_read, drop_cache, rates, read_ahead, table
 
-from srsgd_ray.data.dataset import BatchFormat
-from srsgd_ray.data.streamed import StreamedTrain
-from srsgd_ray.data.streams import ImageSubset
+from srsgd_ray.data import BatchFormat, ImageSubset, StreamedTrain
 from srsgd_ray.image_lmdb import Pixels, Store, jpeg, open_store
 from srsgd_ray.image_lmdb.frames import frame_of
 
@@ -99,7 +97,8 @@ def _ways(
     }
 
     def loader(threads: int, turn: int) -> int:
-        return sum(len(made.labels) for made in streams[threads].pixels(0, turn, BATCH))
+        batches = streams[threads]
+        return sum(len(made.labels) for made in batches.pixels(0, turn, batches.shares(BATCH)))
 
     def read(turn: int) -> int:
         read_ahead(store, indices)

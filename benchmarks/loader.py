@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from srsgd_ray.data import TrainBatches
-from srsgd_ray.data.cifar import OWN
+from srsgd_ray.datasets.cifar import OWN
 
 BATCH = 128
 PASSES = 10  # of TrainBatches a round, so that a round lasts long enough to be timed

@@ -1,6 +1,7 @@
-"""Every knob of one training run, with its default and its check. Imports neither torch nor Ray.
+"""The configuration of one training run: its knobs, its schedules and its rules.
 
-A field's name is also the Tune key, the Optuna parameter and the Parquet column.
+A field's name is also the Tune key, the Optuna parameter and the Parquet column. Imports neither
+torch nor Ray.
 """
 
 from __future__ import annotations
@@ -11,203 +12,42 @@ from dataclasses import dataclass
 from typing import Any
 
 from srsgd_ray import restarts
-from srsgd_ray.config_rules import check_config
-from srsgd_ray.knobs import knob, make, plain
+from srsgd_ray.knobs import UnknownNameError, check_knobs, make, one_of, plain
 from srsgd_ray.lr_schedules import SCHEDULES, make_factor, stages
-from srsgd_ray.names import (
-    BLOCKS,
-    DATASETS,
+from srsgd_ray.parts import (
     GENERATED,
-    MODELS,
-    OPTIMIZERS,
-    PRECISIONS,
-    RESTART_KINDS,
-    UnknownNameError,
-    check_depth,
-    one_of,
+    check_built_in,
+    check_options,
+    data_sets,
+    networks,
+    path_of_part,
 )
+from srsgd_ray.train_knobs import OPTIMIZERS, RESTART_KINDS, TrainKnobs
 
 __all__ = [
-    "BLOCKS",
     "DATASETS",
     "GENERATED",
     "MODELS",
     "OPTIMIZERS",
     "TrainConfig",
     "UnknownNameError",
-    "check_depth",
     "one_of",
 ]
 
+# Every name that a knob can have, with a line about it.
+MODELS = {name: part.doc for name, part in networks().items()}
+DATASETS = {name: part.doc for name, part in data_sets().items()}
+FINE = 1000  # steps an epoch, for rules that hold for any number of them
+
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(TrainKnobs):
     """One training run. Make it, then call :meth:`check` (the training loop does).
 
     Raises:
         UnknownNameError: from :meth:`from_dict`, for a key that is not a field.
         ValueError: from :meth:`check`, with the rule, the value and the cure.
     """
-
-    dataset: str = knob(
-        "digits",
-        "data set: " + ", ".join(DATASETS) + ", or module:function",
-        affects="data cost outcome",
-    )
-    dataset_options: dict[str, Any] = knob(
-        {}, "keywords for the data set's function", affects="data cost outcome"
-    )
-    data_dir: str = knob(
-        "",
-        "folder of the data, or generated: small made-up data of the real layout",
-        affects="data",
-        flag="path",
-    )
-    validation_fraction: float = knob(
-        0.2, "share of the training set held out for validation", affects="data cost outcome"
-    )
-    split_seed: int = knob(
-        0, "seed of the split into training and validation", affects="data outcome"
-    )
-    train_on: str = knob(
-        "train",
-        "train, or train+validation (then there is no validation)",
-        affects="data cost outcome",
-    )
-    evaluate_test: bool = knob(False, "evaluate the test set, once, after the last epoch")
-    test_every_epoch: bool = knob(
-        False, "with evaluate_test: after every epoch, as the original did"
-    )
-    augment: bool = knob(True, "the data set's usual random crop (and flip, but for digits)")
-    normalisation: str = knob(
-        "dataset",
-        "dataset (its own mean and deviation) or as_published (CIFAR only)",
-        affects="data outcome",
-    )
-    image_size: int = knob(
-        224, "ImageNet: pixels a side of a crop", "pixels", affects="data cost outcome"
-    )
-    model: str = knob(
-        "preresnet", "network: one of config.MODELS, or module:name", affects="cost outcome"
-    )
-    model_options: dict[str, Any] = knob(
-        {}, "keywords for the network's function or class", affects="cost outcome"
-    )
-    depth: int = knob(8, "number of layers, of networks for small images", affects="cost outcome")
-    block: str = knob(
-        "basic", "residual or dense block: basic or bottleneck", affects="cost outcome"
-    )
-    width: int = knob(
-        16,
-        "channels of the first stage, of preresnet and resnet",
-        "channels",
-        affects="cost outcome",
-    )
-    widen_factor: int = knob(
-        4, "width of wide_resnet and resnext, as a factor", affects="cost outcome"
-    )
-    cardinality: int = knob(8, "groups of resnext's convolutions", "groups", affects="cost outcome")
-    growth_rate: int = knob(
-        12, "channels that a layer of densenet adds", "channels", affects="cost outcome"
-    )
-    compression: float = knob(
-        2.0, "densenet: channels before over after a transition", affects="cost outcome"
-    )
-    dropout: float = knob(0.0, "share of activations dropped, of wide_resnet and densenet")
-    sync_batch_norm: bool = knob(
-        False,
-        "batch statistics over all workers (GPUs only) instead of each worker's own",
-        flag="value",
-    )
-    optimizer: str = knob("srsgd", "optimizer: " + ", ".join(OPTIMIZERS) + ", or module:Class")
-    optimizer_options: dict[str, Any] = knob({}, "keywords for the optimizer's class")
-    optimizer_fallback: str = knob(
-        "", "optimizer of those parameters that optimizer refuses, such as adamw; empty: an error"
-    )
-    fallback_lr: float = knob(0.0, "learning rate of optimizer_fallback; 0: the same as lr")
-    lr: float = knob(0.1, "learning rate of the first stage")
-    effective_lr: float = knob(
-        0.0, "if not 0, sets lr: mean step of the first stage on a constant gradient of 1"
-    )
-    lr_milestones: tuple[int, ...] = knob(
-        (), "epochs (0-based) before which the learning rate is multiplied by lr_gamma", "epochs"
-    )
-    lr_gamma: float = knob(0.1, "factor of the learning rate at each milestone")
-    lr_schedule: str = knob(
-        "steps", "schedule of lr: " + ", ".join(SCHEDULES) + ", or module:function"
-    )
-    lr_schedule_options: dict[str, Any] = knob({}, "keywords for the schedule's function")
-    warmup_epochs: float = knob(
-        0.0, "linear warm-up of the learning rate before its schedule; 0: none", "epochs"
-    )
-    weight_decay: float = knob(5e-4, "L2 penalty added to the gradient (AdamW: decoupled)")
-    momentum: float = knob(0.9, "momentum of sgd and sgd_nesterov")
-    beta1: float = knob(0.9, "first moment decay of the Adam family")
-    beta2: float = knob(0.999, "second moment decay of the Adam family")
-    restart_kind: str = knob("linear", "restart schedule: " + ", ".join(RESTART_KINDS))
-    restart_f1: float = knob(30.0, "restart frequency F1 of the first stage", "steps")
-    restart_growth: float = knob(2.0, "growth r of the restart frequency from stage to stage")
-    restart_list: tuple[float, ...] = knob(
-        (), "restart frequency of each stage, for restart_kind=explicit", "steps"
-    )
-    restart_milestones: tuple[int, ...] = knob(
-        (),
-        "epochs at which a stage of the restarts begins; empty: where one of lr_schedule does",
-        "epochs",
-    )
-    restart_decay: bool = knob(False, "decay the last stage's frequency to 1 (ImageNet recipe)")
-    restart_convention: str = knob(
-        "exact", "exact (F steps between restarts) or as_published (F - 1, buffer dropped, ...)"
-    )
-    restart_buffer: str = knob("keep", "momentum buffer at a milestone: keep or drop")
-    restart_count: str = knob("reset", "step count at a milestone: reset or carry")
-    epochs: int = knob(12, "passes over the training set", "epochs")
-    batch_size: int = knob(
-        128, "images a step, over all workers together", "images", affects="cost outcome"
-    )
-    accumulate: int = knob(
-        1,
-        "micro-batches that a worker makes of its part of a step's images; 1: none",
-        "micro-batches",
-        affects="cost outcome",
-    )
-    label_smoothing: float = knob(
-        0.0, "share of each label that is spread over all classes; train_loss includes it"
-    )
-    clip_grad_norm: float = knob(
-        0.0, "largest norm of the gradient, which is scaled down to it; 0: no limit"
-    )
-    seed: int = knob(0, "seed of initialisation, data order and augmentation")
-    device: str = knob("auto", "auto, cpu, cuda or cuda:N", affects="cost")
-    precision: str = knob(
-        "auto",
-        "auto (bfloat16 on a GPU that has it), " + ", ".join(PRECISIONS),
-        affects="cost outcome",
-    )
-    channels_last: str = knob("auto", "memory format: auto (on for a GPU), on or off")
-    deterministic: bool = knob(False, "only deterministic kernels, on a GPU slower")
-    decode_threads: int = knob(
-        0,
-        "ImageNet: threads that decode images, a worker; 0: as many as it has CPUs",
-        "threads",
-        affects="data",
-    )
-    bad_images: str = knob(
-        "stop",
-        "ImageNet: at an unreadable image stop, or skip it and count it",
-        affects="data",
-        flag="value",
-    )
-    checkpoint_steps: int = knob(
-        0,
-        "steps between checkpoints within an epoch; 0: after each epoch only",
-        "steps",
-        affects="",
-        flag="value",
-    )
-    threads: int = knob(
-        0, "CPU threads of a worker; 0: as many as it was given", "threads", affects=""
-    )
 
     def __post_init__(self) -> None:
         if self.effective_lr > 0:
@@ -295,5 +135,105 @@ class TrainConfig:
 
     def check(self) -> TrainConfig:
         """Return self if every rule holds; otherwise raise ValueError naming rule, value, cure."""
-        check_config(self)
+        self._check_parts()
+        one_of("restart kind", self.restart_kind, RESTART_KINDS)
+        check_knobs(self)
+        self.check_network()
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate <= batch_size must hold, but got accumulate={self.accumulate} with "
+                f"batch_size={self.batch_size}. batch_size counts all images of a step."
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs < epochs must hold, but got warmup_epochs={self.warmup_epochs} "
+                f"with epochs={self.epochs}. Give a shorter warm-up."
+            )
+        images = data_sets().get(self.dataset)
+        if images is not None and images.files and not self.data_dir:
+            raise ValueError(
+                f"dataset={self.dataset!r} needs data_dir, the folder that holds its files."
+            )
+        self._check_stages()
         return self
+
+    def check_network(self) -> None:
+        """Raise ValueError unless the network can be built so and takes the data set's images.
+
+        Only what is declared is compared; whether another network takes the images of a data set,
+        the training shows when it begins (:func:`srsgd_ray.models.check_fit`).
+        """
+        path_of_part("dataset", self.dataset, data_sets())
+        path_of_part("model", self.model, networks())
+        network, images = networks().get(self.model), data_sets().get(self.dataset)
+        if network is None:
+            return
+        if images is not None and network.small and not images.pixels:
+            raise ValueError(
+                f"model={self.model!r} is for small images, but got dataset={self.dataset!r}. "
+                f"Give a model whose name begins with imagenet_, for example imagenet_resnet50."
+            )
+        if images is not None and 0 < images.pixels < network.pixels:
+            fitting = [n for n, part in data_sets().items() if part.pixels >= network.pixels]
+            raise ValueError(
+                f"model={self.model!r} needs images of {network.pixels} pixels a side, but got "
+                f"dataset={self.dataset!r}, which has {images.pixels}. Give "
+                f"{' or '.join(fitting)}, or another model, for example preresnet."
+            )
+        check_built_in("model", self.model, network, self.model_options, vars(self))
+
+    def _check_parts(self) -> None:
+        path_of_part("dataset", self.dataset, data_sets())
+        check_options("dataset", self.dataset_options, ("data_dir",))
+        images = data_sets().get(self.dataset)
+        if images is not None:
+            check_built_in("dataset", self.dataset, images, self.dataset_options, vars(self))
+        path_of_part("model", self.model, networks())
+        check_options("model", self.model_options, ("seed",))
+        path_of_part("optimizer", self.optimizer, OPTIMIZERS)
+        check_options("optimizer", self.optimizer_options, ("lr", "weight_decay", "params"))
+        if self.optimizer_fallback:
+            path_of_part("optimizer", self.optimizer_fallback, OPTIMIZERS)
+        path_of_part("lr_schedule", self.lr_schedule, SCHEDULES)
+        check_options("lr_schedule", self.lr_schedule_options)
+        if self.lr_schedule == "steps" and self.lr_schedule_options:
+            raise ValueError(
+                f"lr_schedule='steps' takes no lr_schedule_options, but got "
+                f"{self.lr_schedule_options}. Its knobs are lr_milestones and lr_gamma."
+            )
+
+    def _check_stages(self) -> None:
+        for name in ("lr_milestones", "restart_milestones"):
+            found = getattr(self, name)
+            if any(a >= b for a, b in zip((0, *found), (*found, self.epochs), strict=True)):
+                raise ValueError(
+                    f"0 < {name} < epochs must hold and increase, but got "
+                    f"{name}={found} with epochs={self.epochs}."
+                )
+        if self.lr_milestones and self.lr_schedule != "steps":
+            raise ValueError(
+                f"lr_milestones belong to lr_schedule='steps', but got lr_milestones="
+                f"{self.lr_milestones} with lr_schedule={self.lr_schedule!r}. Leave them out; "
+                f"restarts can have restart_milestones of their own."
+            )
+        if self.lr_schedule in SCHEDULES:
+            self.lr_factor(steps_per_epoch=FINE)
+        if self.optimizer != "srsgd":
+            return
+        following = self.lr_schedule in ("wsd", "one_cycle") and not self.restart_milestones
+        if self.restart_decay and following:
+            raise ValueError(
+                f"restart_decay needs stages that begin with an epoch, but those of lr_schedule="
+                f"{self.lr_schedule!r} begin within one. Give restart_milestones, in epochs."
+            )
+        schedule = self.restart_stages(steps_per_epoch=FINE)
+        if self.restart_kind == "explicit" and len(self.restart_list) != len(schedule) + 1:
+            where = "restart_milestones" if self.restart_milestones else "lr_milestones"
+            at = f"{where}={getattr(self, where)}"
+            if following:
+                at = f"lr_schedule={self.lr_schedule!r}"
+            raise ValueError(
+                f"restart_list needs one frequency a stage, {len(schedule) + 1} for {at}, but got "
+                f"{len(self.restart_list)}: {self.restart_list}."
+            )
+        self.restart_schedule(steps_per_epoch=FINE)

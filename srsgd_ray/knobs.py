@@ -8,20 +8,18 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import importlib
 import json
-import sys
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 __all__ = [
     "UnknownNameError",
     "affecting",
+    "check_knobs",
     "did_you_mean",
     "knob",
     "knob_types",
-    "load",
+    "machine_knobs",
     "make",
     "needed",
     "one_of",
@@ -67,8 +65,10 @@ def knob(
     doc: str = "",
     unit: str = "",
     *,
-    affects: str = "outcome",
+    affects: str | None = None,
     flag: str = "",
+    within: str = "",
+    valid: Collection[str] = (),
 ) -> Any:
     """A field of a configuration.
 
@@ -78,15 +78,45 @@ def knob(
         unit: of its values; "" for none.
         affects: words of ``data`` (which data are read), ``cost`` (seconds of an epoch) and
             ``outcome`` (the numbers that come out); "" for a knob of the machine only, which may
-            differ between a run and its resume.
+            differ between a run and its resume. Without this word it affects the outcome.
         flag: if not "", study scripts take the knob as an option (``data_dir`` as ``--data-dir``);
             ``path`` makes a relative path absolute, ``value`` takes it as it is.
+        within: interval of a number, such as ``[1, inf)``; see :func:`check_knobs`.
+        valid: of a text, the values that there are.
     """
-    metadata = {"doc": doc, "unit": unit, "affects": frozenset(affects.split()), "flag": flag}
+    metadata: dict[str, Any] = {
+        "doc": doc, "unit": unit, "flag": flag, "within": within, "valid": valid,
+    }  # fmt: skip
+    if affects is not None:
+        metadata["affects"] = frozenset(affects.split())
     if isinstance(default, dict):
         made = dict(default)
         return dataclasses.field(default_factory=lambda: dict(made), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def check_knobs(config: Any) -> None:
+    """Raise ValueError for the first knob outside of its interval or its valid values."""
+    for field in dataclasses.fields(config):
+        value, within = getattr(config, field.name), field.metadata.get("within")
+        if field.metadata.get("valid"):
+            one_of(field.name, value, field.metadata["valid"])
+        if within:
+            low, high = (float(end) for end in within[1:-1].split(","))
+            above = low < value if within[0] == "(" else low <= value
+            below = value < high if within[-1] == ")" else value <= high
+            if not (above and below):
+                raise ValueError(
+                    f"{low:g} {'<' if within[0] == '(' else '<='} {field.name} "
+                    f"{'<' if within[-1] == ')' else '<='} {high:g} must hold, but got "
+                    f"{field.name}={value}."
+                )
+
+
+def machine_knobs(config: type) -> frozenset[str]:
+    """Names of the knobs that change no outcome: they may differ between a run and its resume."""
+    fields = {field.name for field in dataclasses.fields(config)}
+    return frozenset(fields.difference(affecting(config, "outcome")))
 
 
 @functools.cache
@@ -255,48 +285,3 @@ def _whole(value: Any) -> int:
     if isinstance(value, (bool, str)) or int(value) != float(value):
         raise ValueError(value)
     return int(value)
-
-
-def load(path: str, what: str = "name") -> Any:
-    """What an import path ``package.module:name`` names.
-
-    Args:
-        path: the import path.
-        what: what it is for, as the messages call it.
-
-    Raises:
-        ValueError: if there is no such module, or nothing of that name in it.
-    """
-    module_name, colon, name = path.partition(":")
-    if not colon or not module_name or not name:
-        raise ValueError(f"{what} must be an import path such as my_module:name, but got {path!r}.")
-    try:
-        found: Any = _module(module_name)
-    except ImportError as error:
-        raise ValueError(
-            f"{what} {path!r} cannot be imported here: {error}. Its module must lie where Python "
-            f"looks: beside the study script, in the folder of the command, or installed (on a "
-            f"cluster: on every node, or under --working-dir of `ray job submit`)."
-        ) from error
-    for part in name.split("."):
-        if not hasattr(found, part):
-            names = [n for n in vars(found) if not n.startswith("_")]
-            raise ValueError(
-                f"{what} {path!r} does not exist: {module_name} has no {part!r}."
-                f"{did_you_mean(part, names)}"
-            )
-        found = getattr(found, part)
-    return found
-
-
-def _module(name: str) -> Any:
-    """The module, from where Python looks or else from the folder of the command."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        here = str(Path.cwd())
-        if here in sys.path or error.name != name.partition(".")[0]:
-            raise
-        sys.path.append(here)
-        importlib.invalidate_caches()
-        return importlib.import_module(name)

@@ -48,8 +48,8 @@ def one_cycle(
 ) -> float:
     """From ``start`` up to 1 over the share ``rise`` of the steps, then down to ``final``.
 
-    Both ways along half a cosine; equal to torch's ``OneCycleLR`` (L. N. Smith and N. Topin,
-    arXiv 1708.07120), whose momentum is not cycled here.
+    It rises and falls along half a cosine; equal to torch's ``OneCycleLR`` (L. N. Smith and
+    N. Topin, arXiv 1708.07120), whose momentum is not cycled here.
     """
     _check("0 < rise < 1", lambda x: 0 < x < 1, rise=rise)
     _check("0 < start <= 1", lambda x: 0 < x <= 1, start=start)

@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms import functional as tv
 
 from srsgd_ray.data import Draws, EvalBatches, TrainBatches
-from srsgd_ray.data.windows import flat_store, windows
+from srsgd_ray.data.batches import flat_store, windows
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 LOOK = {"mean": MEAN, "std": STD}

@@ -15,7 +15,7 @@ import torchvision.datasets
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import DataError, Dataset, load_dataset
-from srsgd_ray.data.cifar import _unpack_beside
+from srsgd_ray.datasets.cifar import _unpack_beside
 
 OWN = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -108,7 +108,7 @@ def test_cifar_in_a_folder_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive(tmp_path, "cifar10", monkeypatch)
-    monkeypatch.setattr("srsgd_ray.data.cifar.os.access", lambda path, mode: False)
+    monkeypatch.setattr("srsgd_ray.datasets.cifar.os.access", lambda path, mode: False)
     assert len(cifar("cifar10", tmp_path, train_on="train+validation").train_images) == 100
     assert [path.name for path in tmp_path.iterdir()] == ["cifar-10-python.tar.gz"]
 

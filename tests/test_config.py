@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
 import pytest
 
-from srsgd_ray.config import TrainConfig, UnknownNameError
+from srsgd_ray.config import DATASETS, TrainConfig, UnknownNameError
+from srsgd_ray.data import load_dataset
+from srsgd_ray.knobs import affecting, check_knobs, knob, machine_knobs
 
 
 @pytest.mark.parametrize(
@@ -126,3 +129,51 @@ def test_restart_schedule_follows_the_config() -> None:
 
 def test_other_optimizers_need_no_sound_restart_list() -> None:
     TrainConfig(optimizer="sgd", restart_kind="explicit", restart_list=()).check()
+
+
+def test_every_knob_is_marked_and_knobs_of_the_machine_change_no_outcome() -> None:
+    for field in dataclasses.fields(TrainConfig):
+        assert field.metadata.get("affects") is not None, f"{field.name}: say what it affects"
+        assert field.metadata["affects"] <= {"data", "cost", "outcome"}, field.name
+        assert field.metadata["doc"], field.name
+    assert machine_knobs(TrainConfig) == {
+        "data_dir", "device", "threads", "decode_threads", "checkpoint_steps", "bad_images",
+    }  # fmt: skip
+
+
+class Reads:
+    """A configuration that notes which of its knobs are read."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config, self.names = config, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.names.add(name)
+        return getattr(self.config, name)
+
+
+@pytest.mark.parametrize("dataset", [*DATASETS, "own_parts:made", "own_parts:digits"])
+def test_what_a_data_set_is_made_of_is_marked_as_data(
+    dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a worker would go on with the data that it keeps of the trial before."""
+    monkeypatch.setattr("srsgd_ray.data.load.check_knobs", lambda config: None)
+    reads: Any = Reads(TrainConfig(dataset=dataset, data_dir="generated", validation_fraction=0.25))
+    load_dataset(reads)
+    assert reads.names <= set(affecting(TrainConfig, "data"))
+    assert {"dataset", "data_dir", "train_on"} <= reads.names
+
+
+def test_intervals_and_valid_values_of_a_knob() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        share: float = knob(0.5, within="(0, 1]")
+        kind: str = knob("a", valid=("a", "b"))
+        free: int = 3
+
+    check_knobs(Config(share=1.0, kind="b"))
+    for share in (0.0, 1.5, math.nan):
+        with pytest.raises(ValueError, match=f"0 < share <= 1 must hold, but got share={share}"):
+            check_knobs(Config(share=share))
+    with pytest.raises(ValueError, match="unknown kind 'c'"):
+        check_knobs(Config(kind="c"))

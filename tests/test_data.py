@@ -8,7 +8,7 @@ import torch
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import TrainBatches, load_dataset, stratified_split
-from srsgd_ray.data.digits import read_digits
+from srsgd_ray.datasets.digits import digits
 
 
 def rows(images: torch.Tensor) -> set[bytes]:
@@ -133,7 +133,7 @@ def test_the_digits_are_those_of_scikit_learn() -> None:
     from sklearn.datasets import load_digits
 
     pixels, classes = load_digits(return_X_y=True)
-    data = read_digits()
+    data = digits()
     images = torch.cat([data.train_images, data.test_images]).flatten(1)
     labels = torch.cat([data.train_labels, data.test_labels])
     ours = sorted(map(tuple, torch.cat([images, labels[:, None]], 1).tolist()))

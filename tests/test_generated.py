@@ -12,7 +12,7 @@ import torch
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import BatchFormat, DataError, Dataset, load_dataset
-from srsgd_ray.data.generated import generated_cifar, generated_imagenet
+from srsgd_ray.datasets._generated import generated_cifar, generated_imagenet
 from srsgd_ray.training import train
 
 

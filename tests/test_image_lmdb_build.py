@@ -25,7 +25,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from srsgd_ray.cli import main
-from srsgd_ray.data.pictures import Cutter
+from srsgd_ray.data.crops import Cutter
 from srsgd_ray.image_lmdb import (
     DataError,
     FolderStore,

@@ -26,13 +26,10 @@ from torchvision import transforms
 from torchvision.transforms import functional
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data import BatchFormat, DataError, load_dataset
-from srsgd_ray.data.draws import crop_draws, item_draws
-from srsgd_ray.data.imagenet import ImageNet
-from srsgd_ray.data.items import CropItems
-from srsgd_ray.data.pictures import Cutter, random_crop
-from srsgd_ray.data.sampler import EpochSampler
-from srsgd_ray.data.streams import _threads
+from srsgd_ray.data import BatchFormat, DataError, StoredData, load_dataset
+from srsgd_ray.data.crops import Cutter, crop_draws, item_draws, random_crop
+from srsgd_ray.data.loader import CropItems, EpochSampler
+from srsgd_ray.data.streamed import _threads
 from srsgd_ray.image_lmdb import ImageLmdb, Store, build, open_pair, open_store
 from srsgd_ray.image_lmdb.layout import ENTRY, INDEX
 from srsgd_ray.training import RankError, train
@@ -90,14 +87,16 @@ def config(folder: Path, **changes: Any) -> TrainConfig:
     return TrainConfig().replace(**{**base, **changes}).check()
 
 
-def epoch(data: ImageNet, chosen: TrainConfig, **share: int) -> list[tuple[Tensor, Tensor, float]]:
+def epoch(
+    data: StoredData, chosen: TrainConfig, **share: int
+) -> list[tuple[Tensor, Tensor, float]]:
     batches = data.train_batches(chosen, FORMAT)
     return list(batches.epoch(**{"seed": 1, "epoch": 0, "batch_size": 5, **share}))
 
 
-def load(chosen: TrainConfig) -> ImageNet:
+def load(chosen: TrainConfig) -> StoredData:
     data = load_dataset(chosen)
-    assert isinstance(data, ImageNet)
+    assert isinstance(data, StoredData)
     return data
 
 
@@ -321,10 +320,10 @@ def test_memory_that_is_used_again_does_not_mix_batches(tree: Path) -> None:
         assert torch.equal(torch.cat([x for x, _ in singles]), whole)
         assert torch.equal(torch.cat([y for _, y in singles]), labels)
         taken = []
-        for made in batches.pixels(1, number, 1):  # as a slow step would
+        for made in batches.pixels(1, number, batches.shares(1)):  # as a slow step would
             time.sleep(0.005)
             taken.append(made.pixels.clone())
-        pixels = next(iter(batches.pixels(1, number, 12))).pixels
+        pixels = next(iter(batches.pixels(1, number, batches.shares(12)))).pixels
         assert torch.equal(torch.cat(taken), pixels)
 
 

@@ -17,27 +17,28 @@ LAYERS: dict[str, set[str]] = {
     "restarts": set(),
     "knobs": set(),
     "table": {"knobs"},
-    "trainable": {"knobs"},
-    "names": {"knobs"},
-    "parts": {"knobs"},
+    "import_path": {"knobs"},
+    "trainable": {"knobs", "import_path"},
+    "parts": {"knobs", "import_path"},
     "lr_schedules": {"parts"},
-    "network_rules": {"names", "parts"},
-    "config_rules": {"config", "names", "parts", "lr_schedules", "network_rules"},
-    "config": {"restarts", "knobs", "names", "lr_schedules", "config_rules"},
+    "train_knobs": {"knobs", "parts", "lr_schedules"},
+    "config": {"restarts", "knobs", "parts", "lr_schedules", "train_knobs"},
     "results": {"knobs", "trainable"},
     "analysis": BESIDE,
     "figures": BESIDE | {"analysis"},
-    "models": {"config", "parts", "network_rules"},
+    # The built-in networks and data sets, which parts finds by itself.
+    "models": {"config", "knobs", "parts"},
     "image_lmdb": set(),
-    "data": {"config", "parts", "image_lmdb", "table"},
+    "data": {"config", "knobs", "parts", "image_lmdb"},
+    "datasets": {"parts", "data"},
     "optim": {"config", "parts", "restarts"},
-    "training": BESIDE | {"trainable", "names", "lr_schedules", "models", "data", "optim"},
+    "training": BESIDE | {"trainable", "parts", "lr_schedules", "models", "data", "optim"},
     "search_spaces": set(),
     # The engine, backends and study, knows what it studies through the seam alone.
     "trainables": {
         "config",
         "knobs",
-        "names",
+        "parts",
         "restarts",
         "trainable",
         "optim",
@@ -49,6 +50,7 @@ LAYERS: dict[str, set[str]] = {
     "study": {
         "knobs",
         "progress",
+        "import_path",
         "trainable",
         "results",
         "analysis",
@@ -61,11 +63,11 @@ LAYERS: dict[str, set[str]] = {
     "paper": BESIDE | {"trainable", "trainables", "analysis", "figures", "search_spaces", "study"},
     "cli": BESIDE
     | {"progress", "trainable", "analysis", "figures", "image_lmdb", "training", "backends"}
-    | {"study", "testing", "paper", "table"},
+    | {"study", "testing", "paper", "table", "import_path"},
 }
 KNOW_RAY = {"backends", "study"}
 KNOW_TORCH = {
-    "models", "data", "optim", "paper", "training", "trainables", "backends", "testing",
+    "models", "data", "datasets", "optim", "paper", "training", "trainables", "backends", "testing",
 }  # fmt: skip
 
 

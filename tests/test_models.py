@@ -12,20 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srsgd_ray.config import TrainConfig
+from srsgd_ray.config import MODELS, TrainConfig
 from srsgd_ray.models import (
-    VGG,
-    AlexNet,
-    DenseNet,
-    PreResNet,
-    ResNet,
-    ResNeXt,
-    WideResNet,
+    alexnet,
     build_model,
+    densenet,
+    preresnet,
+    resnet,
+    resnext,
+    vgg,
+    vgg_bn,
+    wide_resnet,
 )
-from srsgd_ray.models.build import SMALL
-from srsgd_ray.names import MODELS
-from srsgd_ray.network_rules import VGG_DEPTHS, check_network
+from srsgd_ray.models.vgg import CONVOLUTIONS as VGG_DEPTHS
+from srsgd_ray.parts import networks
 
 # FACTS of the published code: bottleneck networks on CIFAR-10, by depth.
 PUBLISHED = {110: 1_146_842, 290: 3_001_562, 470: 4_856_282, 650: 6_711_002, 1001: 10_327_706}
@@ -63,7 +63,8 @@ CASES: dict[str, dict[str, Any]] = {
     "alexnet": {"model": "alexnet", "dataset": "cifar10"},
 }
 TAKE_8_PIXELS = [case for case, changes in CASES.items() if "dataset" not in changes]
-IMAGENET = [name for name in MODELS if name.startswith("imagenet_")]
+IMAGENET = [name for name, found in networks().items() if not found.small]
+SMALL = [name for name, found in networks().items() if found.small]
 
 every_case = pytest.mark.parametrize("case", CASES)
 
@@ -90,7 +91,8 @@ def images(number: int, channels: int = 3, size: int = 32, seed: int = 0) -> Ten
 
 
 def test_every_name_has_a_network_and_every_network_a_name() -> None:
-    assert {*SMALL, *IMAGENET} == set(MODELS)
+    assert all(name.startswith("imagenet_") for name in IMAGENET)
+    assert set(MODELS) == set(networks())
     assert {str(changes["model"]) for changes in CASES.values()} == set(SMALL)
 
 
@@ -108,7 +110,10 @@ def test_torchvision_is_imported_only_for_its_networks() -> None:
 
 
 def test_the_rules_need_no_torch() -> None:
-    code = "import sys, srsgd_ray.network_rules; print('torch' in sys.modules)"
+    code = (
+        "import sys; from srsgd_ray.config import TrainConfig; TrainConfig(model='vgg', depth=13, "
+        "dataset='cifar10', data_dir='x').check(); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -119,8 +124,8 @@ def test_the_rules_need_no_torch() -> None:
 @pytest.mark.parametrize(("depth", "parameters"), PUBLISHED.items())
 def test_parameter_counts_are_the_published_ones(depth: int, parameters: int) -> None:
     with torch.device("meta"):
-        assert count(PreResNet(depth, "bottleneck")) == parameters
-        assert count(PreResNet(depth, "bottleneck", classes=100)) == parameters + 23_130
+        assert count(preresnet(depth, "bottleneck")) == parameters
+        assert count(preresnet(depth, "bottleneck", classes=100)) == parameters + 23_130
 
 
 def test_parameter_count_of_a_basic_network_by_hand() -> None:
@@ -196,19 +201,19 @@ ALEXNET_BY_HAND = (
 @pytest.mark.parametrize(
     ("make", "by_hand", "known"),
     [
-        (lambda: ResNet(110, "basic"), resnet_by_hand(18), 1.73),
-        (lambda: WideResNet(28, widen_factor=10), wide_resnet_by_hand(4, 10), 36.48),
-        (lambda: ResNeXt(29), resnext_by_hand(3, 8, 4), 34.43),
-        (lambda: ResNeXt(29, cardinality=16), resnext_by_hand(3, 16, 4), 68.16),
-        (lambda: DenseNet(100, "bottleneck"), densenet_bc_by_hand(16, 12), 0.77),
+        (lambda: resnet(110, "basic"), resnet_by_hand(18), 1.73),
+        (lambda: wide_resnet(28, widen_factor=10), wide_resnet_by_hand(4, 10), 36.48),
+        (lambda: resnext(29), resnext_by_hand(3, 8, 4), 34.43),
+        (lambda: resnext(29, cardinality=16), resnext_by_hand(3, 16, 4), 68.16),
+        (lambda: densenet(100, "bottleneck"), densenet_bc_by_hand(16, 12), 0.77),
         (
-            lambda: DenseNet(190, "bottleneck", growth_rate=40),
+            lambda: densenet(190, "bottleneck", growth_rate=40),
             densenet_bc_by_hand(31, 40),
             25.62,
         ),
-        (lambda: VGG(19), VGG19_BY_HAND, 20.03),
-        (lambda: VGG(19, batch_norm=True), VGG19_BY_HAND + 2 * sum(VGG19_WIDTHS), 20.04),
-        (AlexNet, ALEXNET_BY_HAND, 2.47),
+        (lambda: vgg(19), VGG19_BY_HAND, 20.03),
+        (lambda: vgg_bn(19), VGG19_BY_HAND + 2 * sum(VGG19_WIDTHS), 20.04),
+        (alexnet, ALEXNET_BY_HAND, 2.47),
     ],
 )
 def test_parameter_counts_by_hand_and_as_known(make: Any, by_hand: int, known: float) -> None:
@@ -249,7 +254,7 @@ def test_forward_and_backward(case: str) -> None:
 @pytest.mark.parametrize("depth", VGG_DEPTHS)
 def test_vgg_has_as_many_layers_as_its_depth(model: str, depth: int) -> None:
     with torch.device("meta"):
-        network = VGG(depth, batch_norm=model == "vgg_bn")
+        network = {"vgg": vgg, "vgg_bn": vgg_bn}[model](depth)
         assert network(torch.empty(2, 3, 32, 32)).shape == (2, 10)
     # Three linear layers in the paper, one here.
     assert sum(isinstance(m, nn.Conv2d) for m in network.modules()) == depth - 3
@@ -258,12 +263,12 @@ def test_vgg_has_as_many_layers_as_its_depth(model: str, depth: int) -> None:
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda: PreResNet(8, "basic"), 8),
-        (lambda: ResNet(20, "bottleneck"), 20),
-        (lambda: WideResNet(16), 13 + 1),
-        (lambda: ResNeXt(29), 29),
-        (lambda: DenseNet(22, "basic"), 22),
-        (lambda: DenseNet(22, "bottleneck"), 22),
+        (lambda: preresnet(8, "basic"), 8),
+        (lambda: resnet(20, "bottleneck"), 20),
+        (lambda: wide_resnet(16), 13 + 1),
+        (lambda: resnext(29), 29),
+        (lambda: densenet(22, "basic"), 22),
+        (lambda: densenet(22, "bottleneck"), 22),
     ],
 )
 def test_depth_counts_the_layers_but_shortcuts(make: Any, expected: int) -> None:
@@ -275,11 +280,11 @@ def test_depth_counts_the_layers_but_shortcuts(make: Any, expected: int) -> None
 @pytest.mark.parametrize(
     ("make", "wide"),
     [
-        (lambda: PreResNet(8, "basic"), 64),
-        (lambda: ResNet(11, "bottleneck"), 256),
-        (lambda: WideResNet(10), 256),
-        (lambda: ResNeXt(11), 1024),
-        (lambda: DenseNet(10, "bottleneck"), 27),
+        (lambda: preresnet(8, "basic"), 64),
+        (lambda: resnet(11, "bottleneck"), 256),
+        (lambda: wide_resnet(10), 256),
+        (lambda: resnext(11), 1024),
+        (lambda: densenet(10, "bottleneck"), 27),
     ],
 )
 def test_spatial_sizes_halve_twice(make: Any, wide: int) -> None:
@@ -355,12 +360,13 @@ def test_wide_blocks_take_the_shortcut_from_the_activated_input() -> None:
         nn.init.zeros_(block.conv2.weight)
         x = images(2, block.conv1.in_channels, 8) - 0.5
         assert torch.equal(block(x), block.shortcut(F.relu(block.norm1(x))))
-    assert case_model("wide_resnet-1").stages[0][0].shortcut is None  # type: ignore[index,union-attr]
+    narrow = case_model("wide_resnet-1").stages[0][0].shortcut
+    assert isinstance(narrow, nn.Identity)
 
 
 def test_resnext_groups_have_64_128_and_256_channels() -> None:
     with torch.device("meta"):
-        model = ResNeXt(29, cardinality=16)
+        model = resnext(29, cardinality=16)
     for stage, width in zip(model.stages, (64, 128, 256), strict=True):
         for block in stage:  # type: ignore[attr-defined]
             assert block.conv2.groups == 16
@@ -380,7 +386,7 @@ def test_dense_blocks_keep_what_they_get(case: str) -> None:
 
 def test_compression_rounds_down() -> None:
     with torch.device("meta"):
-        model = DenseNet(7, "basic", growth_rate=5, compression=2.0)
+        model = densenet(7, "basic", growth_rate=5, compression=2.0)
     # 10 + 5 = 15 become 7, and 7 + 5 = 12 become 6, and 6 + 5 are left.
     assert model.head.in_features == 11
 
@@ -617,7 +623,8 @@ def test_bad_configs(changes: dict[str, object], message: str) -> None:
 )
 def test_good_depths_pass(model: str, block: str, depths: tuple[int, ...]) -> None:
     for depth in depths:
-        check_network(model=model, depth=depth, block=block, dataset="cifar10")
+        config = TrainConfig(model=model, depth=depth, block=block, dataset="cifar10")
+        config.check_network()
 
 
 @every_case

@@ -17,8 +17,7 @@ from torch import nn
 from srsgd_ray import parts
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import Dataset, image_shape, load_dataset
-from srsgd_ray.models import build_model, check_fit
-from srsgd_ray.models.imagenet import adapt_channels
+from srsgd_ray.models import adapt_channels, build_model, check_fit
 from srsgd_ray.optim import build_optimizer
 from srsgd_ray.optim.together import Together
 from srsgd_ray.trainable import Run
@@ -64,6 +63,65 @@ def test_an_installed_package_adds_names(monkeypatch: pytest.MonkeyPatch) -> Non
             with_parts(model="tyni")
     finally:
         parts._registered.cache_clear()
+
+
+def test_a_network_and_a_data_set_with_an_option_are_one_file_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in the folder is enough: names, options and rules are known before it is used."""
+    import srsgd_ray.datasets
+    import srsgd_ray.models
+
+    for folder in ("nets", "sets"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "nets" / "toy_net.py").write_text(
+        "from srsgd_ray.parts import network\n"
+        "def rule(depth):\n"
+        "    if depth > 9:\n"
+        "        raise ValueError(f'depth <= 9 must hold, but got depth={depth}.')\n"
+        "@network('toy', 'two layers (depth)', rule=rule)\n"
+        "def toy(depth, *, units=4, channels=3, classes=10):\n"
+        "    from torch import nn\n"
+        "    from srsgd_ray.models._blocks import Network\n"
+        "    first = nn.Conv2d(channels, units, 3, padding=1)\n"
+        "    return Network({'first': first}, nn.Linear(units, classes))\n"
+    )
+    (tmp_path / "sets" / "toy_data.py").write_text(
+        "from srsgd_ray.parts import data_set\n"
+        "@data_set('bright', 'made up', pixels=8, classes=3, channels=1, train=60, test=30,\n"
+        "          files=False)\n"
+        "def bright(classes=3):\n"
+        "    from own_parts import made\n"
+        "    return made(classes)\n"
+    )
+    for package, folder in ((srsgd_ray.models, "nets"), (srsgd_ray.datasets, "sets")):
+        path = [*package.__path__, str(tmp_path / folder)]
+        monkeypatch.setattr(package, "__path__", path)
+    kept = dict(parts._NETWORKS), dict(parts._DATA_SETS)
+    parts._import_all.cache_clear()
+    try:
+        config = with_parts(model="toy", dataset="bright", **{"model_options.units": 6})
+        model = build_model(config, channels=1, classes=3)
+        assert model.first.out_channels == 6  # type: ignore[union-attr]
+        rows: list[Any] = []
+        assert train(config, lambda row, save: rows.append(row)).state == "complete"
+        assert IMAGE.seconds(config, 1, 1)
+        for changes, message in (
+            ({"depth": 11}, "depth <= 9 must hold, but got depth=11."),
+            ({"model_options": {"unit": 3}}, "unknown option 'unit' of model='toy'. Valid: units."),
+            ({"dataset_options": {"clases": 3}}, "Did you mean 'classes'?"),
+            ({"model": "toi"}, "Did you mean 'toy'?"),
+            ({"model": "vgg", "depth": 11}, "needs images of 32 pixels a side, but got dataset="),
+        ):
+            with pytest.raises(ValueError) as error:
+                config.replace(**{"model_options": {}, **changes}).check()
+            assert message in str(error.value)
+    finally:
+        for known, before in zip((parts._NETWORKS, parts._DATA_SETS), kept, strict=True):
+            known.clear()
+            known.update(before)
+        for name in ("srsgd_ray.models.toy_net", "srsgd_ray.datasets.toy_data"):
+            sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from optuna.trial import TrialState
 
 from srsgd_ray.backends.ray import backend
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data.split import hold_out
+from srsgd_ray.data import hold_out
 from srsgd_ray.image_lmdb import ImageLmdb, build
 from srsgd_ray.image_lmdb import Options as ImageOptions
 from srsgd_ray.results import read_epochs, read_record, read_trials

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from srsgd_ray.data.sampler import EpochSampler, epoch_order
+from srsgd_ray.data.epochs import epoch_order
+from srsgd_ray.data.loader import EpochSampler
 
 
 def joined(parts: Iterable[list[int]]) -> list[int]:

@@ -13,7 +13,8 @@ from typing import Any
 from srsgd_ray.backends.ends import said_by
 from srsgd_ray.cli.launch import launch, shown
 from srsgd_ray.cli.parser import pairs
-from srsgd_ray.knobs import load, plain
+from srsgd_ray.import_path import load
+from srsgd_ray.knobs import plain
 from srsgd_ray.results import read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.spec import Study

@@ -1,6 +1,8 @@
 """Batches made on the training device: the whole uint8 set lives there, nothing is loaded later.
 
-Crop and flip of a whole batch are one ``index_select``, from the store that ``windows`` describes.
+A random crop of a padded image is a window of it. The images are stored so that each row of a
+window is a run of one flat tensor, and mirror images are stored too, so that a batch of crops is
+one ``index_select``, whatever its draws.
 """
 
 from __future__ import annotations
@@ -8,21 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from srsgd_ray.data.windows import flat_store, plane_size, windows
+from srsgd_ray.data.epochs import Epochs, Evaluations, Share, epoch_generator
 
-__all__ = [
-    "Draws",
-    "EvalBatches",
-    "Normaliser",
-    "TrainBatches",
-    "check_share",
-    "count_steps",
-    "epoch_generator",
-]
+__all__ = ["Draws", "EvalBatches", "Normaliser", "TrainBatches"]
 
 
 class Draws(NamedTuple):
@@ -41,7 +34,7 @@ class Draws(NamedTuple):
     flip: Tensor
 
 
-class TrainBatches:
+class TrainBatches(Epochs):
     """Shuffled, augmented, normalised batches of a training set.
 
     Each epoch's order, crops and flips are drawn on the CPU for the whole set, from the run's seed
@@ -93,15 +86,11 @@ class TrainBatches:
         self._shape = images.shape[1:]
         self._pad = pad if augment else 0
         self._sides = 2 if flip and augment else 1
-        self._labels = labels.to(device)
+        self.count, self._labels = len(labels), labels.to(device)
         store = flat_store(images.to(device), self._pad, self._sides == 2)
         self._source, self._offsets = windows(
             store, self._shape, self._pad, runs=store.device.type == "cpu"
         )
-
-    def steps_per_epoch(self, batch_size: int, world_size: int = 1) -> int:
-        """Number of global batches an epoch; a last one of fewer than ``world_size`` is dropped."""
-        return count_steps(len(self._labels), batch_size, world_size)
 
     def draws(self, seed: int, epoch: int) -> Draws:
         """The order and augmentation of an epoch, for the whole set.
@@ -110,69 +99,35 @@ class TrainBatches:
             ValueError: if ``seed`` or ``epoch`` is negative.
         """
         generator = epoch_generator(seed, epoch)
-        count = len(self._labels)
-        order = torch.randperm(count, generator=generator)
-        dy, dx = torch.randint(2 * self._pad + 1, (2, count), generator=generator)
-        flip = torch.randint(self._sides, (count,), generator=generator)
+        order = torch.randperm(self.count, generator=generator)
+        dy, dx = torch.randint(2 * self._pad + 1, (2, self.count), generator=generator)
+        flip = torch.randint(self._sides, (self.count,), generator=generator)
         return Draws(order, dy, dx, flip)
 
-    def epoch(
-        self,
-        seed: int,
-        epoch: int,
-        batch_size: int,
-        rank: int = 0,
-        world_size: int = 1,
-        first_step: int = 0,
+    def _batches(
+        self, seed: int, epoch: int, shares: Iterator[Share]
     ) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """One pass over the set: (images, labels, share) of this rank's part of each global batch.
+        return self._made(self.draws(seed, epoch), shares)
 
-        A global batch is ``batch_size`` consecutive positions of the epoch's order, the last one
-        what is left; this rank takes its positions rank, rank + world_size, ... so ranks differ by
-        one image at most. A last batch with fewer images than ranks is dropped on all of them.
-
-        Args:
-            seed: the run's seed.
-            epoch: 0-based number of the epoch.
-            batch_size: images of a global batch, at least ``world_size``.
-            rank: number of this process.
-            world_size: number of processes.
-            first_step: global batches that are left out at the beginning, to go on with an epoch.
-
-        Yields:
-            images (B, C, H, W), labels (B,), and ``share`` = world_size / images in the global
-            batch: the mean over ranks of ``share`` times the sum of a rank's losses is the mean
-            loss of the global batch, also where ranks hold unlike numbers of images.
-
-        Raises:
-            ValueError: at the call, if an argument is out of range.
-        """
-        check_share(batch_size, rank, world_size)
-        steps = range(first_step, self.steps_per_epoch(batch_size, world_size))
-        return self._epoch(self.draws(seed, epoch), batch_size, rank, world_size, steps)
-
-    def _epoch(
-        self, draws: Draws, batch_size: int, rank: int, world_size: int, steps: range
+    def _made(
+        self, draws: Draws, shares: Iterator[Share]
     ) -> Iterator[tuple[Tensor, Tensor, float]]:
         channels, height, width = self._shape
         image = draws.order * self._sides + draws.flip
         # The store mirrors before the crop, the draws mean a mirrored crop: count from the right.
         dx = torch.where(draws.flip == 1, 2 * self._pad - draws.dx, draws.dx)
-        first = image * channels * plane_size(height, width, self._pad)
+        first = image * channels * _plane_size(height, width, self._pad)
         first += draws.dy * (width + self._pad) + dx
         # One transfer an epoch; afterwards the device waits for nothing from the CPU.
         first = first.to(self._labels.device)
         labels = self._labels.index_select(0, draws.order.to(self._labels.device))
-        for step in steps:
-            begin = step * batch_size
-            end = min(begin + batch_size, len(labels))
-            mine = slice(begin + rank, end, world_size)
-            index = (first[mine, None] + self._offsets).view(-1)
+        for share in shares:
+            index = (first[share.own, None] + self._offsets).view(-1)
             crops = self._source.index_select(0, index).view(-1, *self._shape)
-            yield self._finish(crops), labels[mine], world_size / (end - begin)
+            yield self._finish(crops), labels[share.own], share.weight
 
 
-class EvalBatches:
+class EvalBatches(Evaluations):
     """Normalised batches of a set in its own order, without augmentation.
 
     Args:
@@ -201,46 +156,13 @@ class EvalBatches:
     ) -> None:
         _check_set(images, labels)
         self._finish = Normaliser(images.shape[1], mean, std, device, dtype, channels_last)
+        self.count = len(labels)
         self._images, self._labels = images.to(device), labels.to(device)
 
-    def batches(
-        self, rank: int = 0, world_size: int = 1, batch_size: int = 500
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) of this rank's part: images rank, rank + world_size, ... of the set.
-
-        Every image is seen by one rank, once. A rank may see none, if ranks outnumber images.
-
-        Raises:
-            ValueError: at the call, if an argument is out of range.
-        """
-        if batch_size < 1:
-            raise ValueError(f"1 <= batch_size must hold, but got batch_size={batch_size}.")
-        check_share(world_size, rank, world_size)
-        images, labels = self._images[rank::world_size], self._labels[rank::world_size]
-        return (
-            (self._finish(images[begin : begin + batch_size]), labels[begin : begin + batch_size])
-            for begin in range(0, len(labels), batch_size)
-        )
-
-
-def count_steps(images: int, batch_size: int, world_size: int) -> int:
-    """Global batches in a pass over ``images``; a last one of fewer than ``world_size`` is none."""
-    check_share(batch_size, 0, world_size)
-    full, rest = divmod(images, batch_size)
-    return full + (rest >= world_size)
-
-
-def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """What an epoch's order and augmentation are drawn from.
-
-    Raises:
-        ValueError: if ``seed`` or ``epoch`` is negative.
-    """
-    if seed < 0 or epoch < 0:
-        raise ValueError(f"0 <= seed and 0 <= epoch must hold, but got seed={seed}, epoch={epoch}.")
-    # Seeds that differ by one bit give unrelated streams only after such a mix.
-    mixed = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(mixed[0]))
+    def _parts(self, parts: list[range]) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in parts:
+            own = slice(part.start, part.stop, part.step)
+            yield self._finish(self._images[own]), self._labels[own]
 
 
 class Normaliser:
@@ -276,6 +198,48 @@ class Normaliser:
         return x.to(self._dtype).contiguous(memory_format=self._format)
 
 
+def _plane_size(height: int, width: int, pad: int) -> int:
+    """Places that one plane takes in the store, its share of the borders included."""
+    return (height + pad) * (width + pad)
+
+
+def flat_store(images: Tensor, pad: int, mirrored: bool) -> Tensor:
+    """Images as one flat tensor in which neighbours share their black borders.
+
+    Each row is followed by ``pad`` zeros and each plane by ``pad`` rows of zeros; zeros before the
+    first row complete the border. So the window of plane q that begins at row dy and column dx of
+    the padded plane begins at q (H + pad)(W + pad) + dy (W + pad) + dx. With ``mirrored`` each
+    image is followed by its mirror image.
+    """
+    count, channels, height, width = images.shape
+    sides = 1 + mirrored
+    if pad == 0 and sides == 1:
+        return images.reshape(-1)
+    planes = (count, sides, channels, height + pad, width + pad)
+    lead = pad * (width + pad) + pad
+    store = torch.zeros(lead + torch.Size(planes).numel(), dtype=torch.uint8, device=images.device)
+    inside = store[lead:].view(planes)[..., :height, :width]
+    inside[:, 0] = images
+    if mirrored:
+        inside[:, 1] = images.flip(-1)
+    return store
+
+
+def windows(store: Tensor, shape: torch.Size, pad: int, runs: bool) -> tuple[Tensor, Tensor]:
+    """What to select from, and the offsets (1, K) of a window's parts from its beginning.
+
+    With ``runs`` a part is a row of pixels, copied as one piece, which is 10 times faster on a CPU
+    than the alternative for GPUs, single pixels: those need no overlapping view.
+    """
+    channels, height, width = shape
+    device = store.device
+    plane = torch.arange(channels, device=device)[:, None] * _plane_size(height, width, pad)
+    rows = plane + torch.arange(height, device=device) * (width + pad)
+    if runs:
+        return store.as_strided((store.numel() - width + 1, width), (1, 1)), rows.view(1, -1)
+    return store, (rows[..., None] + torch.arange(width, device=device)).view(1, -1)
+
+
 def _check_set(images: Tensor, labels: Tensor) -> None:
     if images.dtype != torch.uint8 or images.dim() != 4 or images.numel() == 0:
         raise ValueError(
@@ -286,17 +250,4 @@ def _check_set(images: Tensor, labels: Tensor) -> None:
         raise ValueError(
             f"labels must be int64 of shape ({len(images)},), one an image, but got "
             f"{labels.dtype} of shape {tuple(labels.shape)}."
-        )
-
-
-def check_share(batch_size: int, rank: int, world_size: int) -> None:
-    """Raise ValueError unless ``rank`` can have a share of each global batch."""
-    if not 0 <= rank < world_size:
-        raise ValueError(
-            f"0 <= rank < world_size must hold, but got rank={rank}, world_size={world_size}."
-        )
-    if batch_size < world_size:
-        raise ValueError(
-            f"batch_size >= world_size must hold, but got batch_size={batch_size}, "
-            f"world_size={world_size}."
         )

@@ -1,11 +1,12 @@
-"""What a data set is to the training loop, and the kind that lives in memory as tensors."""
+"""What a data set is to the training loop, the kind that lives in memory, and stratified splits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,9 @@ __all__ = [
     "Dataset",
     "EvalSource",
     "TrainSource",
+    "hold_out",
     "image_shape",
+    "stratified_split",
 ]
 
 
@@ -120,18 +123,69 @@ class Dataset:
     pad: int
     flip: bool
 
+    @classmethod
+    def of(
+        cls,
+        train: tuple[Tensor, Tensor],
+        test: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor] | None = None,
+        *,
+        classes: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        pad: int = 0,
+        flip: bool = False,
+    ) -> Dataset:
+        """A data set of (images, labels) of each part; channels and size are the images'."""
+        channels, image_size = train[0].shape[1:3]
+        return cls(
+            train_images=train[0],
+            train_labels=train[1],
+            validation_images=None if validation is None else validation[0],
+            validation_labels=None if validation is None else validation[1],
+            test_images=test[0],
+            test_labels=test[1],
+            channels=channels,
+            classes=classes,
+            image_size=image_size,
+            mean=mean,
+            std=std,
+            pad=pad,
+            flip=flip,
+        )
+
+    def split(self, fraction: float, seed: int) -> Dataset:
+        """With a share of the images to train on held out for validation, stratified by class."""
+        kept, held = hold_out(self.train_labels, fraction, seed)
+        return replace(
+            self,
+            train_images=self.train_images[kept],
+            train_labels=self.train_labels[kept],
+            validation_images=self.train_images[held],
+            validation_labels=self.train_labels[held],
+        )
+
+    def joined(self) -> Dataset:
+        """With the validation part, if there is one, among the images to train on."""
+        if self.validation_images is None or self.validation_labels is None:
+            return self
+        return replace(
+            self,
+            train_images=torch.cat([self.train_images, self.validation_images]),
+            train_labels=torch.cat([self.train_labels, self.validation_labels]),
+            validation_images=None,
+            validation_labels=None,
+        )
+
     def train_batches(self, config: TrainConfig, layout: BatchFormat) -> TrainBatches:
         """The images to train on, all on the device."""
         return TrainBatches(
             self.train_images,
             self.train_labels,
-            mean=self.mean,
-            std=self.std,
             pad=self.pad,
             flip=self.flip,
             augment=config.augment,
-            device=layout.device,
-            channels_last=layout.channels_last,
+            **self._finish(layout),
         )
 
     def eval_batches(self, part: str, layout: BatchFormat) -> EvalBatches | None:
@@ -142,14 +196,11 @@ class Dataset:
         }[part]
         if images is None or labels is None:
             return None
-        return EvalBatches(
-            images,
-            labels,
-            mean=self.mean,
-            std=self.std,
-            device=layout.device,
-            channels_last=layout.channels_last,
-        )
+        return EvalBatches(images, labels, **self._finish(layout))
+
+    def _finish(self, layout: BatchFormat) -> dict[str, Any]:
+        scale = {"mean": self.mean, "std": self.std}
+        return {**scale, "device": layout.device, "channels_last": layout.channels_last}
 
     def skipped(self) -> int:
         """0: these images need no decoding."""
@@ -163,3 +214,56 @@ def image_shape(data: Data) -> tuple[int, int, int] | None:
         return channels, height, width
     size = getattr(data, "image_size", None)
     return (data.channels, size, size) if isinstance(size, int) else None
+
+
+def stratified_split(labels: Tensor, held_out: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Choose ``held_out`` positions, from each class in proportion to its size.
+
+    A class gives its exact share rounded down; the places left over go to the classes with the
+    largest remainders (the lower label first). Which images of a class go is decided by the raw
+    64-bit stream of numpy's PCG64, whose values numpy promises to keep from version to version.
+
+    Args:
+        labels: class of each position, int64 (N,).
+        held_out: number of positions to choose, 0 to N.
+        seed: any whole number from 0.
+
+    Returns:
+        The positions kept and the positions held out, int64, each in increasing order.
+
+    Raises:
+        ValueError: if ``held_out`` or ``seed`` is out of range.
+    """
+    total = len(labels)
+    if not 0 <= held_out <= total:
+        raise ValueError(f"0 <= held_out <= {total} must hold, but got held_out={held_out}.")
+    if seed < 0:
+        raise ValueError(f"0 <= seed must hold, but got seed={seed}.")
+    _, which, sizes = np.unique(labels.numpy(), return_inverse=True, return_counts=True)
+    # Whole numbers throughout: a share in floating point could tie or round otherwise elsewhere.
+    quota, rest = np.divmod(held_out * sizes, max(total, 1))
+    extra = np.argsort(-rest, kind="stable")[: held_out - int(quota.sum())]
+    quota[extra] += 1
+    keys = np.random.PCG64(np.random.SeedSequence(seed)).random_raw(total)
+    order = np.lexsort((keys, which))
+    first = np.cumsum(sizes) - sizes
+    place = np.arange(total) - first[which[order]]
+    mask = np.zeros(total, dtype=bool)
+    mask[order] = place < quota[which[order]]
+    return torch.from_numpy(np.flatnonzero(~mask)), torch.from_numpy(np.flatnonzero(mask))
+
+
+def hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """:func:`stratified_split` of a share of the positions.
+
+    Raises:
+        ValueError: if ``fraction`` leaves either part empty.
+    """
+    total = len(labels)
+    count = round(fraction * total)
+    if not 0 < count < total:
+        raise ValueError(
+            f"validation_fraction must leave images in both parts, but got "
+            f"validation_fraction={fraction}, {count} of {total} images. Use 0 for no validation."
+        )
+    return stratified_split(labels, count, seed)

@@ -1,38 +1,179 @@
-"""Training and evaluation batches of images that lie in a store."""
+"""Batches of images that lie in a store: decoded as they are needed, by threads, a few ahead."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from srsgd_ray.data.batches import check_share, count_steps
-from srsgd_ray.data.dataset import BatchFormat
-from srsgd_ray.data.draws import CropDraws, crop_draws
-from srsgd_ray.data.sampler import epoch_order, narrow, share_of_batch
-from srsgd_ray.data.streams import ImageSubset, Made, Make, Streamed, Wanted
+from srsgd_ray.data.batches import Normaliser
+from srsgd_ray.data.crops import CropDraws, Cutter, crop_draws
+from srsgd_ray.data.dataset import BatchFormat, DataError
+from srsgd_ray.data.epochs import Epochs, Evaluations, Share, epoch_order, narrow
+from srsgd_ray.data.subset import ImageSubset
 
 __all__ = ["StreamedEval", "StreamedTrain"]
 
-EVAL_BATCH = 100
+# ImageNet's usual ones, of each channel, where 255 counts as 1.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+AHEAD = 3  # batches that are made before they are asked for
+TOGETHER = 8  # images that a thread makes without asking for more
 
 
-class StreamedTrain(Streamed):
+class Wanted(NamedTuple):
+    """A batch to be made.
+
+    Attributes:
+        numbers: of its images in the subset, integers (B,).
+        make: cuts one into what it is given: its place in the batch, its number in the store, the
+            pixels to fill.
+        flip: which are to be mirrored left to right, bool (B,); None: none.
+        share: see :class:`Made`.
+    """
+
+    numbers: npt.NDArray[np.integer[Any]]
+    make: Callable[[int, int, Tensor], None]
+    flip: Tensor | None = None
+    share: float = 1.0
+
+
+class Made(NamedTuple):
+    """A batch on the CPU, neither mirrored nor normalised yet.
+
+    Attributes:
+        pixels: uint8 (B, size, size, 3); used for a later batch once the next one is asked for.
+        labels: int64 (B,).
+        flip: which are to be mirrored left to right, bool (B,); None: none.
+        share: of one image's loss in the mean over the global batch, times the world size: world
+            size / images in the global batch. Images that were left out have their part's others
+            stand in for them, so that the weights of a batch still sum to one.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    flip: Tensor | None
+    share: float
+
+
+class _Streamed:
+    """Images made by threads; what is made depends on no thread's timing."""
+
+    def __init__(self, subset: ImageSubset, layout: BatchFormat) -> None:
+        self._source, self._size, self._threads = subset.source, subset.size, subset.threads
+        self._skipped, self._holding = subset.skipped, subset.holding
+        self._indices = narrow(
+            torch.arange(len(subset.source)) if subset.indices is None else subset.indices
+        )
+        self.count = len(self._indices)
+        self._layout, self._device = layout, layout.device
+        self._finish = Normaliser(3, MEAN, STD, layout.device, torch.float32, layout.channels_last)
+        self._cutter = Cutter(subset.size, checked=subset.source.checked)
+
+    @property
+    def by_pillow(self) -> int:
+        """Images that Pillow decoded so far, because they are no usual JPEG (it is slower)."""
+        return self._cutter.by_pillow
+
+    def _central(self, place: int, index: int, out: Tensor) -> None:
+        self._cutter.central(self._source.read(index), partial(self._source.name, index), out)
+
+    def _stream(
+        self, batches: Iterator[Wanted], *, may_be_empty: bool = False
+    ) -> Generator[Made, None, None]:
+        """The batches in turn, a few of them made ahead.
+
+        Args:
+            batches: what is wanted.
+            may_be_empty: whether a batch without a readable image is passed over; else an error.
+
+        Raises:
+            DataError: for an unreadable image, unless such are skipped.
+        """
+        pool = ThreadPoolExecutor(_threads(self._threads), thread_name_prefix="decode")
+        reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+        rooms = _Rooms(self._size, pinned=self._device.type == "cuda")
+        pending: deque[tuple[Wanted, list[int], Tensor, list[Future[list[int]]]]] = deque()
+        try:
+            while True:
+                for batch in islice(batches, AHEAD - len(pending)):
+                    indices = self._indices[batch.numbers].tolist()
+                    reader.submit(self._source.prefetch, indices)
+                    pixels = rooms.take(len(indices))
+                    jobs = self._begin(pool, indices, batch, pixels)
+                    pending.append((batch, indices, pixels, jobs))
+                if not pending:
+                    return
+                batch, indices, pixels, jobs = pending.popleft()
+                labels = torch.tensor([self._source.label(index) for index in indices])
+                made = Made(pixels, labels, batch.flip, batch.share)
+                missing = [place for job in jobs for place in job.result()]
+                if self._skipped is not None:
+                    self._skipped.count += len(missing)
+                if not may_be_empty or len(missing) < len(indices):
+                    yield _without(made, missing)
+                rooms.give(pixels)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            reader.shutdown(wait=True, cancel_futures=True)
+
+    def _begin(
+        self, pool: ThreadPoolExecutor, indices: list[int], batch: Wanted, pixels: Tensor
+    ) -> list[Future[list[int]]]:
+        """The jobs that fill a batch; each gives the places that it had to leave empty."""
+
+        def fill(places: range) -> list[int]:
+            missing = []
+            for place in places:
+                try:
+                    batch.make(place, indices[place], pixels[place])
+                except DataError as error:
+                    if self._skipped is None:
+                        raise
+                    self._skipped.note(self._source.name(indices[place]), error)
+                    missing.append(place)
+            return missing
+
+        count = len(indices)
+        step = max(1, min(TOGETHER, count // (2 * _threads(self._threads))))
+        parts = [range(n, min(n + step, count)) for n in range(0, count, step)]
+        return [pool.submit(fill, part) for part in parts]
+
+    def _finished(self, made: Made) -> tuple[Tensor, Tensor]:
+        """float32 (B, 3, size, size), mirrored and normalised, and labels, on the device."""
+        moved = made.pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+        if not self._layout.channels_last:
+            moved = moved.contiguous()  # a quarter of the bytes that floats would have
+        if made.flip is not None:
+            there = made.flip.to(self._device, non_blocking=True)[:, None, None, None]
+            moved = torch.where(there, moved.flip(3), moved)
+        return self._finish(moved), made.labels.to(self._device, non_blocking=True)
+
+
+class StreamedTrain(_Streamed, Epochs):
     """Shuffled, augmented, normalised batches: ``RandomResizedCrop`` and a flip half of the time.
 
     As in :class:`srsgd_ray.data.TrainBatches`, order and augmentation are drawn from (seed, epoch)
-    alone, and a global batch is shared out by rank: the images of all ranks together are bit for
+    alone, and a global batch is divided by rank: the images of all ranks together are bit for
     bit those of a single one, for any number of threads. Crops are distributed as torchvision's;
-    their pixels differ from those of Pillow's antialiased scaling by 0.03/255 in the mean.
+    their pixels differ from those of Pillow's antialiased scaling by 0.03/255 in the mean. Images
+    stay uint8 until they are on the device; flip and normalisation are of whole batches.
 
-    Images stay uint8 until they are on the device; flip and normalisation are of whole batches.
+    Where an unreadable image is skipped, the batch is shorter and its share larger: the other
+    images of this rank count for it, so that the step is still along a mean of gradients. Where
+    none is skipped, an unreadable image raises DataError.
 
-    Memory beside the batches: 4 bytes an image for an epoch's order and 4 for the subset,
-    10 MB for ImageNet; our own store (:class:`srsgd_ray.image_lmdb.ImageLmdb`) adds none.
+    Memory besides the batches: 4 bytes an image for an epoch's order and 4 for the subset, 10 MB
+    for ImageNet; our own store (:class:`srsgd_ray.image_lmdb.ImageLmdb`) adds none.
 
     Args:
         subset: the images.
@@ -44,109 +185,100 @@ class StreamedTrain(Streamed):
         super().__init__(subset, layout)
         self._augment = augment
 
-    def steps_per_epoch(self, batch_size: int, world_size: int = 1) -> int:
-        """Number of global batches an epoch; a last one of fewer than ``world_size`` is dropped."""
-        return count_steps(len(self._indices), batch_size, world_size)
-
     def order(self, seed: int, epoch: int) -> Tensor:
         """Which of the images is at each position of an epoch, int64 (N,)."""
-        return epoch_order(len(self._indices), seed, epoch)
+        return epoch_order(self.count, seed, epoch)
 
-    def epoch(
-        self,
-        seed: int,
-        epoch: int,
-        batch_size: int,
-        rank: int = 0,
-        world_size: int = 1,
-        first_step: int = 0,
+    def _batches(
+        self, seed: int, epoch: int, shares: Iterator[Share]
     ) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """(images, labels, share) of this rank's part of each global batch.
-
-        Arguments, parts and shares are those of :meth:`srsgd_ray.data.TrainBatches.epoch`. Where
-        an unreadable image was skipped, the batch is shorter and its share larger: the other images
-        of this rank count for it, so that the step is still along a mean of gradients.
-
-        Yields:
-            images float32 (B, 3, size, size), labels int64 (B,), and the share.
-
-        Raises:
-            ValueError: at the call, if an argument is out of range.
-            DataError: for an unreadable image, unless such are skipped.
-        """
-        made = self.pixels(seed, epoch, batch_size, rank, world_size, first_step)
+        made = self.pixels(seed, epoch, shares)
         return ((*self._finished(batch), batch.share) for batch in made)
 
-    def pixels(
-        self,
-        seed: int,
-        epoch: int,
-        batch_size: int,
-        rank: int = 0,
-        world_size: int = 1,
-        first_step: int = 0,
-    ) -> Generator[Made, None, None]:
+    def pixels(self, seed: int, epoch: int, shares: Iterable[Share]) -> Generator[Made, None, None]:
         """What :meth:`epoch` gives, as it is before it goes to the device."""
-        check_share(batch_size, rank, world_size)
-        steps = range(first_step, self.steps_per_epoch(batch_size, world_size))
         order = narrow(self.order(seed, epoch))
 
-        def batches() -> Iterator[Wanted]:
-            for step in steps:
-                begin, end = step * batch_size, min((step + 1) * batch_size, len(order))
-                mine = share_of_batch(begin, end, rank, world_size)
-                draws = crop_draws(seed, epoch, begin, end)
-                own = slice(rank, None, world_size)
-                draws = CropDraws(draws.tries[own], draws.place[own], draws.flip[own])
-                flip = torch.from_numpy(draws.flip) if self._augment else None
-                numbers = order[mine.start : mine.stop : mine.step]
-                yield Wanted(numbers, self._maker(draws), flip, world_size / (end - begin))
+        def wanted() -> Iterator[Wanted]:
+            for share in shares:
+                numbers = order[share.own]
+                if not self._augment:
+                    yield Wanted(numbers, self._central, share=share.weight)
+                    continue
+                own = share.own
+                draws = crop_draws(seed, epoch, own.start, own.stop, own.step)
+                flip = torch.from_numpy(draws.flip)
+                yield Wanted(numbers, partial(self._random, draws), flip, share.weight)
 
-        return self._stream(batches())
+        return self._stream(wanted())
 
-    def _maker(self, draws: CropDraws) -> Make:
-        def make(place: int, index: int, out: Tensor) -> None:
-            image, name = self._source.read(index), partial(self._source.name, index)
-            if self._augment:
-                self._cutter.random(image, name, draws.tries[place], draws.place[place], out)
-            else:
-                self._cutter.central(image, name, out)
-
-        return make
+    def _random(self, draws: CropDraws, place: int, index: int, out: Tensor) -> None:
+        image, name = self._source.read(index), partial(self._source.name, index)
+        self._cutter.random(image, name, draws.tries[place], draws.place[place], out)
 
 
-class StreamedEval(Streamed):
+class StreamedEval(_Streamed, Evaluations):
     """Normalised central crops of a set in its own order.
 
     As torchvision's ``Resize`` and ``CenterCrop``; the pixels differ from those of Pillow's
-    antialiased scaling by 0.03/255 in the mean.
+    antialiased scaling by 0.03/255 in the mean. A batch in which no image is readable is left out,
+    where such are skipped; else an unreadable image raises DataError.
 
     Args:
         subset: the images.
         layout: device and memory format of the batches.
     """
 
-    def batches(
-        self, rank: int = 0, world_size: int = 1, batch_size: int = EVAL_BATCH
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) of this rank's part: images rank, rank + world_size, ... of the set.
+    usual = 100
 
-        Every image is seen by one rank, once. A rank may see none, if ranks outnumber images. A
-        batch in which none is readable is left out, where such are skipped.
+    def _parts(self, parts: list[range]) -> Iterator[tuple[Tensor, Tensor]]:
+        wanted = (
+            Wanted(np.arange(part.start, part.stop, part.step), self._central) for part in parts
+        )
+        return (self._finished(batch) for batch in self._stream(wanted, may_be_empty=True))
 
-        Raises:
-            ValueError: at the call, if an argument is out of range.
-            DataError: for an unreadable image, unless such are skipped.
-        """
-        if batch_size < 1:
-            raise ValueError(f"1 <= batch_size must hold, but got batch_size={batch_size}.")
-        check_share(world_size, rank, world_size)
-        mine = np.arange(rank, len(self._indices), world_size)
-        return self._batches([mine[n : n + batch_size] for n in range(0, len(mine), batch_size)])
 
-    def _batches(self, parts: Sequence[npt.NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
-        def make(place: int, index: int, out: Tensor) -> None:
-            self._cutter.central(self._source.read(index), partial(self._source.name, index), out)
+def _without(made: Made, missing: list[int]) -> Made:
+    """The batch without those places; the other images count for them too."""
+    if not missing:
+        return made
+    if len(missing) == len(made.labels):
+        raise DataError(
+            f"a batch needs a readable image, but none of its {len(missing)} is. Find them with "
+            f"`srsgd-ray lmdb verify`, or see whether the disk is there."
+        )
+    places = torch.tensor([n for n in range(len(made.labels)) if n not in missing])
+    flip = None if made.flip is None else made.flip[places]
+    share = made.share * len(made.labels) / len(places)
+    return Made(made.pixels[places], made.labels[places], flip, share)
 
-        made = self._stream((Wanted(part, make) for part in parts), may_be_empty=True)
-        return (self._finished(batch) for batch in made)
+
+class _Rooms:
+    """Memory of batches. On a CPU it is used again: new memory costs a fault every 4 kB."""
+
+    def __init__(self, size: int, *, pinned: bool) -> None:
+        self._size, self._pinned = size, pinned
+        self._free: list[Tensor] = []
+
+    def take(self, count: int) -> Tensor:
+        """uint8 (count, size, size, 3), not filled."""
+        for n, room in enumerate(self._free):
+            if len(room) == count:
+                return self._free.pop(n)
+        shape = (count, self._size, self._size, 3)
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=self._pinned)
+
+    def give(self, room: Tensor) -> None:
+        """Memory that is no longer read. A pinned one may be: torch itself knows until when."""
+        if not self._pinned and len(self._free) <= AHEAD:
+            self._free.append(room)
+
+
+def _threads(wanted: int) -> int:
+    """Threads that decode: as many as wanted, or this process's share of the CPUs."""
+    share = wanted or torch.get_num_threads()
+    if share == 1 and not wanted and "TORCHELASTIC_RUN_ID" in os.environ:
+        # torchrun allows torch one thread, however many CPUs there are.
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        share = max(1, len(os.sched_getaffinity(0)) // local)
+    return share

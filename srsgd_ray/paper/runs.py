@@ -11,18 +11,17 @@ import pandas as pd
 
 from srsgd_ray.analysis.curves import run_config
 from srsgd_ray.config import GENERATED, TrainConfig
+from srsgd_ray.knobs import machine_knobs
 from srsgd_ray.paper.cells import Cell, cells, family, label
 
 __all__ = ["Variant", "matched", "precision", "trained_on"]
 
 # Fields that do not tell two variants apart: machine, seed, what sgd and srsgd do not read, and
 # what the key below holds in another form.
-IGNORED = {
-    "seed", "split_seed", "device", "channels_last", "deterministic", "decode_threads", "threads",
-    "bad_images", "checkpoint_steps", "data_dir", "evaluate_test", "test_every_epoch",
-    "effective_lr", "beta1", "beta2",
-    "restart_kind", "restart_f1", "restart_growth", "restart_list", "train_on",
-    "validation_fraction", "precision",
+IGNORED = machine_knobs(TrainConfig) | {
+    "seed", "split_seed", "channels_last", "deterministic", "evaluate_test", "test_every_epoch",
+    "effective_lr", "beta1", "beta2", "restart_kind", "restart_f1", "restart_growth",
+    "restart_list", "train_on", "validation_fraction", "precision",
 }  # fmt: skip
 OF_SRSGD = {"restart_decay", "restart_convention", "restart_buffer", "restart_count"}
 

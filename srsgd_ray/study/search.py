@@ -24,7 +24,8 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from srsgd_ray.knobs import load, one_of, value_in
+from srsgd_ray.import_path import load
+from srsgd_ray.knobs import one_of, value_in
 from srsgd_ray.results.record import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
 
@@ -66,9 +67,8 @@ def open_storage(file: Path | None) -> BaseStorage:
     try:
         return RDBStorage("sqlite:///optuna.db", engine_kwargs={"creator": connect})
     except Exception as error:
-        raise ValueError(
-            f"the Optuna storage must be writable, but {file} is not: {error}"
-        ) from error
+        message = f"the Optuna storage must be writable, but {file} is not: {error}"
+        raise ValueError(message) from error
 
 
 def check_searcher(name: str, goals: int = 1) -> None:

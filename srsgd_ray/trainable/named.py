@@ -9,7 +9,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from srsgd_ray.knobs import knob_types, load, unknown
+from srsgd_ray.import_path import load
+from srsgd_ray.knobs import knob_types, unknown
 from srsgd_ray.trainable.protocol import Budget, Metric, Run, Trainable
 
 __all__ = ["BUILT_IN", "FunctionTrainable", "as_trainable", "find", "names", "path_of"]

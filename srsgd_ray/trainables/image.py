@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from srsgd_ray.config import DATASETS, GENERATED, TrainConfig
+from srsgd_ray.config import GENERATED, TrainConfig
 from srsgd_ray.knobs import affecting
+from srsgd_ray.parts import data_sets
 from srsgd_ray.trainable import Budget, Diverged, Metric, Run, StopTraining, Trainable
 
 __all__ = ["IMAGE", "ImageClassification"]
@@ -23,7 +25,7 @@ SMOKE_PIXELS = 32
 class ImageClassification(Trainable):
     """Train a network of a config on one of the data sets; see :class:`TrainConfig`.
 
-    Network, data set, optimizer and learning-rate schedule may be the user's own: docs/image.md.
+    Network, data set, optimizer and learning-rate schedule may be the user's own.
     """
 
     name = "image"
@@ -100,29 +102,27 @@ class ImageClassification(Trainable):
         return config.replace(seed=seed, train_on=on, evaluate_test=True)
 
     def lengthened(self, config: TrainConfig, epochs: int) -> dict[str, Any]:
-        """Milestones and warm-up scale with the epochs."""
-        share = epochs / config.epochs
-        return {
-            "epochs": epochs,
-            "lr_milestones": [round(m * epochs / config.epochs) for m in config.lr_milestones],
-            "restart_milestones": [
-                round(m * epochs / config.epochs) for m in config.restart_milestones
-            ],
-            "warmup_epochs": config.warmup_epochs * share,
-        }
+        """All that is counted in epochs (milestones, warm-up) scales with them."""
+        changes: dict[str, Any] = {}
+        for name in (field.name for field in fields(config) if field.metadata["unit"] == "epochs"):
+            value = getattr(config, name)
+            if isinstance(value, tuple):
+                changes[name] = [round(item * epochs / config.epochs) for item in value]
+            else:
+                changes[name] = value * (epochs / config.epochs)
+        return {**changes, "epochs": epochs}
 
     def smoke(self, config: TrainConfig) -> dict[str, Any]:
         """Stages of one epoch, on generated data where the real ones lie in files."""
         drops, stages = len(config.lr_milestones), len(config.restart_milestones)
         # A decay of the restarts needs two epochs.
         epochs = max(drops, stages) + 1 + config.restart_decay
-        made: dict[str, Any] = {
-            "epochs": epochs,
+        made = self.lengthened(config, epochs) | {
             "lr_milestones": list(range(1, drops + 1)),
             "restart_milestones": list(range(1, stages + 1)),
-            "warmup_epochs": config.warmup_epochs * epochs / config.epochs,
         }
-        if config.dataset in DATASETS and config.dataset != "digits":
+        images = data_sets().get(config.dataset)
+        if images is not None and images.files:
             made |= {"data_dir": GENERATED, "batch_size": SMOKE_BATCH, "image_size": SMOKE_PIXELS}
         return made
 
@@ -161,8 +161,8 @@ class ImageClassification(Trainable):
         config = config.replace(threads=run.threads)
         if config.device == "auto":
             config = config.replace(device=run.device)
-        fields = affecting(TrainConfig, "data")
-        key = json.dumps({name: config.to_dict()[name] for name in fields}, sort_keys=True)
+        read = affecting(TrainConfig, "data")
+        key = json.dumps({name: config.to_dict()[name] for name in read}, sort_keys=True)
 
         def load(key: str) -> Any:
             return load_dataset(TrainConfig.from_dict(json.loads(key)))

@@ -1,4 +1,4 @@
-"""Checkpoints: one file that holds all that a run needs to go on bit for bit.
+"""Checkpoints: one file that holds all that a run needs to resume bit for bit.
 
 A file is written under another name and renamed, so that a folder never holds half a checkpoint.
 """
@@ -13,13 +13,12 @@ from typing import Any
 import torch
 
 from srsgd_ray.config import TrainConfig
+from srsgd_ray.knobs import machine_knobs
 
 __all__ = ["FILE_NAME", "CheckpointError", "load_checkpoint", "rng_state", "save_checkpoint"]
 
 FILE_NAME = "checkpoint.pt"
 FORMAT = 1
-# What may differ between the run that wrote a checkpoint and the one that goes on with it.
-MAY_CHANGE = ("data_dir", "device", "threads", "decode_threads", "checkpoint_steps", "bad_images")
 
 
 class CheckpointError(ValueError):
@@ -62,7 +61,7 @@ def load_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any]:
     differ = [
         f"{key}={theirs[key]!r} (now {mine[key]!r})"
         for key in mine
-        if key not in MAY_CHANGE and theirs[key] != mine[key]
+        if key not in machine_knobs(TrainConfig) and theirs[key] != mine[key]
     ]
     if differ:
         raise CheckpointError(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from srsgd_ray.config import DATASETS, TrainConfig
+from srsgd_ray.config import OPTIMIZERS, TrainConfig
 from srsgd_ray.data import Data, image_shape, load_dataset
 from srsgd_ray.lr_schedules import SCHEDULES
-from srsgd_ray.models import build_model, check_fit
-from srsgd_ray.models.build import SMALL
-from srsgd_ray.models.own import materialise
-from srsgd_ray.names import MODELS, OPTIMIZERS
+from srsgd_ray.models import build_model, check_fit, materialise
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
+from srsgd_ray.parts import data_sets, networks
 
 __all__ = ["check_parts", "check_share_of_batch", "fitting_model"]
 
@@ -22,15 +20,14 @@ def check_parts(config: TrainConfig) -> None:
     Raises:
         ValueError: for whatever would end a run of ``config`` at its start.
     """
+    images = data_sets().get(config.dataset)
     own = (
-        config.model not in MODELS
-        or config.dataset not in DATASETS
-        or (config.model not in SMALL and config.dataset != "imagenet")
+        _may_not_fit(config)
         or config.optimizer not in OPTIMIZERS
         or config.lr_schedule not in SCHEDULES
         or config.optimizer_options
     )
-    if config.dataset == "digits" and not own:
+    if images is not None and not images.files and not own:
         return
     data = load_dataset(config)
     if not own:
@@ -44,10 +41,18 @@ def fitting_model(config: TrainConfig, data: Data) -> nn.Module:
     """The network of ``config`` for the images of ``data``; ValueError if it does not take them."""
     model = build_model(config, channels=data.channels, classes=data.classes)
     shape = image_shape(data)
-    if shape is not None and (config.model not in SMALL or config.dataset not in DATASETS):
+    if shape is not None and _may_not_fit(config):
         materialise(model, shape, config.seed)
         check_fit(model, config.model, shape, data.classes, config.dataset)
     return model
+
+
+def _may_not_fit(config: TrainConfig) -> bool:
+    """Whether no rule tells that the network takes the images, so that it has to be tried."""
+    network, images = networks().get(config.model), data_sets().get(config.dataset)
+    if network is None or images is None:
+        return True
+    return not network.small and images.pixels > 0
 
 
 def check_share_of_batch(config: TrainConfig, workers: int) -> None:

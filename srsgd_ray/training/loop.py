@@ -27,7 +27,17 @@ from srsgd_ray.training.device import (
     memory_format,
 )
 from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
-from srsgd_ray.training.outcome import Keep, Outcome, Progress, RankError, Report, Row, StopTraining
+from srsgd_ray.training.outcome import (
+    Keep,
+    Outcome,
+    Progress,
+    RankError,
+    Report,
+    Row,
+    StopTraining,
+    as_sums,
+    means,
+)  # fmt: skip
 from srsgd_ray.training.step import Step
 
 __all__ = ["train"]
@@ -46,23 +56,22 @@ def train(
     keep: Keep | None = None,
     ready: Callable[[], None] | None = None,
 ) -> Outcome:
-    """Train one network as ``config`` says, telling ``report`` of every finished epoch.
+    """Train one network as ``config`` says, reporting every finished epoch.
 
-    If a process group exists, every rank calls this; images are shared out by rank, gradients are
-    averaged by DistributedDataParallel, and the metrics are those of all ranks together.
+    If a process group exists, every rank calls this; images are divided among ranks, gradients
+    are averaged by DistributedDataParallel, and the metrics are those of all ranks together.
 
     Args:
         config: the run; checked first.
-        report: called as ``report(row, save)`` on every rank after each epoch. ``row`` holds the
-            columns of ``results.columns.EPOCH``; ``save(folder)`` writes a checkpoint there and
-            returns its path (call it on one rank). A run that resumes first reports the rows of
-            its earlier epochs again, with ``save=None``, so that none can be lost. Raise
+        report: called as ``report(row, save)`` on every rank after each epoch. ``save(folder)``
+            writes a checkpoint and returns its path (call it on one rank). A run that resumes first
+            reports its earlier rows again, with ``save=None``, so that none can be lost. Raise
             :class:`StopTraining` to stop.
         resume_from: folder of a checkpoint of the same run.
         progress: called with the number of finished steps after each step.
         load: reads the data set; a long-lived worker passes a cached one.
         keep: called on the first rank as ``keep(save)`` every ``checkpoint_steps`` steps within an
-            epoch; a run that resumes from there goes on at the very next sample.
+            epoch; a run that resumes from there begins at the very next sample.
         ready: called on every rank once all is checked and built, before the first step.
 
     Raises:
@@ -166,7 +175,7 @@ class _Run:
             return {}, bad
         trained = time.perf_counter()
         sums, self.sums = total(self.sums), self._no_sums()
-        loss, error, images = _means(sums)
+        loss, error, images = means(sums)
         # An epoch that was broken off is timed by what was trained after it.
         images *= (self.steps_per_epoch - first) / self.steps_per_epoch
         self.lr_schedule.step()
@@ -174,16 +183,14 @@ class _Run:
         val_loss, val_error, val_skipped = self._evaluate(self.validation)
         if val_loss is not None and not math.isfinite(val_loss):
             return {}, self.step - 1
-        last = self.epoch == self.config.epochs
-        now = last or self.config.test_every_epoch
+        now = self.config.test_every_epoch or self.epoch == self.config.epochs
         test_loss, test_error, test_skipped = self._evaluate(self.test if now else None)
         ended = time.perf_counter()
-        period = self.period(self.step - 1)
         row = {
             "epoch": self.epoch,
             "step": self.step,
             "epoch_lr": lr,
-            "restart_period": period,
+            "restart_period": self.period(self.step - 1),
             "restarts": bisect_right(self.restarts, self.step - 1),
             "train_loss": loss,
             "train_error": error,
@@ -218,7 +225,7 @@ class _Run:
             loss, wrong = self.one_step(images, labels, share)
             with torch.no_grad():
                 bad = torch.where(loss.isfinite(), bad, bad.clamp(max=self.step))
-                self.sums[:3] += _row(loss, wrong, len(labels))
+                self.sums[:3] += as_sums(loss, wrong, len(labels))
             self.step += 1
             last = index == self.steps_per_epoch
             between = bool(config.checkpoint_steps) and index % config.checkpoint_steps == 0
@@ -254,10 +261,9 @@ class _Run:
                 logits = self.model(images).float()
             loss = F.cross_entropy(logits, labels, reduction="sum")
             wrong = (logits.argmax(1) != labels).sum()
-            sums[:3] += _row(loss, wrong, len(labels))
+            sums[:3] += as_sums(loss, wrong, len(labels))
         sums[3] = self.data.skipped() - skipped
-        sums = total(sums)
-        loss_mean, error, _ = _means(sums)
+        loss_mean, error, _ = means(total(sums))
         return loss_mean, error, int(sums[3].item())
 
     def _state(self) -> dict[str, Any]:
@@ -290,18 +296,3 @@ class _Run:
         self.lr_schedule.load_state_dict(state["lr_schedule"])
         self.precision.load_state_dict(state["scaler"])
         checkpoint.set_rng_state(state["rng"])
-
-
-def _row(loss: torch.Tensor, wrong: torch.Tensor, images: int) -> torch.Tensor:
-    return torch.stack([loss.double(), wrong.double(), loss.new_tensor(images).double()])
-
-
-def _means(sums: torch.Tensor) -> tuple[float, float, float]:
-    """Mean loss, error in percent, and count from (sum of losses, errors, count, ...)."""
-    loss, wrong, count = sums[:3].tolist()
-    if count == 0:
-        raise DataError(
-            "a mean needs an image, but all were unreadable and left out. Find them with "
-            "`srsgd-ray lmdb verify`, or see whether the disk is there."
-        )
-    return loss / count, 100.0 * wrong / count, count

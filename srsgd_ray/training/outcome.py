@@ -1,4 +1,4 @@
-"""What a training run tells, and how it ends."""
+"""What a training run reports, and how it ends."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from srsgd_ray.data import DataError
 from srsgd_ray.trainable import RankError, StopTraining
 
-__all__ = ["Keep", "Outcome", "Progress", "RankError", "Report", "Row", "Save", "StopTraining"]
+__all__ = [
+    "Keep", "Outcome", "Progress", "RankError", "Report", "Row", "Save", "StopTraining", "as_sums",
+    "means",
+]  # fmt: skip
 
 Row = dict[str, Any]
 Save = Callable[[Path], Path]
@@ -35,3 +41,19 @@ class Outcome:
     diverged_step: int | None
     parameters: int
     epochs_done: int
+
+
+def as_sums(loss: torch.Tensor, wrong: torch.Tensor, images: int) -> torch.Tensor:
+    """(sum of losses, errors, images) of a batch, float64 (3,)."""
+    return torch.stack([loss.double(), wrong.double(), loss.new_tensor(images).double()])
+
+
+def means(sums: torch.Tensor) -> tuple[float, float, float]:
+    """Mean loss, error in percent, and count from (sum of losses, errors, count, ...)."""
+    loss, wrong, count = sums[:3].tolist()
+    if count == 0:
+        raise DataError(
+            "a mean needs an image, but all were unreadable and left out. Find them with "
+            "`srsgd-ray lmdb verify`, or see whether the disk is there."
+        )
+    return loss / count, 100.0 * wrong / count, count

@@ -14,8 +14,9 @@ import torch
 import torch.distributed as dist
 
 from srsgd_ray.config import TrainConfig
+from srsgd_ray.knobs import machine_knobs
 from srsgd_ray.results import Record, RecordError, provenance, write_tables
-from srsgd_ray.training.checkpoint import FILE_NAME, MAY_CHANGE
+from srsgd_ray.training.checkpoint import FILE_NAME
 from srsgd_ray.training.distributed import rank_and_size
 from srsgd_ray.training.loop import train
 from srsgd_ray.training.outcome import Save
@@ -111,7 +112,8 @@ def _open(config: TrainConfig, out: Path, resume: bool) -> Record:
         raise RecordError(f"{out} holds a study, but no single run. Choose another --out.")
     # A knob that came later had its default then.
     mine, theirs = config.to_dict(), {**TrainConfig().to_dict(), **record.trials[TRIAL].config}
-    differ = [key for key in mine if key not in MAY_CHANGE and mine[key] != theirs[key]]
+    kept = set(mine) - machine_knobs(TrainConfig)
+    differ = [key for key in mine if key in kept and mine[key] != theirs[key]]
     if differ:
         record.close()
         raise RecordError(

@@ -10,21 +10,14 @@ import torch
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import BatchFormat, Dataset, image_shape, load_dataset
-from srsgd_ray.models import build_model
-from srsgd_ray.models.own import materialise
+from srsgd_ray.models import build_model, materialise
 from srsgd_ray.optim import build_optimizer
+from srsgd_ray.parts import data_sets
 from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
 from srsgd_ray.training.step import Step
 
 __all__ = ["Timing", "UnknownSizeError", "measure"]
 
-# Channels, pixels a side and classes; images to train on and to test on.
-SHAPES = {
-    "digits": (1, 8, 10, 1437, 360),
-    "cifar10": (3, 32, 10, 50_000, 10_000),
-    "cifar100": (3, 32, 100, 50_000, 10_000),
-    "imagenet": (3, 0, 1000, 1_281_167, 50_000),
-}
 MOST_STEPS = 20
 
 
@@ -98,11 +91,11 @@ def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing
 
 def _sizes(config: TrainConfig) -> tuple[tuple[int, int, int], int, int, int, int]:
     """(C, H, W) and classes; images to train on, held out, and to test on."""
-    if config.dataset in SHAPES:
-        channels, size, classes, images, test = SHAPES[config.dataset]
-        size = size or config.image_size
-        held = round(config.validation_fraction * images) if config.train_on == "train" else 0
-        return (channels, size, size), classes, images - held, held, test
+    found = data_sets().get(config.dataset)
+    if found is not None:
+        size = found.pixels or config.image_size
+        held = round(config.validation_fraction * found.train) if config.train_on == "train" else 0
+        return (found.channels, size, size), found.classes, found.train - held, held, found.test
     data = load_dataset(config)
     shape = image_shape(data)
     if shape is None:

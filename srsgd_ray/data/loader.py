@@ -1,42 +1,21 @@
-"""Which sample is seen when and by whom: of (seed, epoch, rank, world size, position) alone."""
+"""Parts for a ``DataLoader`` of one's own: a rank's sample numbers, and images one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
-from srsgd_ray.data.batches import check_share, epoch_generator
+from srsgd_ray.data.crops import Cutter, item_draws
+from srsgd_ray.data.epochs import check_share, epoch_generator, epoch_order, narrow
+from srsgd_ray.image_lmdb.store import Store
 
-__all__ = ["EpochSampler", "epoch_order", "narrow", "share_of_batch"]
+__all__ = ["CropItems", "EpochSampler"]
 
 UNEVEN = ("drop", "pad", "keep")
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """The order of an epoch: a permutation of 0 to ``count - 1``, int64 (count,).
-
-    Raises:
-        ValueError: if ``seed`` or ``epoch`` is negative.
-    """
-    return torch.randperm(count, generator=epoch_generator(seed, epoch))
-
-
-def narrow(numbers: Tensor) -> npt.NDArray[np.int32] | npt.NDArray[np.int64]:
-    """The same numbers from 0 on, in 4 bytes each if they fit."""
-    wide: npt.NDArray[np.int64] = numbers.numpy()
-    fits = len(wide) == 0 or wide.max() < 2**31
-    return wide.astype(np.int32, copy=False) if fits else wide
-
-
-def share_of_batch(begin: int, end: int, rank: int, world_size: int) -> range:
-    """The positions from ``begin`` to ``end`` that are this rank's: every ``world_size``-th."""
-    return range(begin + rank, end, world_size)
 
 
 class EpochSampler(Sampler[int]):
@@ -44,9 +23,8 @@ class EpochSampler(Sampler[int]):
 
     All ranks draw the same order; each takes every ``world_size``-th of it. Without shuffling the
     order is 0 to ``count - 1``. What has been seen is a position in the common order, so that an
-    epoch that was broken off goes on at the very next sample, also with another world size:
-    :meth:`state` after so many samples of this rank, :meth:`restore` before going on with that
-    epoch.
+    interrupted epoch resumes at the very next sample, also with another world size: :meth:`state`
+    after so many samples of this rank, :meth:`restore` before that epoch is resumed.
 
     Args:
         count: number of samples.
@@ -93,30 +71,30 @@ class EpochSampler(Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """The epoch that the next pass is of.
 
-        It begins at its first sample, or where :meth:`restore` was told to, if it is that epoch.
+        It begins at its first sample, or where :meth:`restore` says, if it is that epoch.
         """
         epoch_generator(self.seed, epoch)  # refuses a negative epoch
         if self._restored and epoch == self.epoch:
             return
         self.epoch, self._begin, self._restored = epoch, 0, False
 
-    def _end(self) -> int:
-        """Positions of the common order, with what is padded or dropped."""
+    def _positions(self) -> range:
+        """This rank's positions of the common order, with what is padded or dropped."""
         left = self.count - self._begin
         if self.uneven == "drop":
             left = left // self.world_size * self.world_size
         elif self.uneven == "pad":
             left = -(-left // self.world_size) * self.world_size
-        return self._begin + left
+        return range(self._begin + self.rank, self._begin + left, self.world_size)
 
     def __len__(self) -> int:
         """Samples of this rank that are left of the epoch."""
-        return len(share_of_batch(self._begin, self._end(), self.rank, self.world_size))
+        return len(self._positions())
 
     def __iter__(self) -> Iterator[int]:
         """Sample numbers, 0 to ``count - 1``."""
         self._restored = False
-        positions = share_of_batch(self._begin, self._end(), self.rank, self.world_size)
+        positions = self._positions()
         if not self.shuffle:
             yield from (position % self.count for position in positions)
             return
@@ -139,7 +117,7 @@ class EpochSampler(Sampler[int]):
         return {"epoch": self.epoch, "position": position, **same}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken.
+        """Resume where ``state`` was taken.
 
         Raises:
             ValueError: if it is of other samples, another seed or order.
@@ -153,7 +131,7 @@ class EpochSampler(Sampler[int]):
         for name in ("count", "seed", "shuffle"):
             if state[name] != getattr(self, name):
                 raise ValueError(
-                    f"a sampler goes on only with the same samples and order, but {name} was "
+                    f"a sampler resumes only with the same samples and order, but {name} was "
                     f"{state[name]} and is {getattr(self, name)}. Start a new epoch instead."
                 )
         if not 0 <= state["position"] <= self.count:
@@ -164,3 +142,72 @@ class EpochSampler(Sampler[int]):
         self._restored = False
         self.set_epoch(state["epoch"])
         self._begin, self._restored = state["position"], True
+
+
+class CropItems(Dataset[tuple[Tensor, int]]):
+    """Item ``i`` is a crop of image ``i`` of a store, and its label.
+
+    An item is uint8 (3, size, size), to be normalised in a batch on the device, and a label. Its
+    crop and flip depend on (seed, epoch, i) alone: the same for any number of loader workers and in
+    any order. It can be pickled, for workers that are spawned. Use it with
+    :class:`srsgd_ray.data.EpochSampler`; :class:`srsgd_ray.data.StreamedTrain` does without worker
+    processes and is faster.
+
+    Args:
+        store: the images.
+        size: pixels a side.
+        seed: of the augmentation.
+        augment: a random crop, mirrored half of the time; else the central one.
+
+    Raises:
+        ValueError: for an argument out of range.
+    """
+
+    def __init__(self, store: Store, size: int = 224, *, seed: int = 0, augment: bool = True):
+        if size < 1:
+            raise ValueError(f"1 <= size must hold, but got size={size}.")
+        epoch_generator(seed, 0)  # refuses a negative seed
+        self._store, self._size, self._seed, self._augment = store, size, seed, augment
+        # In shared memory, so that workers that live for several epochs see it change.
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
+        self._cutter: Cutter | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch whose augmentation items have from now on."""
+        epoch_generator(self._seed, epoch)  # refuses a negative epoch
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """The crop and the label.
+
+        Raises:
+            IndexError: unless 0 <= index < len(self).
+            DataError: if the image cannot be read.
+        """
+        if not 0 <= index < len(self._store):
+            raise IndexError(f"0 <= index < {len(self._store)} must hold, but got {index}.")
+        if self._cutter is None:
+            self._cutter = Cutter(self._size, checked=self._store.checked)
+        store = self._store
+        pixels = torch.empty((self._size, self._size, 3), dtype=torch.uint8)
+        image = store.read(index)
+
+        def name() -> str:
+            return store.name(index)
+
+        if self._augment:
+            draws = item_draws(self._seed, int(self._epoch), index)
+            self._cutter.random(image, name, draws.tries[0], draws.place[0], pixels)
+            if draws.flip[0]:
+                pixels = pixels.flip(1)
+        else:
+            self._cutter.central(image, name, pixels)
+        return pixels.permute(2, 0, 1), store.label(index)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without what belongs to this process's threads."""
+        return {**self.__dict__, "_cutter": None}

@@ -12,19 +12,19 @@ import shutil
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from srsgd_ray.parts import GENERATED, data_set
 
-from srsgd_ray.config import GENERATED
-from srsgd_ray.data.dataset import DataError, Dataset
-from srsgd_ray.data.generated import generated_cifar
+if TYPE_CHECKING:
+    from torch import Tensor
 
-__all__ = ["read_cifar"]
+    from srsgd_ray.data import Dataset
 
-CLASSES = {"cifar10": 10, "cifar100": 100}
+__all__ = ["OWN", "cifar10", "cifar100"]
+
+SIZES = {"pixels": 32, "train": 50_000, "test": 10_000}
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 # Mean and standard deviation of each channel over the training images.
 OWN = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -34,7 +34,8 @@ OWN = {
 AS_PUBLISHED = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
 
-def read_cifar(name: str, data_dir: Path | str, normalisation: str = "dataset") -> Dataset:
+@data_set("cifar10", "CIFAR-10, read from data_dir", classes=10, **SIZES)
+def cifar10(data_dir: Path | str, normalisation: str = "dataset") -> Dataset:
     """All 50,000 training and 10,000 test images of 3x32x32 pixels, none held out.
 
     ``data_dir`` holds the unpacked folder (``cifar-10-batches-py``, ``cifar-100-python``) or the
@@ -43,24 +44,36 @@ def read_cifar(name: str, data_dir: Path | str, normalisation: str = "dataset") 
     folder that cannot be written it is unpacked elsewhere for this call only.
 
     Args:
-        name: ``"cifar10"`` or ``"cifar100"`` (its 100 fine labels).
         data_dir: the folder; ``"generated"`` makes small data of the same layout.
         normalisation: ``"dataset"``, or ``"as_published"`` for the original's numbers.
 
     Raises:
         DataError: if a file is missing or its md5 is not the published one.
     """
-    import torchvision.datasets  # here: a digits run need not load torchvision
+    return _cifar("cifar10", data_dir, normalisation)
+
+
+@data_set("cifar100", "CIFAR-100, read from data_dir", classes=100, **SIZES)
+def cifar100(data_dir: Path | str, normalisation: str = "dataset") -> Dataset:
+    """:func:`cifar10` with 100 classes, the fine labels."""
+    return _cifar("cifar100", data_dir, normalisation)
+
+
+def _cifar(name: str, data_dir: Path | str, normalisation: str) -> Dataset:
+    import torchvision.datasets
+
+    from srsgd_ray.data import DataError
+    from srsgd_ray.datasets._generated import generated_cifar
 
     kind = torchvision.datasets.CIFAR10 if name == "cifar10" else torchvision.datasets.CIFAR100
-    look = OWN[name] if normalisation == "dataset" else AS_PUBLISHED
+    scale = OWN[name] if normalisation == "dataset" else AS_PUBLISHED
     if str(data_dir) == GENERATED:
         with generated_cifar(name) as (folder, md5):
-            return _read(name, _with_sums(kind, md5), folder, look)
+            return _read(name, _with_sums(kind, md5), folder, scale)
     data_dir = Path(data_dir).expanduser()
     archive = data_dir / kind.filename
     if (data_dir / kind.base_folder).is_dir():
-        return _read(name, kind, data_dir, look)
+        return _read(name, kind, data_dir, scale)
     if not archive.is_file():
         raise DataError(
             f"{name} not found: expected the folder {data_dir / kind.base_folder} or the archive "
@@ -68,10 +81,10 @@ def read_cifar(name: str, data_dir: Path | str, normalisation: str = "dataset") 
         )
     if os.access(data_dir, os.W_OK):
         _unpack_beside(archive, kind)
-        return _read(name, kind, data_dir, look)
+        return _read(name, kind, data_dir, scale)
     with tempfile.TemporaryDirectory() as elsewhere:
         _unpack(archive, Path(elsewhere), kind)
-        return _read(name, kind, Path(elsewhere), look)
+        return _read(name, kind, Path(elsewhere), scale)
 
 
 def _unpack_beside(archive: Path, kind: Any) -> None:
@@ -90,6 +103,8 @@ def _unpack_beside(archive: Path, kind: Any) -> None:
 
 
 def _unpack(archive: Path, where: Path, kind: Any) -> None:
+    from srsgd_ray.data import DataError
+
     found = _md5(archive)
     if found != kind.tgz_md5:
         raise DataError(
@@ -112,9 +127,9 @@ def _with_sums(kind: Any, md5: dict[str, str]) -> Any:
     return type(kind.__name__, (kind,), {**lists, "meta": meta})
 
 
-def _read(
-    name: str, kind: Any, root: Path, look: tuple[tuple[float, ...], tuple[float, ...]]
-) -> Dataset:
+def _read(name: str, kind: Any, root: Path, scale: Normalisation) -> Dataset:
+    from srsgd_ray.data import DataError, Dataset
+
     try:
         train, test = (kind(root, train=part, download=False) for part in (True, False))
     except RuntimeError as error:
@@ -129,26 +144,16 @@ def _read(
             f"damaged {damaged or 'nothing'}. Remove the folder and put {kind.filename} "
             f"(from {kind.url}) beside it."
         ) from error
-    images, labels = _tensors(train)
-    test_images, test_labels = _tensors(test)
-    return Dataset(
-        train_images=images,
-        train_labels=labels,
-        validation_images=None,
-        validation_labels=None,
-        test_images=test_images,
-        test_labels=test_labels,
-        channels=3,
-        classes=CLASSES[name],
-        image_size=32,
-        mean=look[0],
-        std=look[1],
-        pad=4,
-        flip=True,
+    classes, (mean, std) = len(train.classes), scale
+    return Dataset.of(
+        _tensors(train), _tensors(test), classes=classes, mean=mean, std=std, pad=4, flip=True
     )
 
 
 def _tensors(part: Any) -> tuple[Tensor, Tensor]:
+    import numpy as np
+    import torch
+
     planes = np.ascontiguousarray(part.data.transpose(0, 3, 1, 2))
     return torch.from_numpy(planes), torch.tensor(part.targets, dtype=torch.int64)
 

@@ -1,6 +1,6 @@
-"""From one stored image to the uint8 pixels of one crop, in a batch's own memory.
+"""Crops of one stored image: how they are drawn, and cut into a batch's own memory.
 
-The crop is scaled by torch's antialiased bilinear kernel for uint8, which torchvision's transforms
+A crop is scaled by torch's antialiased bilinear kernel for uint8, which torchvision's transforms
 use too, and which runs in the thread that calls it. It is called below torchvision because only
 there can it write into a batch that is there already: the page faults of a new 150 kB result cost
 as much as the scaling.
@@ -11,22 +11,79 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from srsgd_ray.data.epochs import epoch_generator
 from srsgd_ray.image_lmdb.frames import Box, frame_of
 from srsgd_ray.image_lmdb.jpeg import by_pillow, decode_box
 from srsgd_ray.image_lmdb.store import Pixels
 
-__all__ = ["TRIES", "Cutter", "random_crop"]
+__all__ = ["CropDraws", "Cutter", "crop_draws", "item_draws", "random_crop"]
 
 TRIES = 10  # of a random crop, before the central one is taken
 AREA = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
 ROOM = 2**20  # bytes, what a thread decodes into at first
+BLOCK = 1024  # positions whose augmentation is drawn together
+ITEM = 1  # sets an item's draws apart from a block's
+
+
+class CropDraws(NamedTuple):
+    """All that is random in some images' augmentation, one row an image.
+
+    Attributes:
+        tries: float32 (N, 10, 2) in [0, 1); see :func:`random_crop`.
+        place: float32 (N, 2) in [0, 1); see there.
+        flip: where the crop is mirrored left to right, bool (N,).
+    """
+
+    tries: npt.NDArray[np.float32]
+    place: npt.NDArray[np.float32]
+    flip: npt.NDArray[np.bool_]
+
+
+def crop_draws(seed: int, epoch: int, begin: int, end: int, step: int = 1) -> CropDraws:
+    """The augmentation at every ``step``-th position from ``begin`` to ``end`` of an epoch's order.
+
+    It depends on nothing but (seed, epoch, position).
+
+    Raises:
+        ValueError: if ``seed`` or ``epoch`` is negative.
+    """
+    epoch_generator(seed, epoch)  # refuses negative ones
+    first = begin // BLOCK
+    blocks = [_block(seed, epoch, number) for number in range(first, -(-end // BLOCK))]
+    rows = np.concatenate(blocks)[begin - first * BLOCK : end - first * BLOCK : step]
+    return _split(rows)
+
+
+def item_draws(seed: int, epoch: int, index: int) -> CropDraws:
+    """The augmentation of one image, whatever its position: of (seed, epoch, index) alone.
+
+    Raises:
+        ValueError: if ``seed`` or ``epoch`` is negative.
+    """
+    epoch_generator(seed, epoch)  # refuses negative ones
+    mixed = np.random.SeedSequence((seed, epoch, index, ITEM))
+    rows = np.random.default_rng(mixed).random((1, 2 * TRIES + 3), dtype=np.float32)
+    return _split(rows)
+
+
+def _split(rows: npt.NDArray[np.float32]) -> CropDraws:
+    tries = rows[:, : 2 * TRIES].reshape(-1, TRIES, 2)
+    return CropDraws(tries, rows[:, 2 * TRIES : -1], rows[:, -1] < 0.5)
+
+
+@lru_cache(maxsize=8)
+def _block(seed: int, epoch: int, number: int) -> npt.NDArray[np.float32]:
+    mixed = np.random.SeedSequence((seed, epoch, number))
+    return np.random.default_rng(mixed).random((BLOCK, 2 * TRIES + 3), dtype=np.float32)
 
 
 def random_crop(
@@ -35,7 +92,7 @@ def random_crop(
     """The crop that uniform draws mean in an image of this size, in torchvision's distribution.
 
     A try (u, v) asks for 8 + 92 u % of the area, and for the ratio of width to height whose
-    logarithm lies the share v of the way from log 3/4 to log 4/3. The first try that fits is
+    logarithm lies the share v between log 3/4 and log 4/3. The first try that fits is
     taken, and ``place`` (p, q) puts its top at floor(p (height - h + 1)) and its left side
     likewise. If none fits: the largest central crop with an allowed ratio. This is the law of
     torchvision's ``RandomResizedCrop``.

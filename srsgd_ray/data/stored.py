@@ -1,4 +1,4 @@
-"""ImageNet, from a folder tree or from LMDB databases."""
+"""Data whose images lie in a pair of stores, and are decoded as they are needed."""
 
 from __future__ import annotations
 
@@ -7,45 +7,53 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from srsgd_ray.config import GENERATED, TrainConfig
-from srsgd_ray.data.dataset import BatchFormat
-from srsgd_ray.data.generated import generated_imagenet
-from srsgd_ray.data.split import hold_out
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.data.dataset import BatchFormat, hold_out
 from srsgd_ray.data.streamed import StreamedEval, StreamedTrain
-from srsgd_ray.data.streams import ImageSubset, Skipped
+from srsgd_ray.data.subset import ImageSubset, Skipped
 from srsgd_ray.image_lmdb import Store, open_pair
 
-__all__ = ["ImageNet"]
+__all__ = ["StoredData"]
 
 
-class ImageNet:
+class StoredData:
     """Training, validation and test images, none of them in memory.
 
-    Validation images are held out from ``train``; ``val``, as in the paper, is the test set.
-
     Args:
-        config: reads ``data_dir``, ``train_on``, ``validation_fraction``, ``split_seed``,
-            ``image_size``, ``decode_threads`` and ``bad_images``.
+        root: folder with a pair of stores, ``train`` and ``val``, which is the test set.
+        image_size: pixels a side of a crop.
+        held_out: share of ``train`` held out for validation; 0: none.
+        split_seed: of that split.
+        threads: that decode; 0: this process's share of the CPUs.
+        skip: whether unreadable images are left out and counted; else the first one is an error.
+        holding: what must live as long as the images are read.
 
     Raises:
         DataError: see :func:`srsgd_ray.image_lmdb.open_pair`.
-        ValueError: for a fraction that leaves a part empty.
+        ValueError: for a share that leaves a part empty.
     """
 
     channels = 3
 
-    def __init__(self, config: TrainConfig) -> None:
-        self._folder = generated_imagenet() if config.data_dir == GENERATED else None
-        root = config.data_dir if self._folder is None else self._folder.name
+    def __init__(
+        self,
+        root: str,
+        image_size: int,
+        *,
+        held_out: float = 0.0,
+        split_seed: int = 0,
+        threads: int = 0,
+        skip: bool = False,
+        holding: object = None,
+    ) -> None:
         self._train, self._test = open_pair(Path(root).expanduser())
-        self.classes = len(self._train.classes)
-        self.image_size, self._threads = config.image_size, config.decode_threads
-        self._skipped = Skipped() if config.bad_images == "skip" else None
+        self.classes, self.image_size = len(self._train.classes), image_size
+        self._threads, self._holding = threads, holding
+        self._skipped = Skipped() if skip else None
         self._kept = torch.arange(len(self._train), dtype=torch.int32)
         self._held: Tensor | None = None
-        if config.train_on == "train" and config.validation_fraction > 0:
-            labels = torch.from_numpy(self._train.labels)
-            parts = hold_out(labels, config.validation_fraction, config.split_seed)
+        if held_out > 0:
+            parts = hold_out(torch.from_numpy(self._train.labels), held_out, split_seed)
             self._kept, self._held = (part.to(torch.int32) for part in parts)
 
     def train_batches(self, config: TrainConfig, layout: BatchFormat) -> StreamedTrain:
@@ -67,5 +75,5 @@ class ImageNet:
     def _some(self, source: Store, indices: Tensor) -> ImageSubset:
         # Made-up files must outlive this object, if what reads them does.
         return ImageSubset(
-            source, indices, self.image_size, self._threads, self._skipped, self._folder
+            source, indices, self.image_size, self._threads, self._skipped, self._holding
         )
