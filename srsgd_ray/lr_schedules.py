@@ -60,13 +60,10 @@ def one_cycle(
     return _between(1.0, final, (step - peak) / (last - peak))
 
 
-SCHEDULES: dict[str, str] = {
-    "steps": "times lr_gamma at each of lr_milestones",
-    "cosine": "half a cosine to 0 (final)",
-    "wsd": "stable, then linearly to 0 (final) over the last fifth (decay)",
-    "one_cycle": "up over 0.3 of the steps (rise) and down, as torch's OneCycleLR (start, final)",
-}
-_FUNCTIONS: dict[str, Callable[..., float]] = {"cosine": cosine, "wsd": wsd, "one_cycle": one_cycle}
+# ``steps`` is no function of the step alone: it multiplies by lr_gamma at each of lr_milestones.
+SCHEDULES: dict[str, Callable[..., float] | None] = {
+    "steps": None, "cosine": cosine, "wsd": wsd, "one_cycle": one_cycle,
+}  # fmt: skip
 
 
 def make_factor(
@@ -94,16 +91,18 @@ def make_factor(
         ValueError: for an unknown name or option, or a factor that is no number from 0.
     """
     path = path_of_part("lr_schedule", name, SCHEDULES)
-    function = find_part("lr_schedule", path) if path else _FUNCTIONS.get(name)
+    function = find_part("lr_schedule", path) if path else SCHEDULES[name]
 
     def main(step: int) -> float:
         if function is None:
             return float(gamma ** bisect_right(milestones, step))
         found = function(step - warmup, max(1, total - warmup), **options)
-        if isinstance(found, bool) or not isinstance(found, (int, float)):
-            raise ValueError(_no_factor(name, found, step))
-        if not 0 <= found < math.inf:
-            raise ValueError(_no_factor(name, found, step))
+        number = isinstance(found, (int, float)) and not isinstance(found, bool)
+        if not number or not 0 <= found < math.inf:
+            raise ValueError(
+                f"lr_schedule={name!r} must give a number from 0, the factor of the learning rate, "
+                f"but gave {found!r} at step {step}. Return a float of (step, total_steps)."
+            )
         return float(found)
 
     def factor(step: int) -> float:
@@ -156,10 +155,3 @@ def _check(rule: str, within: Callable[[Any], bool], **value: Any) -> None:
             f"{rule} must hold, but got lr_schedule_options with {name}={found!r}. "
             f"Give a share of the whole, such as 0.2."
         )
-
-
-def _no_factor(name: str, found: object, step: int) -> str:
-    return (
-        f"lr_schedule={name!r} must give a number from 0, the factor of the learning rate, but "
-        f"gave {found!r} at step {step}. Return a float of (step, total_steps)."
-    )

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import torch
 from lmdb_images import CLASSES, datum, encoded, files, make_caffe, make_original, make_tree
-from srsgd_ray.data.crops import Cutter
 
+from srsgd_ray.data.crops import Cutter
 from srsgd_ray.image_lmdb import (
     DataError,
     FolderStore,
