@@ -28,13 +28,16 @@ PROTOCOLS = {
     "last": "ours at the last epoch",
     "as_published": "ours at the best epoch by test error, where every epoch was tested",
 }
+LOUD = "GENERATED DATA"
+# What each status says of so many cells: see ``render.summary``.
 STATUSES = {
-    "agrees": "the interval of the difference contains 0",
-    "differs": "it does not",
-    "one run": "one run of ours: no interval",
-    "generated data": "ours on made-up data: not compared",
-    "no published error": "ours alone",
-    "not run": "nothing of ours",
+    "agrees": "agree[s] with the published error (the {level:g} % interval of the difference "
+    "contains 0)",
+    "differs": "do[es] not agree",
+    "one run": "[has|have] one run of ours only and no interval",
+    "generated data": f"[was|were] run on {LOUD} and not compared",
+    "no published error": "[has|have] no published error to compare with",
+    "not run": "[was|were] not run",
 }
 # What may differ between SRSGD and SGD in a pair: the optimizer's own options, and the runs.
 OWN = ("restarts", "learning rate", "weight decay", "momentum", "seeds", "repeats")

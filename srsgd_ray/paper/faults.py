@@ -42,7 +42,7 @@ FAULTS: dict[str, Fault] = {
         here="drawn as published, marked",
     ),
     "resnet200_sgd_runs_on": Fault(
-        what="Figure 4 right: SGD's run goes on past 90 epochs with a third drop at epoch 91.",
+        what="Figure 4 right: SGD's run continues past 90 epochs with a third drop at epoch 91.",
         known_by="the file holds 101 epochs of training loss",
         here="drawn as published, up to epoch 84; the rest is kept, not plotted",
     ),

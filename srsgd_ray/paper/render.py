@@ -11,22 +11,18 @@ import pandas as pd
 
 from srsgd_ray.config import one_of
 from srsgd_ray.paper.cells import SETS, TABLES, PublishedTable
-from srsgd_ray.paper.compare import PROTOCOLS, STATUSES, compare_with_published, srsgd_minus_sgd
+from srsgd_ray.paper.compare import (
+    LOUD,
+    PROTOCOLS,
+    STATUSES,
+    compare_with_published,
+    srsgd_minus_sgd,
+)
 from srsgd_ray.table import FORMATS, escape_latex, table
 
 __all__ = ["render_comparison", "summary"]
 
 WIDTH = 100  # letters of a line of text
-LOUD = "GENERATED DATA"
-COUNTED = {
-    "agrees": "agree[s] with the published error (the {level:g} % interval of the difference "
-    "contains 0)",
-    "differs": "do[es] not agree",
-    "one run": "[has|have] one run of ours only and no interval",
-    "generated data": f"[was|were] run on {LOUD} and not compared",
-    "no published error": "[has|have] no published error to compare with",
-    "not run": "[was|were] not run",
-}
 
 
 def render_comparison(
@@ -75,7 +71,7 @@ def summary(table: pd.DataFrame, level: float = 0.95) -> str:
     """How many cells agree, how many do not, how many were not run: one sentence."""
     counts = {status: int((table["status"] == status).sum()) for status in STATUSES}
     said = [
-        f"{count} {_counted(COUNTED[status], count).format(level=100 * level)}"
+        f"{count} {_counted(STATUSES[status], count).format(level=100 * level)}"
         for status, count in counts.items()
         if count or status in ("agrees", "differs", "not run")
     ]

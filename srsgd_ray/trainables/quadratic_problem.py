@@ -145,7 +145,7 @@ def momenta(config: QuadraticConfig) -> Floats:
     """The momentum m of every step.
 
     Raises:
-        ValueError: for ARNAG, whose momentum depends on the values of f on the way.
+        ValueError: for ARNAG, whose momentum depends on the values of f in the run.
     """
     steps = config.iterations
     if config.method == "GD":

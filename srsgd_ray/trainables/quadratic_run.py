@@ -39,7 +39,7 @@ def _value(x: Floats, px: Floats) -> Floats:
 
 
 class _Adaptive:
-    """ARNAG's count on the way: it starts again after a step that raised f.
+    """ARNAG's count during a run: it starts again after a step that raised f.
 
     Args:
         states: the array that an even step makes, and that of an odd one: (seeds, SIZE).
@@ -53,7 +53,7 @@ class _Adaptive:
         self._states = [(x, x[:, :-1], x[:, 1:], x[:, 0]) for x in states]
         self._left, self._right = self._px[:, :-1], self._px[:, 1:]
 
-    def look(self, step: int) -> None:
+    def update(self, step: int) -> None:
         """Set the momentum of the step that has just made its state."""
         count = self._count
         np.divide(count, count + 3.0, self._factors[step])
@@ -73,7 +73,7 @@ def run(configs: Sequence[QuadraticConfig], seeds: Sequence[int] = (0,)) -> Floa
     """Run several methods over several seeds, all at once.
 
     All see the same noise at the same seed, so it is drawn once. A curve is the same bit for bit,
-    whatever runs beside it.
+    whatever runs with it.
 
     Args:
         configs: what is run: of one case, and of as many iterations.
@@ -142,7 +142,7 @@ def run(configs: Sequence[QuadraticConfig], seeds: Sequence[int] = (0,)) -> Floa
             subtract(y, slope, new)
             subtract(new, x, following)
             for one in adaptive:
-                one.look(step)
+                one.update(step)
             multiply(following, factors[step, ...], following)
             add(following, new, following)
             x, new = new, x

@@ -121,9 +121,9 @@ def train(config: MinefieldConfig, seeds: Sequence[int], data: tuple[Tensor, Ten
         if step in config.milestones:
             for group in optimizer.param_groups:
                 group["lr"] *= GAMMA
-        chosen = order[step]
-        out = logits(flat, x[chosen], config)
-        loss = binary_cross_entropy_with_logits(out, labels[chosen], reduction="none").mean(1)
+        batch = order[step]
+        out = logits(flat, x[batch], config)
+        loss = binary_cross_entropy_with_logits(out, labels[batch], reduction="none").mean(1)
         flat.grad = torch.autograd.grad(loss.sum(), flat)[0]
         optimizer.step()
         if (step + 1) % config.every == 0:
