@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 import re
@@ -15,7 +16,7 @@ from scipy import stats
 
 from srsgd_ray.analysis import Estimate
 from srsgd_ray.cli import main
-from srsgd_ray.config import UnknownNameError
+from srsgd_ray.config import TrainConfig, UnknownNameError
 from srsgd_ray.paper.cells import cells
 from srsgd_ray.paper.compare import (
     TABLES,
@@ -24,6 +25,7 @@ from srsgd_ray.paper.compare import (
     srsgd_minus_sgd,
 )
 from srsgd_ray.paper.render import render_comparison, summary
+from srsgd_ray.paper.runs import IGNORED, OF_SRSGD
 from srsgd_ray.results import TRIAL_COLUMNS
 from srsgd_ray.table import FORMATS
 
@@ -134,7 +136,7 @@ def test_interval_without_spread_or_with_one_run() -> None:
     assert all(map(math.isnan, difference_interval(one, 5.0, 0.1, 5)))
 
 
-def test_a_cell_beside_its_runs() -> None:
+def test_a_cell_and_its_runs() -> None:
     trials = made_table([*runs("sgd", (5.1, 5.3, 5.5)), *runs("srsgd", (4.0, 4.1, 4.2))])
     table = compare_with_published("table1", trials)
     sgd, srsgd = row_of(table, 110, ""), row_of(table, 110, "linear")
@@ -365,6 +367,10 @@ def test_pairs_need_the_same_protocol() -> None:
         srsgd = runs("srsgd", (5.0, 5.1), **changes)
         table = compare_with_published("table1", made_table([*sgd, *srsgd]))
         assert len(srsgd_minus_sgd(table)) == pairs
+
+
+def test_what_does_not_tell_variants_apart_is_a_knob_each() -> None:
+    assert {field.name for field in dataclasses.fields(TrainConfig)} >= IGNORED | OF_SRSGD
 
 
 # What is printed.

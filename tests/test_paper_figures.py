@@ -19,7 +19,13 @@ from srsgd_ray.cli import main
 from srsgd_ray.config import UnknownNameError
 from srsgd_ray.figures.style import NotYet
 from srsgd_ray.paper import curves, errors
-from srsgd_ray.paper.figures import PAPER_FIGURES, draw_numbers, paper_figure, paper_numbers
+from srsgd_ray.paper.figures import (
+    PAPER_FIGURES,
+    draw_numbers,
+    draw_paper,
+    paper_figure,
+    paper_numbers,
+)
 from srsgd_ray.paper.numbers import figure_numbers
 from srsgd_ray.results import RecordError
 
@@ -392,6 +398,12 @@ def test_command_line_refuses(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="must go into a folder that can be written"):
+        draw_paper(["fig3"], out=tmp_path / "file" / "x")
 
 
 def test_unknown_names_and_empty_folders_are_refused(tmp_path: Path) -> None:

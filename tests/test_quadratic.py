@@ -180,7 +180,7 @@ def test_gd_counts_its_noise_from_0() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_curve_depends_on_nothing_beside_it(case: str) -> None:
+def test_a_curve_depends_on_nothing_computed_with_it(case: str) -> None:
     settings = [published_setting(case, method, iterations=300) for method in METHODS]
     together = run(settings, (3, 0, 7))
     for i, setting in enumerate(settings):

@@ -199,7 +199,7 @@ def settings_in(table: pd.DataFrame) -> list[QuadraticConfig]:
     return [QuadraticConfig(**record) for record in records]
 
 
-def test_the_search_confirms_the_best_of_each_arm_beside_the_published(searched: Path) -> None:
+def test_the_search_confirms_the_best_of_each_arm_and_the_published(searched: Path) -> None:
     table = read_trials(searched)
     assert set(table["state"]) == {"complete"}
     tried, confirmed = (table[table["phase"] == phase] for phase in ("search", "confirm"))

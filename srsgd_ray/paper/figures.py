@@ -85,7 +85,7 @@ def draw_paper(
 ) -> list[Path]:
     """Draw figures of the paper into files, and write the numbers of each with it as Parquet.
 
-    Pictures are drawn from that file: :func:`draw_numbers` draws them again.
+    :func:`draw_numbers` draws the pictures again from that file.
 
     Args:
         names: keys of ``PAPER_FIGURES``; by default all.
@@ -101,6 +101,7 @@ def draw_paper(
     Raises:
         UnknownNameError: for an unknown figure or format.
         RecordError: if a folder holds no results.
+        ValueError: if the files cannot be written there.
     """
     selected = list(PAPER_FIGURES if names is None else names)
     for name in selected:
@@ -121,10 +122,9 @@ def draw_paper(
             given = ", ".join(map(str, folders))
             say(f"{name}: none of our runs in {given} belongs there; the published numbers alone")
         stem = f"{name}_as_plotted" if as_plotted else name
-        target.mkdir(parents=True, exist_ok=True)
-        path = target / f"{stem}.parquet"
-        numbers.to_parquet(path, index=False)
-        written += [*save(draw_numbers(pd.read_parquet(path)), stem, formats, target), path]
+        written += save(draw_numbers(numbers), stem, formats, target)
+        written.append(target / f"{stem}.parquet")
+        numbers.to_parquet(written[-1], index=False)
     return written
 
 

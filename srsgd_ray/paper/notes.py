@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from srsgd_ray.paper import FAULTS
+from srsgd_ray.paper.faults import FAULTS
 from srsgd_ray.paper.panels import EACH, EPOCH, GAP, PAPER
 
 __all__ = ["notes", "variants"]

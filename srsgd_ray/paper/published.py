@@ -97,19 +97,15 @@ class Recipe:
         row: 1 to 52, in the order of the recipes.
         name: the command's own name of the run.
         table: table of the paper that it is for, inferred.
-        dataset, model, depth, block, optimizer: as in ``TrainConfig``; block is "" for ImageNet.
         restart_kind: linear, exponential, or "" for SGD.
         restart_list: the numbers given, one a stage: () for SGD.
         restart_decay: whether the last stage's number decays to 1.
         restart_f1, restart_growth: what makes these numbers; growth is inferred.
-        epochs, lr_milestones, lr, lr_gamma, weight_decay: as in ``TrainConfig``.
         momentum: of SGD; None for SRSGD.
-        batch_size: images a step over all GPUs.
-        gpus: number of GPUs; batch statistics are each GPU's own.
-        parallel: how they were used.
+        gpus, parallel: number of GPUs and how they were used; batch statistics are each GPU's own.
         short: whether it is a short training.
         steps_per_epoch, steps: of all 50,000 or 1,281,167 training images.
-        seed: the one seed in the command.
+        others: as in ``TrainConfig``; block is "" for ImageNet, batch_size is over all GPUs.
     """
 
     row: int
