@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -31,34 +31,29 @@ def make_buckets(
     Raises:
         ValueError: if ``fused=True`` and a parameter does not allow it.
     """
-    choose = _chooser(foreach, fused)
     sorted_: dict[tuple[torch.device, torch.dtype, Mode], list[Tensor]] = {}
     for param in params:
-        sorted_.setdefault((param.device, param.dtype, choose(param)), []).append(param)
+        key = (param.device, param.dtype, _mode(param, foreach, fused))
+        sorted_.setdefault(key, []).append(param)
     return [Bucket(members, mode) for (_, _, mode), members in sorted_.items()]
 
 
-def _chooser(foreach: bool | None, fused: bool | None) -> Callable[[Tensor], Mode]:
-    def choose(param: Tensor) -> Mode:
-        usual = type(param) in _PLAIN_TYPES and param.device.type in ("cpu", "cuda")
-        if fused:
-            if not fusable(param):
-                raise ValueError(
-                    f"fused=True needs floating point parameters (16, 32 or 64 bits) without "
-                    f"holes in memory, on the CPU or a CUDA device, but got one of "
-                    f"dtype={param.dtype}, device={param.device}, shape={tuple(param.shape)}, "
-                    f"strides={param.stride()}. Use fused=None to choose for each parameter."
-                )
-            return "fused"
-        if foreach:
-            return "foreach"
-        if foreach is False:
-            return "plain"
-        if fused is None and usual and fusable(param):
-            return "fused"
-        return "foreach" if usual else "plain"
-
-    return choose
+def _mode(param: Tensor, foreach: bool | None, fused: bool | None) -> Mode:
+    if fused:
+        if not fusable(param):
+            raise ValueError(
+                f"fused=True needs floating point parameters (16, 32 or 64 bits) without "
+                f"holes in memory, on the CPU or a CUDA device, but got one of "
+                f"dtype={param.dtype}, device={param.device}, shape={tuple(param.shape)}, "
+                f"strides={param.stride()}. Use fused=None to choose for each parameter."
+            )
+        return "fused"
+    if foreach:
+        return "foreach"
+    usual = type(param) in _PLAIN_TYPES and param.device.type in ("cpu", "cuda")
+    if foreach is False or not usual:
+        return "plain"
+    return "fused" if fused is None and fusable(param) else "foreach"
 
 
 class Bucket:

@@ -92,85 +92,51 @@ def update_(
     Deviation: ``"fused"`` and ``"plain"`` round w once a step, ``"foreach"`` twice. ``"fused"``
     allocates nothing, ``"foreach"`` nothing unless ``weight_decay`` or ``maximize`` is set.
     """
-    if mode == "fused" and (numbers.kernel or not numbers.carry):
-        _fused(params, grads, buffers, numbers, weight_decay, maximize)
-    elif mode == "plain":
-        _plain(params, grads, buffers, numbers, weight_decay, maximize)
-    else:
-        _foreach(params, grads, buffers, numbers, weight_decay, maximize)
-
-
-def _fused(
-    params: list[Tensor],
-    grads: list[Tensor],
-    buffers: list[Tensor],
-    numbers: Numbers,
-    weight_decay: float,
-    maximize: bool,
-) -> None:
-    moving = numbers.carry != 0
-    torch._fused_sgd_(
-        params,
-        grads,
-        buffers if moving else [],
-        weight_decay=weight_decay,
-        momentum=numbers.kernel,
-        lr=numbers.lr,
-        dampening=1 - numbers.gain,
-        nesterov=moving,
-        maximize=maximize,
-        is_first_step=numbers.decay == 0,
-    )
-
-
-def _foreach(
-    params: list[Tensor],
-    grads: list[Tensor],
-    buffers: list[Tensor],
-    numbers: Numbers,
-    weight_decay: float,
-    maximize: bool,
-) -> None:
     lr, decay, gain, carry, kernel = numbers
-    # Temporaries only where torch.optim.SGD makes them too. Without them the decay of w would be a
-    # pass of its own, so small against w that its rounding error is the same in each step.
-    if maximize:
-        d = list(torch._foreach_neg(grads))
-        if weight_decay:
-            torch._foreach_add_(d, params, alpha=weight_decay)
+    if mode == "fused" and (kernel or not carry):
+        torch._fused_sgd_(
+            params,
+            grads,
+            buffers if carry else [],
+            weight_decay=weight_decay,
+            momentum=kernel,
+            lr=lr,
+            dampening=1 - gain,
+            nesterov=carry != 0,
+            maximize=maximize,
+            is_first_step=decay == 0,
+        )
+    elif mode == "plain":
+        for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
+            d = -grad if maximize else grad
+            if weight_decay:
+                d = d.add(param, alpha=weight_decay)
+            if not carry:
+                param.add_(d, alpha=-lr)
+                continue
+            if decay == 0:
+                buffers[i].copy_(d)
+            else:
+                buffers[i].mul_(decay).add_(d, alpha=gain)
+            param.sub_(buffers[i].mul(carry).add_(d, alpha=lr))
     else:
-        d = list(torch._foreach_add(grads, params, alpha=weight_decay)) if weight_decay else grads
-    if carry:
-        if decay == 0:
-            torch._foreach_zero_(buffers)
-        if kernel:
-            torch._foreach_mul_(buffers, decay)
-            torch._foreach_add_(buffers, d, alpha=gain)
-        else:  # decay + gain = 1 here, so one pass does for two
-            torch._foreach_lerp_(buffers, d, gain)
-    torch._foreach_add_(params, d, alpha=-lr)
-    if carry:
-        torch._foreach_add_(params, buffers, alpha=-carry)
-
-
-def _plain(
-    params: list[Tensor],
-    grads: list[Tensor],
-    buffers: list[Tensor],
-    numbers: Numbers,
-    weight_decay: float,
-    maximize: bool,
-) -> None:
-    lr, decay, gain, carry, _ = numbers
-    for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
-        d = -grad if maximize else grad
-        if weight_decay:
-            d = d.add(param, alpha=weight_decay)
-        if carry == 0:
-            param.add_(d, alpha=-lr)
-            continue
-        if decay == 0:
-            buffers[i].copy_(d)
-        else:
-            buffers[i].mul_(decay).add_(d, alpha=gain)
-        param.sub_(buffers[i].mul(carry).add_(d, alpha=lr))
+        # Temporaries only where torch.optim.SGD makes them too. Without them the decay of w would
+        # be a pass of its own, so small against w that its rounding error is the same in each step.
+        ds = grads
+        if maximize:
+            ds = list(torch._foreach_neg(grads))
+            if weight_decay:
+                torch._foreach_add_(ds, params, alpha=weight_decay)
+        elif weight_decay:
+            ds = list(torch._foreach_add(grads, params, alpha=weight_decay))
+        if carry:
+            if decay == 0:
+                torch._foreach_zero_(buffers)
+            if kernel:
+                torch._foreach_mul_(buffers, decay)
+                torch._foreach_add_(buffers, ds, alpha=gain)
+            else:  # decay + gain = 1 here, so one pass does for two
+                torch._foreach_lerp_(buffers, ds, gain)
+        torch._foreach_add_(params, ds, alpha=-lr)
+        if carry:
+            torch._foreach_add_(params, buffers, alpha=-carry)

@@ -17,7 +17,6 @@ from srsgd_ray.parts import call, find_part, path_of_part
 
 __all__ = ["build_optimizer"]
 
-Build = Callable[[list[Parameter], TrainConfig, int], Optimizer]
 _NO_OPTIMIZER = (
     "optimizer must name a class of torch.optim.Optimizer, or a function that makes one, but "
     "{name!r} {found}. Name such a class, for example torch.optim:AdamW."
@@ -48,7 +47,7 @@ def build_optimizer(
     named = [p if isinstance(p, tuple) else (str(i), p) for i, p in enumerate(params)]
     path = path_of_part("optimizer", config.optimizer, OPTIMIZERS)
     if not path:
-        return _BUILD[config.optimizer]([p for _, p in named], config, steps_per_epoch)
+        return _built_in([p for _, p in named], config, steps_per_epoch)
     make = _closed(config.optimizer, find_part("optimizer", path))
 
     def own(params: list[Parameter]) -> Any:
@@ -116,22 +115,18 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
 
 
-def _fused(params: list[Parameter]) -> bool | None:
-    """True if torch's fused kernels can update all of ``params``; None lets torch choose."""
-    return True if all(map(fusable, params)) else None
-
-
-def _made(
-    kind: Callable[..., Optimizer], params: list[Parameter], config: TrainConfig, **own: Any
-) -> Optimizer:
-    """A built-in optimizer: ``own`` is what its knobs say, the rest is up to the user."""
-    own["weight_decay"] = config.weight_decay
+def _built_in(params: list[Parameter], config: TrainConfig, steps_per_epoch: int) -> Optimizer:
+    """A built-in optimizer: some options are its knobs', the rest is up to the user."""
+    kind, options_of = _BUILT_IN[config.optimizer]
+    own = {"weight_decay": config.weight_decay, **options_of(config, steps_per_epoch)}
     for name in config.optimizer_options:
-        if name in own and name != "fused":
+        if name in own:
             raise ValueError(
                 f"optimizer={config.optimizer!r} has its {name} from other knobs, but got "
                 f"optimizer_options with {name}. Set momentum, beta1, beta2 or restart_... instead."
             )
+    if kind in (SGD, Adam, AdamW) and all(map(fusable, params)):
+        own["fused"] = True  # otherwise torch chooses
     options = {**own, **config.optimizer_options}
     found: Optimizer = call(
         "optimizer", config.optimizer, kind, params, config.lr, options=options, offered={}
@@ -139,40 +134,26 @@ def _made(
     return found
 
 
-def _srsgd(params: list[Parameter], config: TrainConfig, steps: int) -> Optimizer:
-    return _made(SRSGD, params, config, restart=config.restart_schedule(steps))
+def _restart(config: TrainConfig, steps_per_epoch: int) -> dict[str, Any]:
+    return {"restart": config.restart_schedule(steps_per_epoch)}
 
 
-def _sgd(momentum: bool, nesterov: bool) -> Build:
-    def build(params: list[Parameter], config: TrainConfig, steps: int) -> Optimizer:
-        return _made(
-            SGD,
-            params,
-            config,
-            momentum=config.momentum if momentum else 0.0,
-            # torch refuses Nesterov without momentum, which is plain SGD.
-            nesterov=nesterov and config.momentum > 0,
-            fused=_fused(params),
-        )
-
-    return build
+def _betas(config: TrainConfig, _: int) -> dict[str, Any]:
+    return {"betas": (config.beta1, config.beta2)}
 
 
-def _adam(kind: type[Adam] | type[AdamW] | type[RAdam]) -> Build:
-    def build(params: list[Parameter], config: TrainConfig, steps: int) -> Optimizer:
-        more: dict[str, Any] = {} if kind is RAdam else {"fused": _fused(params)}
-        return _made(kind, params, config, betas=(config.beta1, config.beta2), **more)
-
-    return build
-
-
-_BUILD: dict[str, Build] = {
-    "srsgd": _srsgd,
-    "nesterov_no_restart": _srsgd,
-    "sgd": _sgd(momentum=True, nesterov=False),
-    "sgd_nesterov": _sgd(momentum=True, nesterov=True),
-    "sgd_plain": _sgd(momentum=False, nesterov=False),
-    "adam": _adam(Adam),
-    "adamw": _adam(AdamW),
-    "radam": _adam(RAdam),
+# The class, and which of its options are knobs.
+_BUILT_IN: dict[str, tuple[type[Optimizer], Callable[[TrainConfig, int], dict[str, Any]]]] = {
+    "srsgd": (SRSGD, _restart),
+    "nesterov_no_restart": (SRSGD, _restart),
+    "sgd": (SGD, lambda config, _: {"momentum": config.momentum, "nesterov": False}),
+    "sgd_nesterov": (
+        SGD,
+        # torch refuses Nesterov without momentum, which is plain SGD.
+        lambda config, _: {"momentum": config.momentum, "nesterov": config.momentum > 0},
+    ),
+    "sgd_plain": (SGD, lambda *_: {"momentum": 0.0, "nesterov": False}),
+    "adam": (Adam, _betas),
+    "adamw": (AdamW, _betas),
+    "radam": (RAdam, _betas),
 }

@@ -24,7 +24,7 @@ class StepRate:
     """A learning rate that is a function of the step alone; ``before`` each step it is set.
 
     Each group has the learning rate that it began with, times the factor. Nothing is remembered, so
-    that a run that goes on at any step has the same.
+    that a run that resumes at any step has the same.
 
     Args:
         optimizer: whose groups' ``lr`` is set.

@@ -133,7 +133,7 @@ class SRSGD(Optimizer):
         self._drop_caches()
 
     def load_state_dict(self, state_dict: StateDict) -> None:
-        """Go on from ``state_dict``, bit for bit; its schedule wins, the mode stays as it is.
+        """Continue from ``state_dict``, bit for bit; its schedule wins, the mode stays as it is.
 
         Raises:
             ValueError: if it is not the state of an SRSGD with groups of these sizes.
