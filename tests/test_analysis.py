@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -200,14 +198,6 @@ def test_bad_input(call: Any, message: str) -> None:
     with pytest.raises(ValueError) as error:
         call(searched())
     assert message in str(error.value)
-
-
-def test_analysis_knows_neither_torch_nor_ray_nor_drawing() -> None:
-    code = "import sys, srsgd_ray.analysis; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert "srsgd_ray.analysis.confirm" in loaded
-    assert not loaded & {"torch", "ray", "optuna", "matplotlib", "seaborn"}
 
 
 def test_render_says_what_the_best_of_k_trials_is_worth() -> None:

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "srsgd_ray"
 
 # Each layer may import itself and what stands in its row.
-BESIDE = {"config", "knobs", "restarts", "results", "table"}
+BELOW = {"config", "knobs", "restarts", "results", "table"}
 LAYERS: dict[str, set[str]] = {
     "restarts": set(),
     "knobs": set(),
@@ -24,15 +24,15 @@ LAYERS: dict[str, set[str]] = {
     "train_knobs": {"knobs", "parts", "lr_schedules"},
     "config": {"restarts", "knobs", "parts", "lr_schedules", "train_knobs"},
     "results": {"knobs", "trainable"},
-    "analysis": BESIDE,
-    "figures": BESIDE | {"analysis"},
+    "analysis": BELOW,
+    "figures": BELOW | {"analysis"},
     # The built-in networks and data sets, which parts finds by itself.
     "models": {"config", "knobs", "parts"},
     "image_lmdb": set(),
     "data": {"config", "knobs", "parts", "image_lmdb"},
     "datasets": {"parts", "data"},
     "optim": {"config", "parts", "restarts"},
-    "training": BESIDE | {"trainable", "parts", "lr_schedules", "models", "data", "optim"},
+    "training": BELOW | {"trainable", "parts", "lr_schedules", "models", "data", "optim"},
     "search_spaces": set(),
     # The engine, backends and study, knows what it studies through the seam alone.
     "trainables": {
@@ -60,8 +60,8 @@ LAYERS: dict[str, set[str]] = {
     },
     "progress": set(),
     # The publication: data, studies, comparison with ours, figures. Only commands import it.
-    "paper": BESIDE | {"trainable", "trainables", "analysis", "figures", "search_spaces", "study"},
-    "cli": BESIDE
+    "paper": BELOW | {"trainable", "trainables", "analysis", "figures", "search_spaces", "study"},
+    "cli": BELOW
     | {"progress", "trainable", "analysis", "figures", "image_lmdb", "training", "backends"}
     | {"study", "testing", "paper", "table", "import_path"},
 }
@@ -148,6 +148,28 @@ def test_importing_brings_nothing_unwanted(modules: dict[str, str]) -> None:
 def test_no_file_is_too_long() -> None:
     lines = {str(f): len(f.read_text().splitlines()) for f in PACKAGE.rglob("*.py")}
     assert not {file: count for file, count in lines.items() if count > 310}
+
+
+def test_no_twelve_lines_stand_twice() -> None:
+    """Lines that are neither blank nor of an import, in a row, spaces at their ends left away."""
+    seen: dict[tuple[str, ...], str] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        text = file.read_text()
+        imported = {
+            line
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        }
+        lines = [
+            (number, line.strip())
+            for number, line in enumerate(text.splitlines(), 1)
+            if line.strip() and number not in imported
+        ]
+        for some in zip(*(lines[shift:] for shift in range(12)), strict=False):
+            place = f"{file.relative_to(PACKAGE)}:{some[0][0]}"
+            first = seen.setdefault(tuple(line for _, line in some), place)
+            assert first == place, f"the 12 lines from {place} on also stand at {first}"
 
 
 def test_study_scripts_hold_no_logic() -> None:

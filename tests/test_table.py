@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -78,9 +76,3 @@ def test_no_rows_leave_a_header(form: str) -> None:
 def test_unknown_formats_are_refused() -> None:
     with pytest.raises(ValueError, match=r"unknown format .html.\. Valid: text, markdown"):
         table(ROWS, "html")
-
-
-def test_importing_it_brings_nothing() -> None:
-    code = "import sys, srsgd_ray.table; print({'pandas', 'rich', 'torch', 'ray'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"

@@ -1,4 +1,4 @@
-"""A mean with its t interval: the one way in which values over seeds become an estimate."""
+"""A mean with its t interval: how values over seeds become an estimate."""
 
 from __future__ import annotations
 

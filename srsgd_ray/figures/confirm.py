@@ -9,32 +9,34 @@ from matplotlib.figure import Figure
 
 from srsgd_ray import analysis
 from srsgd_ray.analysis import Comparison, Confirmation, Estimate
+from srsgd_ray.figures.parts import points, row
 from srsgd_ray.figures.style import (
     WIDTH,
     ArmStyle,
     NotYet,
     arm_styles,
+    axis_name,
     better_words,
     check_arms,
-    look,
-    several_lengths,
+    settings,
     short_label,
     title,
 )
 
 __all__ = ["confirmation"]
 
-ASIDE = 0.3  # where a mean stands beside its points
+ASIDE = 0.3  # where a mean stands next to its points
 MOST_VERDICTS = 4  # more would leave no room for the figure; `srsgd-ray table` prints them all
 SPREAD = 0.24  # over which points stand side by side: test errors of two seeds are often equal
 
 
+@settings()
 def confirmation(
     trials: pd.DataFrame, baseline: str | None = None, metric: str | None = None
 ) -> Figure:
     """Error of each arm over the seeds, and the paired differences to the baseline.
 
-    Left: one point a run, joined between arms of the same seed; beside them the mean and its 95 %
+    Left: one point a run, joined between arms of the same seed; next to them the mean and its 95 %
     t interval. Right: one point a pair, arm minus baseline, with mean and interval (those of all
     comparisons hold together) against zero. The verdicts stand above.
 
@@ -46,69 +48,43 @@ def confirmation(
     Raises:
         NotYet: if no confirmation run is complete, or an arm's runs differ in their epochs.
     """
-    if several_lengths(trials):
-        raise NotYet("an arm's runs differ in their epochs: see error_by_epochs")
-    check_arms(analysis.arms(trials))
+    check_arms(trials)
     found = analysis.confirmation(trials, baseline or analysis.baselines(trials), metric)
     if not any(arm.seeds for arm in found.arms):
         raise NotYet("no confirmation run is complete")
     styles = arm_styles(analysis.arms(trials))
-    what = analysis.in_words(found.metric)
-    unit = f" ({found.unit})" if found.unit else ""
-    step = {"%": " (points)"}.get(found.unit, unit)
-    with look():
-        compared = [c for c in found.comparisons if c.differences]
-        width = max(WIDTH, 1.5 + 1.1 * (len(found.arms) + len(compared)))
-        figure = Figure(figsize=(width, 4.0 + 0.2 * len(found.arms)), layout="constrained")
-        ratios = [1.0 + 0.5 * len(found.arms)] + ([0.9 + 0.5 * len(compared)] if compared else [])
-        made = figure.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)
-        panels: list[Axes] = list(made[0])
-        _runs(panels[0], found, styles)
-        panels[0].set_ylabel(f"{what}{unit}{better_words(found.direction, found.metric)}")
-        if compared:
-            _differences(panels[1], compared, _beside(found), styles)
-            panels[1].set_ylabel(f"difference in {what}{step}")
-        name = f"{what.capitalize()} of each arm's best configuration, seed by seed"
-        said = [compared.verdict for compared in found.comparisons]
-        title(figure, name, said if len(said) <= MOST_VERDICTS else [])
+    what, step = analysis.in_words(found.metric), "points" if found.unit == "%" else found.unit
+    compared = [c for c in found.comparisons if c.differences]
+    width = max(WIDTH, 1.5 + 1.1 * (len(found.arms) + len(compared)))
+    ratios = [1.0 + 0.5 * len(found.arms)] + ([0.9 + 0.5 * len(compared)] if compared else [])
+    figure, panels = row(4.0 + 0.2 * len(found.arms), ratios, width=width)
+    _runs(panels[0], found, styles)
+    better = better_words(found.direction, found.metric)
+    panels[0].set_ylabel(f"{axis_name(trials, found.metric)}{better}")
+    if compared:
+        _differences(panels[1], compared, _offsets(found), styles)
+        panels[1].set_ylabel(f"difference in {what}{f' ({step})' if step else ''}")
+    name = f"{what.capitalize()} of each arm's best configuration, seed by seed"
+    said = [compared.verdict for compared in found.comparisons]
+    title(figure, name, said if len(said) <= MOST_VERDICTS else [])
     return figure
 
 
 def _runs(axes: Axes, found: Confirmation, styles: dict[str, ArmStyle]) -> None:
-    beside = _beside(found)
+    offsets = _offsets(found)
     runs = pd.DataFrame(
         [
-            (place + beside[seed], arm.arm, seed, value)
+            (place + offsets[seed], arm.arm, seed, value)
             for place, arm in enumerate(found.arms)
             for seed, value in zip(arm.seeds, arm.values, strict=True)
         ],
         columns=["place", "arm", "seed", "value"],
     )
     sns.lineplot(
-        data=runs,
-        x="place",
-        y="value",
-        units="seed",
-        estimator=None,
-        color="0.6",
-        linewidth=0.8,
-        legend=False,
-        zorder=1,
-        ax=axes,
-    )
-    sns.scatterplot(
-        data=runs,
-        x="place",
-        y="value",
-        hue="arm",
-        style="arm",
-        palette={arm: style.colour for arm, style in styles.items()},
-        markers={arm: style.marker for arm, style in styles.items()},
-        s=36,
-        legend=False,
-        zorder=2,
-        ax=axes,
-    )
+        data=runs, x="place", y="value", units="seed", estimator=None, color="0.6", linewidth=0.8,
+        legend=False, zorder=1, ax=axes,
+    )  # fmt: skip
+    points(axes, runs, "place", "value", styles, s=36, zorder=2)
     for place, arm in enumerate(found.arms):
         _estimate(axes, place + ASIDE, arm.estimate, styles[arm.arm])
     axes.set_title("each seed; mean, 95 % interval", fontsize="medium")
@@ -116,20 +92,19 @@ def _runs(axes: Axes, found: Confirmation, styles: dict[str, ArmStyle]) -> None:
 
 
 def _differences(
-    axes: Axes, comparisons: list[Comparison], beside: dict[int, float], styles: dict[str, ArmStyle]
+    axes: Axes,
+    comparisons: list[Comparison],
+    offsets: dict[int, float],
+    styles: dict[str, ArmStyle],
 ) -> None:
     axes.axhline(0, color="black", linewidth=1.0, zorder=1)
     names = []
     for place, compared in enumerate(comparisons):
         style = styles[compared.arm]
         axes.scatter(
-            [place + beside[seed] for seed in compared.seeds],
-            compared.differences,
-            color=style.colour,
-            marker=style.marker,
-            s=30,
-            zorder=2,
-        )
+            [place + offsets[seed] for seed in compared.seeds], compared.differences,
+            color=style.colour, marker=style.marker, s=30, zorder=2,
+        )  # fmt: skip
         _estimate(axes, place + ASIDE, compared.estimate, style)
         n = compared.estimate.n
         names.append(f"{short_label(compared.arm)}\nn = {n} pair{'s' * (n > 1)}")
@@ -139,7 +114,7 @@ def _differences(
     _columns(axes, names)
 
 
-def _beside(found: Confirmation) -> dict[int, float]:
+def _offsets(found: Confirmation) -> dict[int, float]:
     """How far from its column the point of each seed stands: the same in all columns."""
     seeds = sorted({seed for arm in found.arms for seed in arm.seeds})
     gap = SPREAD / max(1, len(seeds) - 1)
@@ -152,16 +127,9 @@ def _estimate(axes: Axes, x: float, estimate: Estimate, style: ArmStyle) -> None
         return
     below, above = estimate.mean - estimate.low, estimate.high - estimate.mean
     axes.errorbar(
-        [x],
-        [estimate.mean],
-        yerr=[[below], [above]],
-        fmt=style.marker,
-        color="black",
-        markerfacecolor=style.colour,
-        markersize=7,
-        capsize=4,
-        zorder=3,
-    )
+        [x], [estimate.mean], yerr=[[below], [above]], fmt=style.marker, color="black",
+        markerfacecolor=style.colour, markersize=7, capsize=4, zorder=3,
+    )  # fmt: skip
 
 
 def _columns(axes: Axes, names: list[str]) -> None:

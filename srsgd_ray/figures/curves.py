@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from srsgd_ray import analysis
+from srsgd_ray.figures.parts import band, column, legend_below, lines, log_axis, markers, wide_range
 from srsgd_ray.figures.style import (
     NOTE,
-    WIDTH,
     ArmStyle,
     NotMeant,
     NotYet,
     arm_name,
     arm_styles,
+    axis_name,
     check_arms,
-    legend_below,
-    log_axis,
-    look,
-    several_lengths,
+    settings,
     short_label,
     title,
-    wide_range,
 )
 from srsgd_ray.results import schema_of
 
 __all__ = ["training_curves"]
 
-MOST_TICKS = 60  # more restarts than this cannot be told apart: blocks stand for them
+MOST_TICKS = 60  # more restarts than this are too close to see: blocks stand for them
 FEWEST_FOR_INTERVAL = 3  # seeds; the t interval of two is so wide that it would hide the curves
 MOST_MARKERS = 30  # epochs; more would hide the lines
 PANELS = 2  # metrics that are drawn
 NAMED_STAGE = 0.13  # share of the axis that a stage needs for its label
 
 
+@settings()
 def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     """Loss and search metric of the confirmation runs against the epoch, and when they restart.
 
@@ -51,40 +48,33 @@ def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
         NotYet: if no confirmation run has finished an epoch, or an arm's runs differ in length.
         NotMeant: if runs report once.
     """
-    if several_lengths(trials):
-        raise NotYet("an arm's runs differ in their epochs: see error_by_epochs")
-    check_arms(analysis.arms(trials))
+    check_arms(trials)
     curves = _drawn(epochs, trials)
     if not curves:
         raise NotYet("no confirmation run has finished an epoch")
-    losses = next(iter(curves.values()))
-    if losses["epoch"].max() == 1:
+    first = next(iter(curves.values()))
+    last = int(first["epoch"].max())
+    if last == 1:
         raise NotMeant("its trials report once")
     confirm = epochs[epochs["phase"] == "confirm"]
-    arms = [arm for arm in analysis.arms(trials) if arm in set(losses["arm"])]
+    arms = [arm for arm in analysis.arms(trials) if arm in set(first["arm"])]
     strips = [arm for arm in arms if arm in analysis.restarting(trials)]
     styles = arm_styles(analysis.arms(trials))
-    last = int(losses["epoch"].max())
-    with look():
-        figure = Figure(figsize=(WIDTH, 5.6 + 0.55 * len(strips)), layout="constrained")
-        heights = [10.0, 8.0][: len(curves)] + ([1.7 * len(strips)] if strips else [])
-        made = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
-        panels: list[Axes] = list(made[:, 0])
-        for axes, (metric, table) in zip(panels, curves.items(), strict=False):
-            _curves(axes, table, styles)
-            _vertical(axes, table, metric, epochs)
-        for axes in panels[: len(curves)]:
-            for epoch in _milestones(confirm, arms, last):
-                axes.axvline(epoch, color=NOTE, linestyle=":", linewidth=1.0, zorder=1)
-        if strips:
-            _strips(panels[-1], confirm, strips, styles, last)
-        unit = schema_of(epochs)["epoch"].unit or "epochs"
-        panels[-1].set_xlabel(f"{unit} finished")
-        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        panels[0].set_xlim(0, last * 1.01)
-        drops = bool(_milestones(confirm, arms, last))
-        legend_below(figure, _handles(losses, arms, styles, drops))
-        title(figure, "Training of each arm's best configuration", _notes(trials, losses, curves))
+    drops = _milestones(confirm, arms, last)
+    heights = [10.0, 8.0][: len(curves)] + ([1.7 * len(strips)] if strips else [])
+    figure, panels = column(5.6 + 0.55 * len(strips), heights)
+    for axes, (metric, table) in zip(panels, curves.items(), strict=False):
+        _curves(axes, table, styles)
+        _vertical(axes, table, metric, epochs)
+        for epoch in drops:
+            axes.axvline(epoch, color=NOTE, linestyle=":", linewidth=1.0, zorder=1)
+    if strips:
+        _strips(panels[-1], confirm, strips, styles, last)
+    panels[-1].set_xlabel(f"{schema_of(epochs)['epoch'].unit or 'epochs'} finished")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].set_xlim(0, last * 1.01)
+    legend_below(figure, _handles(first, arms, styles, bool(drops)))
+    title(figure, "Training of each arm's best configuration", _notes(trials, first, curves))
     return figure
 
 
@@ -105,47 +95,26 @@ def _drawn(epochs: pd.DataFrame, trials: pd.DataFrame) -> dict[str, pd.DataFrame
 
 def _curves(axes: Axes, table: pd.DataFrame, styles: dict[str, ArmStyle]) -> None:
     few = table["epoch"].max() <= MOST_MARKERS
-    sns.lineplot(
-        data=table,
-        x="epoch",
-        y="mean",
-        hue="arm",
-        style="arm",
-        palette={arm: style.colour for arm, style in styles.items()},
-        dashes={arm: style.dashes for arm, style in styles.items()},
-        markers={arm: style.marker for arm, style in styles.items()} if few else False,
-        markersize=4,
-        estimator=None,
-        errorbar=None,
-        legend=False,
-        ax=axes,
-    )
+    shown = markers(styles) if few else False
+    lines(axes, table, "epoch", "mean", styles, markers=shown, markersize=4)
     for arm, own in table.groupby("arm", sort=False):
         two = own["n"] < FEWEST_FOR_INTERVAL
-        axes.fill_between(
-            own["epoch"],
-            own["least"].where(two, own["low"]),
-            own["most"].where(two, own["high"]),
-            color=styles[str(arm)].colour,
-            alpha=0.18,
-            linewidth=0,
-            label=f"band of {arm}",
-        )
+        low, high = own["least"].where(two, own["low"]), own["most"].where(two, own["high"])
+        band(axes, own["epoch"], low, high, styles[str(arm)].colour, str(arm))
 
 
 def _vertical(axes: Axes, table: pd.DataFrame, metric: str, epochs: pd.DataFrame) -> None:
     """Limits from the runs, not from the intervals: those of two seeds may be huge."""
-    column = schema_of(epochs)[metric]
+    known = schema_of(epochs)[metric]
     ends = [*table["least"], *table["most"]]
-    loss = column.split == "train" and column.better == "lower" and column.unit != "%"
+    loss = known.split == "train" and known.better == "lower" and known.unit != "%"
     if (loss and min(ends) > 0) or wide_range(ends):
         log_axis(axes, "y", ends)
     else:
         room = 0.05 * (max(ends) - min(ends)) or abs(max(ends)) * 0.05 or 1.0
         low = min(ends) - room
         axes.set_ylim(max(0.0, low) if min(ends) >= 0 else low, max(ends) + room)
-    unit = f" ({column.unit})" if column.unit else ""
-    axes.set_ylabel(f"{analysis.in_words(metric)}{unit}")
+    axes.set_ylabel(axis_name(epochs, metric))
 
 
 def _milestones(confirm: pd.DataFrame, arms: list[str], last: int) -> list[int]:

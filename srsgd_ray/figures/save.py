@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from srsgd_ray.config import one_of
 from srsgd_ray.figures.confirm import confirmation
 from srsgd_ray.figures.curves import training_curves
 from srsgd_ray.figures.pareto import error_by_epochs
 from srsgd_ray.figures.search import best_so_far, sensitivity_map
-from srsgd_ray.figures.style import NotMeant, NotYet, look
+from srsgd_ray.figures.style import NotMeant, NotYet, settings
+from srsgd_ray.knobs import one_of
 from srsgd_ray.results import read_epochs, read_trials
 
 __all__ = ["FIGURES", "FORMATS", "draw", "save"]
@@ -58,15 +58,15 @@ def draw(
         RecordError: if the folder holds no tables.
         ValueError: if it holds more than one study.
     """
-    chosen = list(FIGURES if names is None else names)
-    for name in chosen:
+    selected = list(FIGURES if names is None else names)
+    for name in selected:
         one_of("figure", name, FIGURES)
     for form in formats:
         one_of("format", form, FORMATS)
     epochs, trials = read_epochs(folder), read_trials(folder)
     target = Path(folder) / "figures" if out is None else Path(out)
     written: list[Path] = []
-    for name in chosen:
+    for name in selected:
         try:
             figure = FIGURES[name](epochs, trials)
         except NotYet as reason:
@@ -84,7 +84,7 @@ def save(figure: Figure, stem: str, formats: Sequence[str], target: Path) -> lis
         target.mkdir(parents=True, exist_ok=True)
         for form in formats:
             path = target / f"{stem}.{form}"
-            with look():
+            with settings():
                 figure.savefig(path, format=form, metadata=FORMATS[form])
             written.append(path)
     except OSError as error:

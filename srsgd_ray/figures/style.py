@@ -1,6 +1,6 @@
-"""How every figure looks: arms told apart by colour, line and marker, on plain axes.
+"""The style of every figure: arms differ in colour, line and marker, on plain axes.
 
-Nothing here changes a global setting: :func:`look` gives it back.
+Nothing here changes a global setting: :func:`settings` gives it back.
 """
 
 from __future__ import annotations
@@ -14,15 +14,12 @@ from typing import Literal
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from srsgd_ray import analysis
-from srsgd_ray.analysis import length_column
+from srsgd_ray.results import schema_of
 
 __all__ = [
     "ENDED_BADLY",
@@ -31,30 +28,21 @@ __all__ = [
     "NotYet",
     "arm_name",
     "arm_styles",
-    "bad_handles",
+    "axis_name",
     "better_words",
     "check_arms",
-    "legend_below",
-    "log_axis",
-    "log_ticks",
-    "look",
-    "mark_bad",
-    "point_handle",
-    "several_lengths",
+    "settings",
     "short_label",
     "title",
-    "wide_range",
 ]
 
 WIDTH = 7.2  # inches, of every figure
 LETTERS = 15.5  # letters of a note that fit into an inch
-NOTE = "0.35"  # grey of what is said beside the data
+NOTE = "0.35"  # grey of notes on the data
 # Marker of a search trial that has no result to compare, by its state. None is filled, so that
-# those that lie close can be told apart.
+# those that lie close can be distinguished.
 ENDED_BADLY = {"pruned": "v", "diverged": "x", "failed": "+"}
-
-
-MOST_ARMS = 14  # two turns of the styles: more could not be told apart
+MOST_ARMS = 14  # two turns of the styles: more could not be distinguished
 
 
 class NotYet(ValueError):
@@ -109,21 +97,15 @@ def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
     return {arm: STYLES[{**turns, **RESERVED}[arm]] for arm in arms}
 
 
-def check_arms(arms: Sequence[str]) -> None:
-    """Raise NotYet if there are more arms than a figure can tell apart."""
-    if len(arms) > MOST_ARMS:
+def check_arms(trials: pd.DataFrame) -> None:
+    """Raise NotYet if the arms cannot be drawn in one panel: their runs differ, or are too many."""
+    if analysis.several_lengths(trials[trials["phase"] == "confirm"]):
+        raise NotYet("an arm's runs differ in their epochs: see error_by_epochs")
+    count = len(analysis.arms(trials))
+    if count > MOST_ARMS:
         raise NotYet(
-            f"{len(arms)} arms cannot be told apart, {MOST_ARMS} can: see the figures of the paper"
+            f"{count} arms cannot be distinguished, {MOST_ARMS} can: see the figures of the paper"
         )
-
-
-def several_lengths(trials: pd.DataFrame) -> bool:
-    """Whether the confirmation runs of an arm differ in their length."""
-    name = length_column(trials)
-    runs = trials[trials["phase"] == "confirm"]
-    if name == "epochs_done":
-        runs = runs[runs["state"] == "complete"]
-    return bool((runs.groupby("arm")[name].nunique() > 1).any())
 
 
 def better_words(direction: str, metric: str) -> str:
@@ -132,10 +114,21 @@ def better_words(direction: str, metric: str) -> str:
     return "" if said or not direction else f", {direction} is better"
 
 
+def axis_name(table: pd.DataFrame, name: str) -> str:
+    """A column of the results as an axis names it, from its schema: ``test error (%)``."""
+    if name == "restart_f1":
+        return "restart frequency F1 (steps)"
+    unit = schema_of(table)[name].unit
+    return f"{analysis.in_words(name)}{f' ({unit})' if unit else ''}"
+
+
 @contextmanager
-def look() -> Iterator[None]:
-    """The settings in which figures are made and saved; those from before return afterwards."""
-    settings = {
+def settings() -> Iterator[None]:
+    """The settings in which figures are made and saved; those from before return afterwards.
+
+    Also a decorator of functions that draw.
+    """
+    wanted = {
         **sns.axes_style("ticks"),
         **sns.plotting_context("paper"),
         "axes.grid": True,
@@ -149,7 +142,7 @@ def look() -> Iterator[None]:
         "svg.fonttype": "none",
         "svg.hashsalt": "srsgd_ray",
     }
-    with mpl.rc_context(settings):
+    with mpl.rc_context(wanted):
         yield
 
 
@@ -188,72 +181,3 @@ def arm_name(arm: str) -> str:
 def plain_text(text: str) -> str:
     """A text that is drawn as it is, though a name in it may hold a dollar sign."""
     return text.replace("$", r"\$")
-
-
-def mark_bad(axes: Axes, x: Sequence[float], y: Sequence[float], state: str, colour: str) -> None:
-    """Draw trials that ended in ``state``, one of ``ENDED_BADLY``."""
-    axes.plot(
-        x, y, linestyle="none", marker=ENDED_BADLY[state], markersize=6, markerfacecolor="none",
-        markeredgecolor=colour, markeredgewidth=1.3, zorder=2, label=state,
-    )  # fmt: skip
-
-
-def point_handle(label: str, marker: str, face: str, edge: str, size: float = 6) -> Line2D:
-    """An entry for a legend that is one point."""
-    return Line2D(
-        [], [], linestyle="none", marker=marker, markerfacecolor=face, markeredgecolor=edge,
-        markersize=size, markeredgewidth=1.3, label=label,
-    )  # fmt: skip
-
-
-def bad_handles(states: Iterable[str]) -> list[Line2D]:
-    """Entries for those of ``states`` that have no result to compare."""
-    there = set(states)
-    return [
-        point_handle(state, marker, "none", NOTE)
-        for state, marker in ENDED_BADLY.items()
-        if state in there
-    ]
-
-
-def legend_below(figure: Figure, handles: list[Line2D]) -> None:
-    """A legend under the axes, where it can hide nothing."""
-    figure.legend(handles=handles, loc="outside lower left", ncols=_columns(handles))
-
-
-def _columns(handles: list[Line2D]) -> int:
-    """As many columns as fit into the width of a figure; all are as wide as the widest label."""
-    widest = max(len(str(handle.get_label())) for handle in handles)
-    return max(1, min(len(handles), int(WIDTH * LETTERS) // (widest + 4)))
-
-
-def log_axis(axes: Axes, which: str, values: Iterable[float]) -> None:
-    """Make ``which`` axis (x or y) logarithmic, with room around the values and plain labels."""
-    known = [value for value in values if value > 0]
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    set_limits = axes.set_xlim if which == "x" else axes.set_ylim
-    if which == "x":
-        axes.set_xscale("log")
-    else:
-        axes.set_yscale("log")
-    if known:
-        # At least a factor of 2.5 wide, so that one of 1, 2 and 5 lies within.
-        room = max(1.15, (max(known) / min(known)) ** 0.06)
-        room = max(room, (2.5 * min(known) / max(known)) ** 0.5)
-        set_limits(min(known) / room, max(known) * room)
-    log_ticks(axis, known)
-
-
-def log_ticks(axis: Axis, values: Iterable[float]) -> None:
-    """Ticks with plain labels: 1, 2 and 5, and 3 and 7 too if the values lie close."""
-    known = list(values)
-    close = bool(known) and max(known) / min(known) < 12
-    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if close else (1, 2, 5), numticks=30))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def wide_range(values: Iterable[float]) -> bool:
-    """Whether values are positive and so spread that a logarithmic axis shows them better."""
-    known = list(values)
-    return bool(known) and min(known) > 0 and max(known) / min(known) >= 6

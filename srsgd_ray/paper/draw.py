@@ -12,16 +12,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from srsgd_ray.figures.style import (
-    LETTERS,
-    NOTE,
-    STYLES,
-    WIDTH,
-    ArmStyle,
-    log_axis,
-    look,
-    title,
-)
+from srsgd_ray.figures.parts import log_axis
+from srsgd_ray.figures.style import LETTERS, NOTE, STYLES, WIDTH, ArmStyle, settings, title
 from srsgd_ray.paper.notes import notes, optimizer, variants
 from srsgd_ray.paper.panels import DEPTH, GAP, LOSS, PAPER
 
@@ -53,7 +45,7 @@ def draw_numbers(table: pd.DataFrame) -> Figure:
     styles = [_styles(list(dict.fromkeys(own["series"]))) for own in panels]
     head = PAPER[name].title + (", as plotted" if table["as_plotted"].iloc[0] else "")
     handles = _handles(table, styles)
-    with look():
+    with settings():
         figure = Figure(figsize=(WIDTH, 1.0), layout="constrained")
         made: list[Axes] = list(figure.subplots(1, len(panels), squeeze=False)[0])
         for axes, own, style in zip(made, panels, styles, strict=True):

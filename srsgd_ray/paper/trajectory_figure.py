@@ -16,20 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from srsgd_ray import analysis
-from srsgd_ray.figures.style import (
-    STYLES,
-    WIDTH,
-    ArmStyle,
-    NotYet,
-    arm_styles,
-    legend_below,
-    log_axis,
-    log_ticks,
-    look,
-    point_handle,
-    title,
-    wide_range,
-)
+from srsgd_ray.figures.parts import legend_below, log_axis, log_ticks, point_handle, wide_range
+from srsgd_ray.figures.style import STYLES, WIDTH, ArmStyle, NotYet, arm_styles, settings, title
 
 __all__ = ["trajectory"]
 
@@ -60,7 +48,7 @@ def trajectory(folder: Path) -> Figure:
     seeds = {int(seed): str(why) for seed, why in zip(surface["seed"], surface["why"], strict=True)}
     styles = arm_styles(list(paths["optimizer"].unique()))
     norm = LogNorm(surface["loss"].min(), surface["loss"].max())
-    with look():
+    with settings():
         figure = Figure(figsize=(WIDTH, 6.9), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=[3.5, 2.6])
         upper, lower = parts
