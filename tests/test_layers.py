@@ -117,14 +117,15 @@ def test_ray_and_torch_stay_in_their_layers() -> None:
 UNWANTED: list[dict[str, str]] = [
     {
         "srsgd_ray.trainable": "torch ray pandas pyarrow optuna",
+        "srsgd_ray.table": "torch ray pandas rich",
         "srsgd_ray": "torch ray pandas optuna",
         "srsgd_ray.trainables.image": "torch ray pandas",
         "srsgd_ray.cli": "torch ray pandas",
         "srsgd_ray.backends.local": "torch ray optuna",
         "srsgd_ray.paper": "torch ray optuna matplotlib",
         "srsgd_ray.results": "torch ray",
+        "srsgd_ray.analysis": "torch ray optuna matplotlib seaborn",
         "srsgd_ray.search_spaces": "torch ray",
-        "srsgd_ray.analysis": "torch ray",
         "srsgd_ray.figures": "torch ray",
         "srsgd_ray.study": "torch ray",
     },
