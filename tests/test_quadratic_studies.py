@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from srsgd_ray.paper.quadratic_agreement import show_agreement
-from srsgd_ray.paper.quadratic_report import contests, report
+from srsgd_ray.paper.quadratic_report import compare, report, word
 from srsgd_ray.paper.quadratic_studies import SEARCHES, SHORT, figure2, schedule_search
 from srsgd_ray.results import read_record, read_table, read_trials
 from srsgd_ray.study import Study, StudyResult, launch, run
@@ -249,11 +249,12 @@ def test_a_report_before_the_confirmation(searched: Path) -> None:
 
 def test_the_level_is_shared_out_over_the_comparisons_of_a_case(searched: Path) -> None:
     table = read_trials(searched)
-    found = {one.arm: one for one in contests(table, "constant")}
-    assert len(found) == 10
-    assert found["srnag"].difference is None
-    assert found["srnag"].word == ""
     confirmed = table[table["phase"] == "confirm"].sort_values("seed")
+    everything = compare(table, "constant_srnag", *confirmed["arm"].unique())
+    found = {one.arm.removeprefix("constant_"): one for one in everything.comparisons}
+    assert len(everything.arms) == 10
+    assert len(found) == 9
+    assert "srnag" not in found
     value = {
         str(arm).removeprefix("constant_"): 1e6 * runs["mean_gap_last_1000"].to_numpy()
         for arm, runs in confirmed.groupby("arm")
@@ -261,22 +262,23 @@ def test_the_level_is_shared_out_over_the_comparisons_of_a_case(searched: Path) 
     # Bonferroni over 9 comparisons; with 2 degrees of freedom t has a closed form.
     p = 1 - 0.05 / 9 / 2
     t = (2 * p - 1) / math.sqrt(2 * p * (1 - p))
-    for arm in set(found) - {"srnag"}:
+    for arm in found:
         pairs = value[arm] - value["srnag"]
         half = t * np.std(pairs, ddof=1) / math.sqrt(3)
-        one = found[arm].difference
-        assert one is not None
+        one = found[arm].estimate
         assert (one.n, one.mean) == (3, pytest.approx(pairs.mean()))
         assert (one.low, one.high) == pytest.approx((pairs.mean() - half, pairs.mean() + half))
         below, above = one.high < 0, one.low > 0
-        assert found[arm].word == ("lower" if below else "higher" if above else "not told apart")
+        assert word(found[arm]) == ("lower" if below else "higher" if above else "not told apart")
     # A gap alone is compared with nothing.
-    own = found["gd"].gap
+    own = everything.arm("constant_gd").estimate
     half = 4.302652729911275 * np.std(value["gd"], ddof=1) / math.sqrt(3)
     assert (own.low, own.high) == pytest.approx((own.mean - half, own.mean + half))
-    assert found["gd"].word == "higher"
-    means = [one.gap.mean for one in found.values()]
-    assert means == sorted(means)
+    assert word(found["gd"]) == "higher"
+    said = report(table)
+    order = [line.split()[0] for line in said.splitlines() if " ± " in line]
+    means = [everything.arm(f"constant_{arm}").estimate.mean for arm in order]
+    assert len(means) == 10 and means == sorted(means)
 
 
 def test_the_report_of_the_exact_case(tmp_path: Path) -> None:
@@ -310,7 +312,7 @@ def test_a_failed_trial_is_no_candidate(tmp_path: Path, monkeypatch: pytest.Monk
     assert failed["reason"].str.startswith("it broke").all()
     assert "constant_one_f" not in set(table.loc[table["phase"] == "confirm", "arm"])
     assert "one_f 1 trials (1 failed)" in report(table)
-    assert len(contests(table, "constant")) == 9
+    assert report(table).count(" ± ") == 9
 
 
 def test_the_objective_of_the_exact_case() -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from srsgd_ray.analysis import Estimate, estimate
+from srsgd_ray.analysis import Comparison, Confirmation, Estimate, confirmation
 from srsgd_ray.knobs import knob_types, make
 from srsgd_ray.results import read_trials
 from srsgd_ray.table import table as text_table
 from srsgd_ray.trainables.quadratic_problem import CASES, QuadraticConfig
 
-__all__ = ["PUBLISHED", "Contest", "contests", "report", "show_report"]
+__all__ = ["compare", "report", "show_report", "word"]
 
-PUBLISHED = "srnag"  # the published schedule, as an arm of its case
+METRIC = "mean_gap_last_1000"
 SCALE = 1e6  # gaps are shown in millionths
 
 
@@ -26,55 +25,18 @@ def show_report(folder: Path) -> None:
     print("\n" + report(read_trials(folder)))
 
 
-@dataclass(frozen=True)
-class Contest:
-    """One contestant of a noisy case.
+def compare(table: pd.DataFrame, *arms: str) -> Confirmation:
+    """Mean gaps over the last 1,000 iterations, in millionths: arms against the first, in pairs.
 
-    Attributes:
-        case: of the noise.
-        arm: its name without the case, such as ``one_f`` or ``nag``.
-        setting: its momentum, in words.
-        gap: its mean gap over the last 1,000 iterations, over the seeds, in millionths.
-        difference: its gap less that of the published schedule, seed by seed; None for itself.
-            The intervals of a case's differences hold together (Bonferroni).
-    """
-
-    case: str
-    arm: str
-    setting: str
-    gap: Estimate
-    difference: Estimate | None
-
-    @property
-    def word(self) -> str:
-        """``lower``, ``higher`` or ``not told apart``; "" for the published schedule itself."""
-        if self.difference is None:
-            return ""
-        if self.difference.n < 2 or self.difference.low <= 0 <= self.difference.high:
-            return "not told apart"
-        return "lower" if self.difference.mean < 0 else "higher"
-
-
-def contests(table: pd.DataFrame, case: str, level: float = 0.95) -> list[Contest]:
-    """The confirmation of one noisy case, lowest mean gap first.
+    The intervals of the differences hold together at 95 % (Bonferroni).
 
     Args:
         table: the trials of the study.
-        case: constant or decaying.
-        level: of the intervals; those of the differences hold together at it.
+        arms: of those with confirmation runs.
     """
-    runs = _confirmed(table[table["case"] == case])
-    values = _gaps(runs)
-    if PUBLISHED not in values:
-        return []
-    texts = dict(zip(runs["arm"], runs["words"], strict=True))
-    shared = 1 - (1 - level) / (len(values.columns) - 1) if len(values.columns) > 1 else level
-    found = []
-    for arm in values.columns:
-        own = values[arm]
-        other = None if arm == PUBLISHED else _estimate(own - values[PUBLISHED], shared)
-        found.append(Contest(case, str(arm), texts[arm], _estimate(own, level), other))
-    return sorted(found, key=lambda contest: contest.gap.mean)
+    runs = _confirmed(table)
+    runs = runs[runs["arm"].isin(arms)]
+    return confirmation(runs.assign(**{METRIC: runs[METRIC] * SCALE}), arms[0], METRIC)
 
 
 def report(table: pd.DataFrame) -> str:
@@ -90,11 +52,12 @@ def report(table: pd.DataFrame) -> str:
 
 def _exact(table: pd.DataFrame) -> list[str]:
     """Iterations to a gap below 1e-10, for good."""
-    rows = []
-    for _, row in _confirmed(table).sort_values("objective").iterrows():
+    runs = _confirmed(table).sort_values("objective")
+    texts, rows = _texts(runs), []
+    for _, row in runs.iterrows():
         reached = pd.notna(row["stays_below"])
         when = f"{row['stays_below']:,.0f} ({row['first_below']:,.0f})" if reached else "never"
-        rows.append((row["arm"], when, row["words"]))
+        rows.append((_bare(row["arm"]), when, texts[row["arm"]]))
     return [
         "exact: iteration from which on the gap stays below 1e-10 (and where it first is); "
         "one run each, nothing is random",
@@ -103,40 +66,47 @@ def _exact(table: pd.DataFrame) -> list[str]:
 
 
 def _noisy(table: pd.DataFrame, case: str) -> list[str]:
-    found = contests(table, case)
-    if not found:
+    runs, published = _confirmed(table), f"{case}_srnag"
+    arms = dict.fromkeys(runs["arm"])
+    if published not in arms:
         return [f"{case}: not confirmed yet"]
-    rows = []
-    for one in found:
-        d = one.difference
-        apart = "" if d is None else f"{d.mean:+.4g} [{d.low:+.4g}, {d.high:+.4g}] {one.word}"
-        rows.append((one.arm, f"{one.gap.mean:.5g} ± {one.gap.std:.2g}", apart, one.setting))
+    found = compare(table, published, *arms)
+    against = {one.arm: one for one in found.comparisons}
+    texts, rows = _texts(runs), []
+    for own in sorted(found.arms, key=lambda result: result.estimate.mean):
+        difference = ""
+        if own.arm in against:
+            difference = f"{_interval(against[own.arm].estimate, '.4g')} {word(against[own.arm])}"
+        gap = f"{own.estimate.mean:.5g} ± {own.estimate.std:.2g}"
+        rows.append((_bare(own.arm), gap, difference, texts[own.arm]))
     return [
         f"{case}: mean gap over the last 1,000 iterations, in 1e-6, "
-        f"{max(one.gap.n for one in found)} fresh seeds; difference from the published schedule in "
-        f"pairs, all intervals together 95 %",
+        f"{max(own.estimate.n for own in found.arms)} fresh seeds; difference from the published "
+        f"schedule in pairs, all intervals together 95 %",
         _rows(rows),
-        "  " + _verdict(found),
+        "  " + _verdict(found, texts[published]),
         *_restarts(table),
     ]
 
 
-def _rows(rows: Sequence[tuple[str, ...]]) -> str:
-    return textwrap.indent(text_table(pd.DataFrame(rows), header=False, align="l"), "  ")
+def word(compared: Comparison) -> str:
+    """Whether the gap of an arm is ``lower``, ``higher`` or ``not told apart``."""
+    if compared.lower is None:
+        return "not told apart"
+    return "lower" if compared.lower == compared.arm else "higher"
 
 
-def _verdict(found: Sequence[Contest]) -> str:
+def _verdict(found: Confirmation, published: str) -> str:
     """Whether the published schedule was a good one, in a sentence."""
-    base = next(contest for contest in found if contest.arm == PUBLISHED)
-    lower = [contest for contest in found if contest.word == "lower"]
+    lower = [one for one in found.comparisons if word(one) == "lower"]
     if not lower:
-        return f"Nothing is lower than the published schedule ({base.setting}) beyond chance."
-    best, names = lower[0], ", ".join(contest.arm for contest in lower)
-    d = best.difference
-    assert d is not None
-    mean, low, high = (-100 * part / base.gap.mean for part in (d.mean, d.high, d.low))
+        return f"Nothing is lower than the published schedule ({published}) beyond chance."
+    lower.sort(key=lambda one: found.arm(one.arm).estimate.mean)
+    d, whole = lower[0].estimate, found.arm(lower[0].baseline).estimate.mean
+    mean, low, high = (-100 * part / whole for part in (d.mean, d.high, d.low))
     return (
-        f"Lower than the published schedule ({base.setting}): {names}. The best, {best.arm}, "
+        f"Lower than the published schedule ({published}): "
+        f"{', '.join(_bare(one.arm) for one in lower)}. The best, {_bare(lower[0].arm)}, "
         f"by {mean:.1f} % [{low:.1f}, {high:.1f}]."
     )
 
@@ -147,17 +117,15 @@ def _restarts(table: pd.DataFrame) -> list[str]:
     The two arms are selected by the search's expected gap, which none of these seeds has touched.
     """
     searched = table[(table["phase"] == "search") & (table["state"] == "complete")]
-    values = _gaps(_confirmed(table))
-    arms = []
-    for method in ("SRNAG", "GD + Momentum"):
-        mine = searched[searched["method"] == method].sort_values("objective")
-        arms += [_bare(arm) for arm in mine["arm"][:1]]
-    if len(arms) < 2 or not set(arms) <= set(values.columns):
+    best = searched.sort_values("objective").drop_duplicates("method").set_index("method")["arm"]
+    pair = [best.get(method) for method in ("GD + Momentum", "SRNAG")]
+    if not set(pair) <= set(_confirmed(table)["arm"]):
         return []
-    d = _estimate(values[arms[0]] - values[arms[1]])
+    constant, restarted = map(str, pair)
+    d = compare(table, constant, restarted).comparisons[0].estimate
     return [
-        f"  Restarts less constant momentum, {arms[0]} less {arms[1]}: "
-        f"{d.mean:+.3g} [{d.low:+.3g}, {d.high:+.3g}] (95 %, {d.n} pairs)."
+        f"  Restarts less constant momentum, {_bare(restarted)} less {_bare(constant)}: "
+        f"{_interval(d, '.3g')} (95 %, {d.n} pairs)."
     ]
 
 
@@ -172,25 +140,29 @@ def _trials(table: pd.DataFrame) -> str:
 
 
 def _confirmed(table: pd.DataFrame) -> pd.DataFrame:
-    """The complete confirmation runs, with the arm without its case and the momentum in words."""
-    runs = table[(table["phase"] == "confirm") & (table["state"] == "complete")]
+    """The complete confirmation runs."""
+    return table[(table["phase"] == "confirm") & (table["state"] == "complete")]
+
+
+def _texts(runs: pd.DataFrame) -> Mapping[str, str]:
+    """The momentum of each arm in words."""
     names = list(knob_types(QuadraticConfig))
-    configs = [make(QuadraticConfig, dict(zip(names, row, strict=True)))
-               for row in runs[names].itertuples(index=False)]  # fmt: skip
-    return runs.assign(
-        words=[config.text for config in configs], arm=[_bare(arm) for arm in runs["arm"]]
-    )
+    first = runs.drop_duplicates("arm")
+    rows = first[names].itertuples(index=False)
+    return {
+        arm: make(QuadraticConfig, dict(zip(names, row, strict=True))).text
+        for arm, row in zip(first["arm"], rows, strict=True)
+    }
+
+
+def _rows(rows: Sequence[tuple[str, ...]]) -> str:
+    return textwrap.indent(text_table(pd.DataFrame(rows), header=False, align="l"), "  ")
+
+
+def _interval(d: Estimate, form: str) -> str:
+    return f"{d.mean:+{form}} [{d.low:+{form}}, {d.high:+{form}}]"
 
 
 def _bare(arm: object) -> str:
     """An arm's name without its case."""
     return str(arm).partition("_")[2]
-
-
-def _gaps(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean gaps in millionths, a row a seed and a column an arm."""
-    return runs.pivot(index="seed", columns="arm", values="mean_gap_last_1000") * SCALE
-
-
-def _estimate(values: pd.Series[float], level: float = 0.95) -> Estimate:
-    return estimate(values.dropna().tolist(), level)
