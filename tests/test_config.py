@@ -11,6 +11,7 @@ import pytest
 from srsgd_ray.config import DATASETS, TrainConfig, UnknownNameError
 from srsgd_ray.data import load_dataset
 from srsgd_ray.knobs import affecting, check_knobs, knob, machine_knobs
+from srsgd_ray.trainable import Run, Trainable
 
 
 @pytest.mark.parametrize(
@@ -177,3 +178,10 @@ def test_intervals_and_valid_values_of_a_knob() -> None:
             check_knobs(Config(share=share))
     with pytest.raises(ValueError, match="unknown kind 'c'"):
         check_knobs(Config(kind="c"))
+
+    class Work(Trainable):
+        def train(self, config: Any, run: Run) -> None: ...
+
+    Work().check(Config())
+    with pytest.raises(ValueError, match="0 < share <= 1 must hold"):
+        Work().check(Config(share=2.0))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from srsgd_ray.backends import Job, Plan, check_counts, plan_slots
-from srsgd_ray.knobs import affecting, knob_types, one_of, plain
+from srsgd_ray.knobs import affecting, machine_knobs, one_of, plain
 from srsgd_ray.results import RecordError
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.spec import Study
@@ -89,8 +89,7 @@ def check_data(study: Study) -> None:
     """Find the data of each arm once, so that missing data stop it before it begins."""
     seen = set()
     config_type = study.work.Config
-    machine = set(knob_types(config_type)) - set(affecting(config_type, "outcome"))
-    fields = sorted({*affecting(config_type, "data"), *machine})
+    fields = sorted({*affecting(config_type, "data"), *machine_knobs(config_type)})
     for arm in study.arms:
         config = study.config(arm.name, {})
         # What is imported by a path may fail by itself, whatever the data.

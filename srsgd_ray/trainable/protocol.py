@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srsgd_ray.knobs import knob_types, make, one_of
+from srsgd_ray.knobs import check_knobs, knob_types, make, one_of
 
 __all__ = ["Budget", "Diverged", "Metric", "RankError", "Run", "StopTraining", "Trainable"]
 
@@ -214,8 +214,8 @@ class Trainable(ABC):
 
     def check(self, config: Any) -> None:
         """Raise ValueError (rule, value, cure) if a configuration breaks a rule."""
-        own = getattr(config, "check", None)
-        if callable(own):
+        check_knobs(config)
+        if callable(own := getattr(config, "check", None)):
             own()
 
     def check_data(self, config: Any) -> None:  # noqa: B027  most have no files to look for
