@@ -110,13 +110,7 @@ class TrainConfig(TrainKnobs):
         """Steps at which a stage of the restarts other than the first begins."""
         if self.restart_milestones:
             return [epoch * steps_per_epoch for epoch in self.restart_milestones]
-        return stages(
-            self.lr_schedule,
-            self.lr_schedule_options,
-            total=self.epochs * steps_per_epoch,
-            warmup=self.warmup_steps(steps_per_epoch),
-            milestones=[epoch * steps_per_epoch for epoch in self.lr_milestones],
-        )
+        return stages(self.lr_schedule, self.lr_schedule_options, **self._spans(steps_per_epoch))
 
     def warmup_steps(self, steps_per_epoch: int) -> int:
         """Steps of the warm-up, rounded."""
@@ -124,14 +118,16 @@ class TrainConfig(TrainKnobs):
 
     def lr_factor(self, steps_per_epoch: int) -> Callable[[int], float]:
         """What lr is multiplied by at each step."""
-        return make_factor(
-            self.lr_schedule,
-            self.lr_schedule_options,
-            total=self.epochs * steps_per_epoch,
-            warmup=self.warmup_steps(steps_per_epoch),
-            milestones=[epoch * steps_per_epoch for epoch in self.lr_milestones],
-            gamma=self.lr_gamma,
-        )
+        options, spans = self.lr_schedule_options, self._spans(steps_per_epoch)
+        return make_factor(self.lr_schedule, options, gamma=self.lr_gamma, **spans)
+
+    def _spans(self, steps_per_epoch: int) -> dict[str, Any]:
+        """The schedule of the learning rate in steps."""
+        return {
+            "total": self.epochs * steps_per_epoch,
+            "warmup": self.warmup_steps(steps_per_epoch),
+            "milestones": [epoch * steps_per_epoch for epoch in self.lr_milestones],
+        }
 
     def check(self) -> TrainConfig:
         """Return self if every rule holds; otherwise raise ValueError naming rule, value, cure."""
