@@ -104,13 +104,13 @@ def test_a_study_of_the_paper_runs_to_its_table_on_generated_data(tmp_path: Path
     """What --smoke does: the published protocol, two arms, and the real layout of the data."""
     study = smoke(select(paper_study("table1_cifar10"), {"schedule": ["linear"]}))
     assert conduct(study, tmp_path) == "finished"
-    trials = read_trials(tmp_path / "t")
+    trials = read_trials(tmp_path / study.name)
     assert set(trials["arm"]) == {"srsgd_110_linear", "sgd_110"}
     assert set(trials["state"]) == {"complete"}
     assert set(trials["data_dir"]) == {"generated"}
     assert set(trials["train_on"]) == {"train+validation"}
     assert (trials["best_test_error"] <= trials["test_error"]).all()
-    epochs = read_epochs(tmp_path / "t")
+    epochs = read_epochs(tmp_path / study.name)
     assert epochs["test_error"].notna().all()
     assert list(epochs["epoch_lr"])[:4] == pytest.approx([0.1, 0.01, 0.001, 1e-4])
 
