@@ -156,6 +156,16 @@ def test_the_report_and_the_figure_show_the_lengths() -> None:
     ]  # fmt: skip
 
 
+def test_lengths_are_reported_without_a_search() -> None:
+    trials = table(
+        *confirm("srsgd", 4, [8.0, 7.0]), *confirm("srsgd", 10, [5.0, 4.0]),
+        *confirm("sgd", 10, [6.0, 7.0]),
+    )  # fmt: skip
+    text = analysis.render(trials)
+    assert text.startswith("Confirmation, test error % by epochs, over seeds\n")
+    assert "SRSGD saves 4.0 epochs" in " ".join(text.split())
+
+
 def test_one_length_has_no_such_figure() -> None:
     with pytest.raises(NotYet, match="one length each"):
         error_by_epochs(table(*confirm("srsgd", 4, [1.0]), *confirm("sgd", 4, [2.0])))
