@@ -91,7 +91,12 @@ def _text(lines: list[list[str]], sides: str, title: str, width: int | None) -> 
     for line in lines:
         made.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in line))
     out = io.StringIO()
-    Console(file=out, width=width or 10_000, color_system=None, legacy_windows=False).print(made)
+    # In a notebook rich would display the table and write nothing.
+    console = Console(
+        file=out, width=width or 10_000, color_system=None, force_jupyter=False,
+        force_terminal=False, legacy_windows=False,
+    )  # fmt: skip
+    console.print(made)
     shown = [line.rstrip() for line in out.getvalue().splitlines()]
     return "\n".join([*([title, "-" * max(map(len, shown))] if title else []), *shown])
 

@@ -144,7 +144,7 @@ def test_a_folder_is_read_and_drawn_where_its_trainable_is_not(
     assert (tmp_path / "drawn" / "confirmation.png").stat().st_size > 10_000
 
 
-def test_figures_that_cannot_be_written_are_told(
+def test_figures_that_cannot_be_written_are_reported(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")

@@ -268,7 +268,7 @@ def train_steps(
 
 @modes
 @pytest.mark.parametrize("how", ["weights_only", "deepcopy", "pickle"])
-def test_a_state_dict_from_mid_cycle_goes_on_bit_for_bit(mode: str, how: str) -> None:
+def test_a_state_dict_from_mid_cycle_continues_bit_for_bit(mode: str, how: str) -> None:
     schedule = restarts.as_published(restarts.linear(5, 2, [9, 14]))
     net, x, y = small()
     optimizer = SRSGD(net.parameters(), restart=schedule, weight_decay=0.01, **MODES[mode])

@@ -56,7 +56,7 @@ def test_a_gradient_laid_out_unlike_its_parameter(mode: str) -> None:
 
 
 @modes
-def test_layouts_are_told_apart_by_parameter_not_by_place(mode: str) -> None:
+def test_layouts_are_distinguished_by_parameter_not_by_place(mode: str) -> None:
     start, grad = draws(2, 2, 3)
     rows, columns = nn.Parameter(start.clone()), nn.Parameter(start.t().contiguous().t())
     optimizer = SRSGD([rows, columns], lr=0.1, **MODES[mode])

@@ -6,49 +6,22 @@ import copy
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from test_srsgd_edges import MODES, draws, follow, gap, modes
 from torch import Tensor, nn
 
 from srsgd_ray import restarts
 from srsgd_ray.optim import SRSGD
 from srsgd_ray.restarts import RestartSchedule
 
-MODES: dict[str, dict[str, Any]] = {
-    "plain": {"foreach": False, "fused": False},
-    "foreach": {"foreach": True},
-    "fused": {"fused": True},
-    "default": {},
-}
-modes = pytest.mark.parametrize("mode", list(MODES))
-
-
-def follow(w: Tensor, grads: Sequence[Tensor], rates: Sequence[float], period: float) -> Tensor:
-    """The paper's two lines in float64: w after the steps."""
-    w, k = w.detach().double(), 0
-    v = w
-    for grad, lr in zip(grads, rates, strict=True):
-        new = w - lr * grad.double()
-        w, v = new + k / (k + 3) * (new - v), new
-        k = 0 if k + 1 >= period else k + 1
-    return w
-
-
-def gap(a: Tensor, b: Tensor) -> float:
-    return float((a.detach() - b.detach()).abs().max())
-
-
-def draws(count: int, *shape: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(count)]
-
 
 @pytest.mark.parametrize("before", list(MODES))
 @pytest.mark.parametrize("after", list(MODES))
-def test_a_state_goes_on_in_another_mode(before: str, after: str) -> None:
+def test_a_state_continues_in_another_mode(before: str, after: str) -> None:
     start, *grads = draws(10, 6)
     w = nn.Parameter(start.clone())
     first, second = SRSGD([w], restart=30, **MODES[before]), SRSGD([w], **MODES[after])

@@ -28,6 +28,13 @@ def test_text_lines_up() -> None:
     assert left == ["SRSGD  8   2.1525  1.79 to 2.52", "a|b_c  10  -       -"]
 
 
+def test_text_is_the_same_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = table(ROWS)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert table(ROWS) == expected
+
+
 def test_text_is_cut_in_its_first_column_only() -> None:
     rows = ROWS.assign(arm=["a name that is longer than it ought to be", "sgd"])
     lines = table(rows, width=40).splitlines()
