@@ -180,7 +180,7 @@ def make(config: type[C], values: Mapping[str, Any]) -> C:
         if types[field] == dict[str, Any]:
             known[field] = {**known.get(field, {}), **options}
         else:
-            held = known.get(field, _default(config, field))
+            held = known.get(field, getattr(config, field, ()))  # a default is an attribute
             known[field] = _convert(field, types[field], _placed(field, held, options))
     missing = [name for name in needed(config) if name not in known]
     if missing:
@@ -255,12 +255,6 @@ def _convert(key: str, kind: Any, value: Any) -> Any:
     except (TypeError, ValueError) as error:
         named = str(kind) if "[" in str(kind) else kind.__name__
         raise ValueError(f"{key} must be of type {named}, but got {key}={value!r}.") from error
-
-
-def _default(config: type, name: str) -> Any:
-    """The items that a tuple has where nobody gives any."""
-    field = next(f for f in dataclasses.fields(config) if f.name == name)
-    return () if field.default is dataclasses.MISSING else field.default
 
 
 def _placed(field: str, held: Any, options: Mapping[str, Any]) -> list[Any]:

@@ -16,7 +16,8 @@ from scipy import stats
 
 from srsgd_ray.analysis import Estimate
 from srsgd_ray.cli import main
-from srsgd_ray.config import TrainConfig, UnknownNameError
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.knobs import UnknownNameError
 from srsgd_ray.paper.cells import cells
 from srsgd_ray.paper.compare import (
     TABLES,

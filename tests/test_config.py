@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from srsgd_ray.config import DATASETS, TrainConfig, UnknownNameError
+from srsgd_ray.config import DATASETS, TrainConfig
 from srsgd_ray.data import load_dataset
-from srsgd_ray.knobs import affecting, check_knobs, knob, machine_knobs
+from srsgd_ray.knobs import UnknownNameError, affecting, check_knobs, knob, machine_knobs
 from srsgd_ray.trainable import Run, Trainable
 
 

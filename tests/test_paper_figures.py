@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from srsgd_ray import analysis
 from srsgd_ray.cli import main
-from srsgd_ray.config import UnknownNameError
 from srsgd_ray.figures.style import NotYet
+from srsgd_ray.knobs import UnknownNameError
 from srsgd_ray.paper import curves, errors
 from srsgd_ray.paper.figures import (
     PAPER_FIGURES,

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from srsgd_ray import paper as published
-from srsgd_ray.config import UnknownNameError
+from srsgd_ray.knobs import UnknownNameError
 from srsgd_ray.paper import FAULTS, PublishedError
 
 

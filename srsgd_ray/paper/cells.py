@@ -13,7 +13,8 @@ from functools import cache, cached_property
 from typing import Any
 
 from srsgd_ray import restarts
-from srsgd_ray.config import TrainConfig, one_of
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.knobs import one_of
 from srsgd_ray.paper.published import PublishedError, Recipe, errors, recipes
 
 __all__ = ["FULL", "SETS", "TABLES", "Cell", "PublishedTable", "cells", "family", "label"]

@@ -10,7 +10,8 @@ import pandas as pd
 from scipy.special import ndtri, stdtrit
 
 from srsgd_ray.analysis.interval import Estimate, check_level, estimate
-from srsgd_ray.config import TrainConfig, one_of
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.knobs import one_of
 from srsgd_ray.paper.cells import SETS, TABLES, Cell
 from srsgd_ray.paper.runs import Variant, matched, precision, trained_on
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from srsgd_ray.config import one_of
 from srsgd_ray.figures.save import FORMATS, save
 from srsgd_ray.figures.style import NotYet
+from srsgd_ray.knobs import one_of
 from srsgd_ray.paper.draw import draw_numbers
 from srsgd_ray.paper.numbers import figure_numbers
 from srsgd_ray.paper.panels import PAPER

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from srsgd_ray.analysis.interval import estimate
-from srsgd_ray.config import one_of
+from srsgd_ray.knobs import one_of
 from srsgd_ray.paper import published
 from srsgd_ray.paper.cells import FULL, Cell
 from srsgd_ray.paper.compare import flags

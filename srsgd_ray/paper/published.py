@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import pandas as pd
 
-from srsgd_ray.config import one_of
+from srsgd_ray.knobs import one_of
 
 __all__ = [
     "PublishedError",

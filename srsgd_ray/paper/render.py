@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from srsgd_ray.config import one_of
+from srsgd_ray.knobs import one_of
 from srsgd_ray.paper.cells import SETS, TABLES, PublishedTable
 from srsgd_ray.paper.compare import (
     LOUD,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from srsgd_ray.config import one_of
+from srsgd_ray.knobs import one_of
 from srsgd_ray.paper.cells import AS_PUBLISHED, FULL, SETS, Cell, cells
 from srsgd_ray.study import Arm, Study
 
