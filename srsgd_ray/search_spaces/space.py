@@ -116,9 +116,7 @@ class SearchSpace:
             make: makes and checks the configuration of given values of searched knobs.
         """
         self.ordered()
-        for name, spread in self.ranges.items():
-            if not isinstance(spread, BaseDistribution):
-                raise ValueError(_no_range(name, spread))
+        for name, spread in _parts(self.ranges)[0].items():
             ends = (
                 spread.choices
                 if isinstance(spread, CategoricalDistribution)

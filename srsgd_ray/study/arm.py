@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,14 +70,8 @@ class Arm:
     def __post_init__(self) -> None:
         if not self.place:
             object.__setattr__(self, "place", called_from())
-        if isinstance(self.space, Mapping) and all(_is_range(v) for v in self.space.values()):
-            object.__setattr__(self, "space", as_space(self.space, self.name))
 
-    @property
+    @functools.cached_property
     def searched(self) -> SearchSpace:
         """The space, as a SearchSpace; raises ValueError if it is none."""
         return as_space(self.space, self.name)
-
-
-def _is_range(value: object) -> bool:
-    return hasattr(value, "single") or hasattr(value, "spread")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -207,19 +207,15 @@ class Study:
 
     def columns(self) -> dict[str, tuple[Column, ...]]:
         """Every column of the study's tables."""
-        found = {}
-        for name, value in self._dotted():
-            choices = getattr(value, "choices", None)
-            sample = choices[0] if choices else getattr(value, "high", value)
-            kind = type(sample) if isinstance(sample, (bool, int, float, str)) else str
-            found[name] = float if kind is int and _is_float(value) else kind
-        return dict(columns_of(self.work, found))
-
-    def _dotted(self) -> Iterator[tuple[str, Any]]:
-        """Knobs that are a part of another one, such as optimizer_options.momentum."""
+        # Parts of a knob, such as optimizer_options.momentum, have columns of their own.
+        parts: dict[str, type] = {}
         for arm in self.arms:
-            for given in (self.base, arm.fixed, arm.searched.ranges):
-                yield from ((name, value) for name, value in given.items() if "." in name)
+            for name, value in {**self.base, **arm.fixed, **arm.searched.ranges}.items():
+                if "." in name:
+                    ends = getattr(value, "choices", None) or (getattr(value, "low", value),)
+                    known = isinstance(ends[0], (bool, int, float, str))
+                    parts[name] = type(ends[0]) if known else str
+        return dict(columns_of(self.work, parts))
 
     def check(self) -> Study:
         """Return self if every rule holds; otherwise raise ValueError naming rule, value, cure."""
@@ -274,10 +270,6 @@ class Study:
         work = find(path, folder)
         known["trainable"] = work if ":" in path else path
         return cls(**{**known, "arms": arms}, folder=folder)
-
-
-def _is_float(value: object) -> bool:
-    return isinstance(getattr(value, "low", None), float)
 
 
 def _listed(fields: Mapping[str, Any]) -> dict[str, Any]:
