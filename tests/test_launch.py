@@ -69,7 +69,7 @@ def test_help_names_the_defaults(quickstart: Study, capsys: pytest.CaptureFixtur
         (["--name", "a b"], "must be of letters, digits"),
         (["--resume"], "no study here: expected"),
         (["--name", "other", "--resume"], "holds the study 'another', not 'quickstart'"),
-        (["--name", "taken"], "already holds a study. Go on with it by --resume"),
+        (["--name", "taken"], "already holds a study. Resume it with --resume"),
         (["--name", "taken", "--resume", "--trials", "9"], "study: trials was 12 and is now 9"),
         (["--bad-images", "zero"], "unknown bad_images 'zero'. Valid: stop, skip"),
         (["--checkpoint-steps", "-1"], "0 <= checkpoint_steps < inf must hold"),

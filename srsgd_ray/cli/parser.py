@@ -71,13 +71,9 @@ def argument(*flags: str, group: str = "", **settings: Any) -> Argument:
 def field_argument(field: dataclasses.Field[Any], kind: Any, group: str = "") -> Argument:
     """The option of a dataclass's field: its name and type, and its metadata's ``doc`` as help.
 
-    A dict takes NAME=VALUE pairs, a tuple several values, a bool ``--name`` and ``--no-name``. The
-    parsed value is None where the option was not given.
-
-    Args:
-        field: the field; a ``doc`` that ends in brackets states the default itself.
-        kind: its type; None may be among the types of a union.
-        group: title under which ``--help`` lists it.
+    A dict takes NAME=VALUE pairs, a tuple several values, a bool ``--name`` and ``--no-name``; of a
+    union with None the other type counts. The parsed value is None where the option was not given.
+    A ``doc`` that ends in brackets states the default itself.
     """
     if isinstance(kind, UnionType):
         (kind,) = (each for each in get_args(kind) if each is not type(None))
@@ -106,12 +102,8 @@ def given_of(given: argparse.Namespace, fields: Iterable[dataclasses.Field[Any]]
 def pairs(flag: str, words: Sequence[str], example: str) -> dict[str, Any]:
     """The words of an option as a dict: NAME=VALUE pairs, or one JSON object.
 
-    A value is JSON, or text where it is none.
-
-    Args:
-        flag: the option, as messages call it.
-        words: what it was given.
-        example: a sound pair, for messages.
+    A value is JSON, or text where it is none. Messages call the option ``flag``, and state
+    ``example``.
 
     Raises:
         ValueError: for anything else.
@@ -148,13 +140,6 @@ def parse(
     """Parse the words of a command; options may stand between positional arguments.
 
     Names of options must be whole: the command that resumes another one is made from its words.
-
-    Args:
-        prog: the command, as messages call it.
-        description: what it does, for ``--help``.
-        arguments: what it takes.
-        words: what it was given.
-        epilog: the end of ``--help``.
 
     Raises:
         SystemExit: 0 after ``--help``, 2 after a message.

@@ -162,7 +162,7 @@ class Record:
         if path.stat().st_size:
             file.close()
             raise RecordError(
-                f"{folder} already holds a study. Go on with it by --resume, or choose another "
+                f"{folder} already holds a study. Resume it with --resume, or choose another "
                 f"name with --name."
             )
         first = {"event": "study", "format": FORMAT, "at": time.time(), **header}

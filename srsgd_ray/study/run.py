@@ -96,7 +96,7 @@ def execute(
         check_data(study)
     if not resume and (folder / RECORD).exists():
         raise RecordError(
-            f"{folder} already holds a study. Go on with it by --resume, or choose another "
+            f"{folder} already holds a study. Resume it with --resume, or choose another "
             f"name with --name."
         )
     with fresh_folder(folder) as keep:

@@ -160,13 +160,9 @@ class Search:
 
     Args:
         storage: see :func:`open_storage`.
-        study: name of the study.
-        arm: name of the arm.
-        space: what is searched.
         goals: one, or two whose Pareto front is searched.
         searcher: a key of ``SEARCHERS``, or the import path of an Optuna sampler.
         trials: how many there will be.
-        seed: of the search.
         fixed: values of knobs outside of the space, which conditions may name.
         enqueue: known points, which the first trials take; knobs they leave out are sampled.
     """
