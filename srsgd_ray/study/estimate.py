@@ -7,7 +7,7 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,32 +29,29 @@ class Cost:
     Attributes:
         trials, epochs: left to run; of a search over epochs, the middle of their range.
         seconds: of computing, in one worker group after the other.
-        slots, workers: trials at a time, and processes of each.
-        gpus: whether workers have a GPU.
+        plan: trials at a time, and what each gets.
         measured: how many configurations were timed, and how many were known from epochs done.
     """
 
     trials: int
     epochs: int
     seconds: float
-    slots: int
-    workers: int
-    gpus: bool
+    plan: Plan
     measured: tuple[int, int]
 
     @property
     def hours(self) -> float:
         """Worker-hours: GPU-hours if each worker has a GPU."""
-        return self.seconds * self.workers / 3600
+        return self.seconds * self.plan.workers / 3600
 
     @property
     def wall(self) -> float:
         """Seconds to the end, if the slots are never idle."""
-        return self.seconds / self.slots
+        return self.seconds / self.plan.slots
 
     def text(self, now: datetime.datetime) -> str:
         """The plan, in a line or two."""
-        kind = "GPU-hours" if self.gpus else "worker-hours"
+        kind = "GPU-hours" if self.plan.gpus_per_worker else "worker-hours"
         timed, known = self.measured
         how = [f"{timed} configuration{'s' * (timed > 1)} timed here" if timed else ""]
         how += [f"{known} known from epochs done" if known else ""]
@@ -63,7 +60,7 @@ class Cost:
         return (
             f"Plan: {self.trials} trials, {self.epochs:,} epochs, {self.hours:.3g} {kind} "
             f"({', '.join(part for part in how if part)}; without starting workers, reading "
-            f"files and exchanging gradients). {self.slots} at a time: {duration(self.wall)}, "
+            f"files and exchanging gradients). {self.plan.slots} at a time: {duration(self.wall)}, "
             f"until {ends:{form}}."
         )
 
@@ -105,7 +102,7 @@ def cost(
             if left <= 0:
                 continue
             # A confirmation run costs more than a search trial: it also reads the test data.
-            key = (*(_hashable(config[name]) for name in fields), phase)
+            key = _key(config, fields, phase)
             done_alike = known.get(key, known.get((*key[:-1], "search")))
             if done_alike is not None:
                 recorded.add(key[:-1])
@@ -122,10 +119,7 @@ def cost(
             seconds += left * times[key]
             trials += count - sum(t.end is not None for t in mine)
             epochs += left
-    return Cost(
-        trials, epochs, seconds, plan.slots, plan.workers, plan.gpus_per_worker > 0,
-        (timed, len(recorded)),
-    )  # fmt: skip
+    return Cost(trials, epochs, seconds, plan, (timed, len(recorded)))
 
 
 def _length(study: Study, arm: str) -> int:
@@ -136,8 +130,10 @@ def _length(study: Study, arm: str) -> int:
     return round((getattr(spread, "low", 1) + getattr(spread, "high", 1)) / 2)
 
 
-def _hashable(value: Any) -> Any:
-    return str(value) if isinstance(value, (list, dict)) else value
+def _key(config: Mapping[str, Any], fields: tuple[str, ...], phase: str) -> Key:
+    """What the seconds of an epoch depend on."""
+    values = [config[name] for name in fields]
+    return (*(str(v) if isinstance(v, (list, dict)) else v for v in values), phase)
 
 
 def _known(contents: Contents | None, fields: tuple[str, ...]) -> dict[Key, float]:
@@ -145,8 +141,7 @@ def _known(contents: Contents | None, fields: tuple[str, ...]) -> dict[Key, floa
     times: dict[Key, list[float]] = {}
     for trial in contents.trials.values() if contents is not None else ():
         if all(name in trial.config for name in fields):
-            key = (*(_hashable(trial.config[name]) for name in fields), trial.phase)
-            found = times.setdefault(key, [])
+            found = times.setdefault(_key(trial.config, fields, trial.phase), [])
             found += [row["train_seconds"] + (row.get("eval_seconds") or 0) for row in trial.rows]
     return {key: statistics.median(found) for key, found in times.items() if found}
 
