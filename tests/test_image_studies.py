@@ -102,8 +102,7 @@ def test_ends_of_every_kind(tmp_path: Path) -> None:
 
 def test_a_study_of_the_paper_runs_to_its_table_on_generated_data(tmp_path: Path) -> None:
     """What --smoke does: the published protocol, two arms, and the real layout of the data."""
-    whole = dataclasses.replace(paper_study("table1_cifar10"), name="t")
-    study = smoke(select(whole, {"schedule": ["linear"]}))
+    study = smoke(select(paper_study("table1_cifar10"), {"schedule": ["linear"]}))
     assert conduct(study, tmp_path) == "finished"
     trials = read_trials(tmp_path / study.name)
     assert set(trials["arm"]) == {"srsgd_110_linear", "sgd_110"}
