@@ -27,12 +27,12 @@ from srsgd_ray.paper.compare import (
 )
 from srsgd_ray.paper.render import render_comparison, summary
 from srsgd_ray.paper.runs import IGNORED, OF_SRSGD
-from srsgd_ray.results import TRIAL_COLUMNS
+from srsgd_ray.results import columns
 from srsgd_ray.table import FORMATS
 
 T2 = 4.302652729911275  # t quantile 0.975 with 2 degrees of freedom
 Z = 1.959963984540054
-NONE = pd.DataFrame(columns=[column.name for column in TRIAL_COLUMNS])
+NONE = pd.DataFrame(columns=[column.name for column in columns("trials")])
 
 # PreResNet-110 on CIFAR-10 as Table 1 has it, in all respects.
 CELL: dict[str, Any] = {

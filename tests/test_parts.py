@@ -465,7 +465,7 @@ class Alone(Run):
     def stored(self) -> Any:
         return nullcontext(None)
 
-    def tell(self, row: dict[str, Any], write: Any) -> None:
+    def report_row(self, row: dict[str, Any], write: Any) -> None:
         self.rows.append(row)
 
     def cached(self, load: Any, *key: Any) -> Any:

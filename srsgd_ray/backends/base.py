@@ -56,7 +56,7 @@ class Trials(Protocol):
     def epoch(self, trial: str, row: Mapping[str, Any]) -> None:
         """A trial finished an epoch."""
 
-    def go_on(self, trial: str, row: Mapping[str, Any]) -> bool:
+    def continues(self, trial: str, row: Mapping[str, Any]) -> bool:
         """Whether the trial continues after this row."""
 
     def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,23 +66,21 @@ def plan_slots(
     """
     check_counts(slots, workers)
     for name, share in (("cpus_per_worker", cpus_per_worker), ("gpus_per_worker", gpus_per_worker)):
-        if share is None:
-            continue
-        if not (share >= 0 and (share < 1 or share == int(share))):
+        if share is not None and not (share >= 0 and (share < 1 or share == int(share))):
             raise ValueError(
                 f"{name} must be a whole number, or a fraction below 1, but got {name}={share}."
             )
-    if growing and (slots is None or cpus_per_worker is None):
-        raise ValueError(
-            "an autoscaling cluster needs slots, the number of trials at a time, and "
-            "cpus_per_worker: the nodes to come are not known yet."
-        )
+    if growing:
+        if slots is None or cpus_per_worker is None:
+            raise ValueError(
+                "an autoscaling cluster needs slots, the number of trials at a time, and "
+                "cpus_per_worker: the nodes to come are not known yet."
+            )
+        return Plan(slots, workers, cpus_per_worker, gpus_per_worker)
     if cpus_per_worker is None:
         cpus_per_worker = _share(nodes, slots, workers, gpus_per_worker)
     need = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
-    if growing and slots is not None:
-        return Plan(slots, workers, cpus_per_worker, gpus_per_worker)
-    fitting = _slots_that_fit(nodes, need, workers)
+    fitting = next(n for n in itertools.count() if not _packs(nodes, need, workers, n + 1))
     have = {name: sum(node.get(name, 0.0) for node in nodes) for name in need}
     request = (
         f"{workers} worker{'s' * (workers > 1)} a trial with {cpus_per_worker:g} CPUs"
@@ -108,13 +107,9 @@ def _share(nodes: Sequence[Node], slots: int | None, workers: int, gpus: float) 
     if not serving:
         return 1.0
     cpus = sum(node.get("CPU", 0.0) for node in serving)
-    if gpus:
-        cards = sum(node.get("GPU", 0.0) for node in serving)
-        count = max(1.0, cards / gpus if cards else 1.0)
-    else:
-        count = max(1.0, cpus // workers * workers)
-    if slots is not None:
-        count = slots * workers
+    cards = sum(node.get("GPU", 0.0) for node in serving)
+    most = (cards / gpus or 1.0) if gpus else cpus // workers * workers
+    count = max(1.0, most) if slots is None else slots * workers
     share = (cpus - ACTOR_SHARE * math.ceil(count / workers)) / count
     if share >= 1:
         return float(math.floor(share))
@@ -123,25 +118,13 @@ def _share(nodes: Sequence[Node], slots: int | None, workers: int, gpus: float) 
     return max(least, math.floor(share * 100) / 100)
 
 
-def _slots_that_fit(nodes: Sequence[Node], need: Mapping[str, float], workers: int) -> int:
-    """Most slots whose workers and Tune actors can be packed into the nodes."""
-    most = int(sum(node.get("CPU", 0.0) for node in nodes) / ACTOR_SHARE)
-    fitting = 0
-    while fitting < most and _packs(nodes, need, workers, fitting + 1):
-        fitting += 1
-    return fitting
-
-
 def _packs(nodes: Sequence[Node], need: Mapping[str, float], workers: int, slots: int) -> bool:
     """Whether ``slots`` slots fit: workers first, then the small Tune actors in what is left."""
     left = slots * workers
     rest = 0.0
     for node in nodes:
-        here = min(
-            (math.floor(node.get(name, 0.0) / part + 1e-9) for name, part in need.items() if part),
-            default=left,
-        )
-        here = min(here, left)
+        parts = ((node.get(name, 0.0), part) for name, part in need.items() if part)
+        here = min([left, *(math.floor(have / part + 1e-9) for have, part in parts)])
         left -= here
         rest += math.floor((node.get("CPU", 0.0) - here * need["CPU"]) / ACTOR_SHARE + 1e-6)
     return left == 0 and rest >= slots

@@ -38,7 +38,7 @@ class Running:
         if row["epoch"] <= self._known:
             return True
         self._known = row["epoch"]
-        continues = row["epoch"] == self.assignment.epochs or self._trials.go_on(trial, row)
+        continues = row["epoch"] == self.assignment.epochs or self._trials.continues(trial, row)
         self._trials.epoch(trial, row)
         return continues
 

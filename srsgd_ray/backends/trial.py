@@ -95,7 +95,7 @@ class TrialRun(Run):
         if self._store is not None:
             self._store.keep(write)
 
-    def tell(self, row: dict[str, Any], write: Callable[[Path], Path] | None) -> None:
+    def report_row(self, row: dict[str, Any], write: Callable[[Path], Path] | None) -> None:
         """An epoch is over."""
         if self.rank == 0 or self.all_report:
             self._link.row(row, self._artifacts)
@@ -132,7 +132,7 @@ class TrialRun(Run):
             set_generator_states(state["generators"])
             self._rows = list(state["rows"])
             for row in self._rows:
-                self.tell(dict(row), None)
+                self.report_row(dict(row), None)
         self._began = time.perf_counter()
         return len(self._rows)
 
@@ -158,7 +158,7 @@ class TrialRun(Run):
         row.setdefault("train_seconds", time.perf_counter() - self._began)
         row.setdefault("time", time.time())
         self._rows.append(row)
-        self.tell(row, self._write)
+        self.report_row(row, self._write)
         self._began = time.perf_counter()
 
     def _checked(self, metrics: Mapping[str, Any]) -> dict[str, Any]:

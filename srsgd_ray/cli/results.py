@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from srsgd_ray.knobs import UnknownNameError, one_of, unknown
-from srsgd_ray.results import TRIAL_COLUMNS, columns, read_trials, schema_of
+from srsgd_ray.results import columns, read_trials, schema_of
 
 __all__ = ["columns_verb", "figures_verb", "table_verb"]
 
@@ -27,7 +27,7 @@ def table_verb(given: argparse.Namespace) -> None:
     one_of("format", given.format, FORMATS)
     one_of("protocol", given.protocol, PROTOCOLS)
     if given.what in TABLES:
-        none = pd.DataFrame(columns=[column.name for column in TRIAL_COLUMNS])
+        none = pd.DataFrame(columns=[column.name for column in columns("trials")])
         trials = read_trials(*given.folders) if given.folders else none
         print(
             render_comparison(

@@ -3,14 +3,11 @@
 In: what happened to trials. Out: tables that carry what their columns mean.
 """
 
-from typing import Any
-
 from srsgd_ray.results.columns import (
     STATES,
     Column,
     Columns,
     arrow_schema,
-    check_column,
     columns,
     columns_from_plain,
     columns_of,
@@ -30,7 +27,6 @@ __all__ = [
     "Schema",
     "TrialRecord",
     "arrow_schema",
-    "check_column",
     "columns",
     "columns_from_plain",
     "columns_of",
@@ -43,10 +39,3 @@ __all__ = [
     "schema_of",
     "write_tables",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """EPOCH_COLUMNS and TRIAL_COLUMNS, those of image classification."""
-    if name not in ("EPOCH_COLUMNS", "TRIAL_COLUMNS"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return columns("epochs" if name == "EPOCH_COLUMNS" else "trials")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from srsgd_ray.knobs import knob_types, one_of
+from srsgd_ray.knobs import knob_types
 from srsgd_ray.trainable import Metric, Trainable, find
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Column",
     "Columns",
     "arrow_schema",
-    "check_column",
     "columns",
     "columns_from_plain",
     "columns_of",
@@ -35,7 +34,7 @@ SCHEMA_VERSION = 2
 Table = Literal["epochs", "trials"]
 
 STATES = {
-    "running": "not ended yet, or its driver died: `--resume` goes on with it",
+    "running": "not ended yet, or its driver died: `--resume` continues it",
     "complete": "reached its last epoch",
     "pruned": "stopped early by the scheduler",
     "diverged": "a non-finite loss ended it; `reason` says at which step",
@@ -66,7 +65,18 @@ class Column:
     better: str = ""
     split: str = ""
 
+    def field(self) -> pa.Field:
+        """It as Parquet stores it, with all that it says."""
+        return pa.field(self.name, self.type, metadata={n: getattr(self, n) for n in SAYS})
 
+    @classmethod
+    def of_field(cls, field: pa.Field) -> Column:
+        """Inverse of :meth:`field`; of a field that says nothing, its name and type."""
+        said = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+        return cls(field.name, field.type, **{name: said.get(name, "") for name in SAYS})
+
+
+SAYS = ("doc", "unit", "role", "better", "split")
 Columns = Mapping[str, tuple[Column, ...]]
 TEXT, WHOLE, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 TYPES = {
@@ -77,7 +87,7 @@ NAMED_TYPES = {str(kind): kind for kind in TYPES.values()}
 
 
 def _group(role: str, *rows: tuple[Any, ...]) -> tuple[Column, ...]:
-    return tuple(Column(row[0], row[1], row[2], row[3] if row[3:] else "", role) for row in rows)
+    return tuple(Column(name, kind, doc, "".join(unit), role) for name, kind, doc, *unit in rows)
 
 
 IDENTITY = _group(
@@ -98,7 +108,7 @@ END = _group(
     ("parameters", WHOLE, "trainable parameters of the network"),
     ("workers", WHOLE, "worker processes of the trial"),
     ("train_seconds", REAL, "sum over the epochs", "s"),
-    ("started", REAL, "when the trial was handed out first", "s"),
+    ("started", REAL, "when the trial was assigned first", "s"),
     ("ended", REAL, "when it ended", "s"),
 )
 DESIGN = _group(
@@ -143,6 +153,7 @@ def columns_of(
         extra_knobs: type of each part of a knob that has a column of its own, such as
             ``optimizer_options.momentum``.
     """
+    many = trainable.budget is not None  # then the last of a count or a time says little
     unit = trainable.budget.unit if trainable.budget is not None else "reports"
     epoch = Column("epoch", WHOLE, f"number of {unit} finished, from 1", unit, "budget")
     done = Column("epochs_done", WHOLE, f"{unit} finished", unit, "outcome")
@@ -155,8 +166,8 @@ def columns_of(
         for c in reported
         if c.role == "metric"
     )
-    measures = tuple(c for c in reported if c.role != "metric") if not _many(trainable) else ()
-    best = [c for m in reversed(trainable.metrics) for c in _best(m, unit)]
+    measures = () if many else tuple(c for c in reported if c.role != "metric")
+    best = [c for m in reversed(trainable.metrics) if m.best_at for c in _best(m, unit)]
     return {
         "epochs": (
             *IDENTITY, epoch, *reported, *(c for c in CLOCK if c.name not in names), *knobs,
@@ -168,47 +179,32 @@ def columns_of(
     }  # fmt: skip
 
 
-def _many(trainable: Trainable) -> bool:
-    """Whether trials report more than once: then the last of a count or a time says little."""
-    return trainable.budget is not None
-
-
 def _of_metric(metric: Metric) -> Column:
     role = "metric" if metric.better else "measure"
     kind = TYPES[metric.kind]
     return Column(metric.name, kind, metric.doc, metric.unit, role, metric.better, metric.split)
 
 
-def _best(metric: Metric, unit: str) -> tuple[Column, ...]:
+def _best(metric: Metric, unit: str) -> tuple[Column, Column]:
     """The best value over the epochs, and where it was reached."""
-    if not metric.best_at:
-        return ()
-    part = {"validation": "validation ", "test": "test "}.get(metric.split, "")
+    name = f"best_{metric.name}"
     noun = "error" if metric.name.endswith("error") else metric.name
     end = {"lower": "lowest", "higher": "highest"}[metric.better]
-    chosen = ", chosen by itself" if metric.split == "test" else ""
-    name = f"best_{metric.name}"
+    part = f"{metric.split} " if metric.split in ("validation", "test") else ""
+    by_itself = ", selected by itself" if metric.split == "test" else ""
+    doc = f"{end} {part}{noun} over the {unit}{by_itself}"
     return (
-        Column(
-            name, TYPES[metric.kind], f"{end} {part}{noun} over the {unit}{chosen}", metric.unit,
-            "outcome", metric.better, metric.split,
-        ),
+        dataclasses.replace(_of_metric(metric), name=name, doc=doc, role="outcome"),
         Column(metric.best_at, WHOLE, f"first epoch that reached {name}", unit, "outcome"),
-    )  # fmt: skip
+    )
 
 
 def _knobs(config: type, extra: Mapping[str, type]) -> tuple[Column, ...]:
     types = knob_types(config)
-    found = [
-        Column(
-            field.name,
-            TYPES[types[field.name]],
-            field.metadata.get("doc", ""),
-            field.metadata.get("unit", ""),
-            "knob",
-        )
-        for field in dataclasses.fields(config)
-    ]
+    found = []
+    for field in dataclasses.fields(config):
+        doc, unit = (field.metadata.get(says, "") for says in ("doc", "unit"))
+        found.append(Column(field.name, TYPES[types[field.name]], doc, unit, "knob"))
     if "seed" not in types:
         found.append(SEED)
     for name, kind in extra.items():
@@ -249,27 +245,5 @@ def columns(table: Table) -> tuple[Column, ...]:
 def arrow_schema(table: str, given: Columns | None = None) -> pa.Schema:
     """The Arrow schema of a table; each field carries what its column says."""
     group = (given if given is not None else first_edition())[table]
-    return pa.schema(
-        [pa.field(c.name, c.type, metadata=field_metadata(c)) for c in group],
-        metadata={"srsgd_ray_schema": str(SCHEMA_VERSION)},
-    )
-
-
-def field_metadata(column: Column) -> dict[str, str]:
-    """What a Parquet field says of its column besides name and type."""
-    names = ("doc", "unit", "role", "better", "split")
-    return {name: getattr(column, name) for name in names}
-
-
-def check_column(name: str, table: Table) -> str:
-    """Return ``name`` if image classification has such a column, else raise with the valid ones."""
-    one_of("column", name, [c.name for c in columns(table)], f" of {table}")
-    return name
-
-
-def __getattr__(name: str) -> Any:
-    """EPOCH_COLUMNS and TRIAL_COLUMNS, made when they are first asked for."""
-    tables: dict[str, Table] = {"EPOCH_COLUMNS": "epochs", "TRIAL_COLUMNS": "trials"}
-    if name not in tables:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return columns(tables[name])
+    version = {"srsgd_ray_schema": str(SCHEMA_VERSION)}
+    return pa.schema([column.field() for column in group], metadata=version)

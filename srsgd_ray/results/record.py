@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from srsgd_ray.results.columns import STATES
 
-__all__ = ["FILE_NAME", "Record", "RecordError", "TrialRecord", "read_record"]
+__all__ = ["FILE_NAME", "Record", "RecordError", "TrialRecord", "check_free", "read_record"]
 
 FILE_NAME = "record.jsonl"
 FORMAT = 1
@@ -106,6 +106,16 @@ def read_record(folder: Path) -> Contents:
     return _parse(folder / FILE_NAME)[0]
 
 
+def check_free(folder: Path) -> None:
+    """Raise RecordError if a folder holds a study."""
+    path = folder / FILE_NAME
+    if path.is_file() and path.stat().st_size:
+        raise RecordError(
+            f"{folder} already holds a study. Resume it with --resume, or choose another name with "
+            f"--name."
+        )
+
+
 def _parse(path: Path) -> tuple[Contents, int]:
     """The contents, and the length in bytes of the sound part of the file."""
     if not path.is_file():
@@ -159,12 +169,11 @@ class Record:
                 f"Choose another with --results."
             ) from error
         _lock(file, path)
-        if path.stat().st_size:
+        try:
+            check_free(folder)
+        except RecordError:
             file.close()
-            raise RecordError(
-                f"{folder} already holds a study. Resume it with --resume, or choose another "
-                f"name with --name."
-            )
+            raise
         first = {"event": "study", "format": FORMAT, "at": time.time(), **header}
         record = cls(folder, Contents(first, [], {}), file)
         record._write(first)
@@ -200,7 +209,7 @@ class Record:
         self._event("pause")
 
     def begin(self, trial: str, phase: str, arm: str, number: int, config: dict[str, Any]) -> bool:
-        """A trial was handed out; False if it had been before."""
+        """A trial was assigned; False if it had been before."""
         return self._event("trial", trial=trial, phase=phase, arm=arm, number=number, config=config)
 
     def epoch(self, trial: str, row: Mapping[str, Any]) -> bool:
@@ -214,7 +223,7 @@ class Record:
     def extend(
         self, spec: Mapping[str, Any], columns: Mapping[str, Any], script: Mapping[str, Any]
     ) -> None:
-        """The study goes on as ``spec`` from here."""
+        """The study continues as ``spec`` from here."""
         self._event("spec", spec=dict(spec), columns=dict(columns), script=dict(script))
 
     def end(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> bool:

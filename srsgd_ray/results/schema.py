@@ -75,16 +75,12 @@ class Schema(Mapping[str, Column]):
 
 def _of_field(field: pa.Field) -> Column:
     """A column from what a Parquet field says; the first edition said no role."""
-    says = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
-    known = _known().get(field.name)
-    if "role" not in says and known is not None:
-        return known
-    names = ("doc", "unit", "role", "better", "split")
-    return Column(field.name, field.type, **{name: says.get(name, "") for name in names})
+    known = None if b"role" in (field.metadata or {}) else _known().get(field.name)
+    return known or Column.of_field(field)
 
 
 def _known() -> dict[str, Column]:
-    """Columns of the first edition by name; those of trials tell more."""
+    """Columns of the first edition by name; those of trials say more."""
     both = first_edition()
     return {column.name: column for column in (*both["epochs"], *both["trials"])}
 

@@ -23,7 +23,6 @@ from srsgd_ray.results.columns import (
     Columns,
     arrow_schema,
     columns_from_plain,
-    field_metadata,
     first_edition,
 )
 from srsgd_ray.results.record import Contents, RecordError, TrialRecord
@@ -75,7 +74,7 @@ def _write_artifact(folder: Path, contents: Contents, name: str, columns: Column
     if path.is_file() and pq.read_metadata(path).metadata.get(b"trials") == _count(mine):
         return
     knobs = [c for c in columns["trials"] if c.role == "knob"]
-    shared = [pa.field(c.name, c.type, metadata=field_metadata(c)) for c in (*IDENTITY, *knobs)]
+    shared = [column.field() for column in (*IDENTITY, *knobs)]
     parts = []
     for trial in mine:
         own = pa.table(trial.artifacts[name])
@@ -229,7 +228,7 @@ def _whole(name: str, table: pa.Table) -> pa.Table:
 
 
 def _check_types(tables: list[pa.Table], files: list[Path]) -> None:
-    """Whole numbers may stand beside others; every other difference of types is refused."""
+    """Whole numbers and others may be mixed; every other difference of types is refused."""
     seen: dict[str, tuple[pa.DataType, Path]] = {}
     for table, file in zip(tables, files, strict=True):
         for field in table.schema:

@@ -210,10 +210,10 @@ class Controller:
             self._searches[known.arm].report(trial, row["epoch"], row.get(self.study.metric))
         self.write_tables()
 
-    def go_on(self, trial: str, row: Mapping[str, Any]) -> bool:
+    def continues(self, trial: str, row: Mapping[str, Any]) -> bool:
         """Whether the trial's scheduler lets it continue after this row."""
         known = self.record.trials[trial]
-        return known.phase != "search" or self._schedulers[known.arm].go_on(trial, row)
+        return known.phase != "search" or self._schedulers[known.arm].continues(trial, row)
 
     def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:
         """A trial made a table of its own."""

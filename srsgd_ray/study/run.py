@@ -14,9 +14,8 @@ from typing import Any, TextIO
 from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, make_backend
 from srsgd_ray.backends.store import CheckpointStore, absolute, check_storage, join, trial_folder
 from srsgd_ray.progress import all_output_to, watched
-from srsgd_ray.results import Record, RecordError, columns_to_plain, provenance, read_record
-from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.results.record import Contents
+from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
+from srsgd_ray.results.record import Contents, check_free
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.display import Display
 from srsgd_ray.study.estimate import Budget, cost, spent_hours
@@ -94,11 +93,8 @@ def execute(
     backend, job = make_backend(options.backend, **ray), job_of(study, options)
     if backend.here:
         check_data(study)
-    if not resume and (folder / RECORD).exists():
-        raise RecordError(
-            f"{folder} already holds a study. Resume it with --resume, or choose another "
-            f"name with --name."
-        )
+    if not resume:
+        check_free(folder)
     with fresh_folder(folder) as keep:
         if options.storage is not None:
             check_storage(absolute(options.storage))

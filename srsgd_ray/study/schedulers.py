@@ -85,7 +85,7 @@ class ArmScheduler:
         with _drawn_from(trial):
             self._scheduler.on_trial_add(_Nobody(), _Named(trial))
 
-    def go_on(self, trial: str, row: Mapping[str, Any]) -> bool:
+    def continues(self, trial: str, row: Mapping[str, Any]) -> bool:
         """Whether a trial continues after this row."""
         if self._scheduler is None or row.get(self._metric) is None:
             return True
@@ -98,7 +98,7 @@ class ArmScheduler:
         for known in trials:
             self.begin(known.trial)
             for row in known.rows:
-                self.go_on(known.trial, row)
+                self.continues(known.trial, row)
 
 
 @contextmanager

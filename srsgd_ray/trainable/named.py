@@ -121,22 +121,9 @@ def find(what: object, folder: str = "") -> Trainable:
     Raises:
         ValueError: if there is none such, or it is unsound.
     """
-    found = what
     if folder and Path(folder).is_dir() and folder not in sys.path:
         sys.path.append(folder)
-    if isinstance(what, str):
-        known = names()
-        if ":" not in what and what not in known:
-            raise unknown(
-                "trainable", what, known, also=", or an import path such as my_module:my_function"
-            )
-        path = known.get(what, what)
-        found = load(path, "trainable")
-        if isinstance(found, Trainable):
-            found.path = what
-        elif isinstance(found, type) and issubclass(found, Trainable):
-            found = found()
-            found.path = what
+    found = _loaded(what) if isinstance(what, str) else what
     if isinstance(found, type) and issubclass(found, Trainable):
         if inspect.isabstract(found):
             raise ValueError(
@@ -149,9 +136,20 @@ def find(what: object, folder: str = "") -> Trainable:
             f"a trainable must be a Trainable or a function decorated with @as_trainable, but got "
             f"{what!r}. Decorate it: @as_trainable(metrics=[Metric(...)])."
         )
-    if not found.name:
-        found.name = type(found).__name__
+    if isinstance(what, str):
+        found.path = what
+    found.name = found.name or type(found).__name__
     return found.check_itself()
+
+
+def _loaded(name: str) -> Any:
+    """What a short name or an import path names."""
+    known = names()
+    if ":" not in name and name not in known:
+        raise unknown(
+            "trainable", name, known, also=", or an import path such as my_module:my_function"
+        )
+    return load(known.get(name, name), "trainable")
 
 
 def path_of(what: Trainable) -> tuple[str, str]:

@@ -160,7 +160,7 @@ class Run(ABC):
         """Have ``write(folder)`` make a checkpoint within an epoch; the first worker calls it."""
 
     @abstractmethod
-    def tell(self, row: dict[str, Any], write: Callable[[Path], Path] | None) -> None:
+    def report_row(self, row: dict[str, Any], write: Callable[[Path], Path] | None) -> None:
         """:meth:`report` for a row that holds its ``epoch``, with a checkpoint of one's own."""
 
 

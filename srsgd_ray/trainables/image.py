@@ -170,7 +170,7 @@ class ImageClassification(Trainable):
         with run.stored() as folder:
             outcome = train(
                 config,
-                run.tell,
+                run.report_row,
                 resume_from=folder,
                 progress=run.alive,
                 load=lambda config: run.cached(load, key),

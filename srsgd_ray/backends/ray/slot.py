@@ -133,13 +133,13 @@ class WarmTrainable(tune.Trainable):
 
         An error is a result, too, and is not raised: the slot is sound and serves the next trial.
         """
-        told: dict[str, Any] = {"epoch": self._epoch, "row": None, "artifacts": {}}
+        result: dict[str, Any] = {"epoch": self._epoch, "row": None, "artifacts": {}}
         if row is not None:
-            told |= {"row": row["row"], "artifacts": row["artifacts"]}
+            result |= {"row": row["row"], "artifacts": row["artifacts"]}
         if end is not None:
             facts = {name: value for name, value in end.items() if name != "kind"}
-            told["end"] = {**facts, "workers": self._slot.plan.workers}
-        return {**told, "done": end is not None}
+            result["end"] = {**facts, "workers": self._slot.plan.workers}
+        return {**result, "done": end is not None}
 
     def _await(self, what: str) -> dict[str, Any]:
         """The trial's next message; raises TrialError if there can be none."""
@@ -166,7 +166,7 @@ class WarmTrainable(tune.Trainable):
             reason = (
                 f"{trial} was begun {pulse['groups']} times, each time its worker group "
                 f"died (restarts={RESTARTS} are allowed). Last error: "
-                f"{pulse['trouble'] or 'none was told: the processes were killed'}"
+                f"{pulse['trouble'] or 'none was reported: the processes were killed'}"
             )
             return {"kind": "end", "state": "failed", "reason": reason}
         if not pulse["groups"] and waited > FREE_AFTER:

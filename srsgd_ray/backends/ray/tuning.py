@@ -40,7 +40,7 @@ class TrialSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the callback tells what happened, with the reason."""
+        """Nothing: the callback reports what happened, with the reason."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the record is the truth."""
@@ -50,7 +50,7 @@ class TrialSearcher(Searcher):
 
 
 class TrialCallback(Callback):
-    """Tells the study what happened, row by row and end by end."""
+    """Reports to the study what happened, row by row and end by end."""
 
     def __init__(self, trials: Trials) -> None:
         self._trials = trials
@@ -112,8 +112,8 @@ class StopScheduler(FIFOScheduler):
         row = {k.removeprefix("row/"): v for k, v in result.items() if k.startswith("row/")}
         if not row or result.get("done"):
             return TrialScheduler.CONTINUE
-        go_on = self._trials.go_on(trial.config["_trial"], row)
-        return TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP
+        continues = self._trials.continues(trial.config["_trial"], row)
+        return TrialScheduler.CONTINUE if continues else TrialScheduler.STOP
 
 
 def _keep_actors(tune_controller: Any, trial: Trial) -> None:
