@@ -15,7 +15,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 # Files that take long begin, Ray's first, so that two processes have done at the same time.
-LONG = ("ray", "cluster", "quadratic", "local", "training", "image_studies", "models", "imagenet")
+LONG = (
+    "ray", "quadratic", "training", "local", "image_studies", "image_lmdb_build", "contract",
+    "cluster", "models", "quadratic_studies", "imagenet",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
