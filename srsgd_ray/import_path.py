@@ -30,7 +30,7 @@ def load(path: str, what: str = "name") -> Any:
     except ImportError as error:
         raise ValueError(
             f"{what} {path!r} cannot be imported here: {error}. Its module must lie where Python "
-            f"looks: beside the study script, in the folder of the command, or installed (on a "
+            f"looks: next to the study script, in the folder of the command, or installed (on a "
             f"cluster: on every node, or under --working-dir of `ray job submit`)."
         ) from error
     for part in name.split("."):

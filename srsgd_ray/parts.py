@@ -183,7 +183,7 @@ def find_part(knob: str, path: Callable[..., Any] | str) -> Callable[..., Any]:
 
 
 def parameters(function: Callable[..., Any]) -> tuple[list[str], bool]:
-    """Names of the keywords that ``function`` takes, and whether it takes any other besides."""
+    """Names of the keywords that ``function`` takes, and whether it takes any other too."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some things written in C have no signature

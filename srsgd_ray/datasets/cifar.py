@@ -40,7 +40,7 @@ def cifar10(data_dir: Path | str, normalisation: str = "dataset") -> Dataset:
 
     ``data_dir`` holds the unpacked folder (``cifar-10-batches-py``, ``cifar-100-python``) or the
     archive (``cifar-10-python.tar.gz``, ``cifar-100-python.tar.gz``). An archive without its
-    folder is unpacked beside itself once, also if several processes try at the same time; in a
+    folder is unpacked next to it once, also if several processes try at the same time; in a
     folder that cannot be written it is unpacked elsewhere for this call only.
 
     Args:
