@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from srsgd_ray import restarts
-from srsgd_ray.knobs import UnknownNameError, check_knobs, make, one_of, plain
+from srsgd_ray.knobs import check_knobs, make, one_of, plain
 from srsgd_ray.lr_schedules import SCHEDULES, make_factor, stages
 from srsgd_ray.parts import (
     GENERATED,
@@ -24,15 +24,7 @@ from srsgd_ray.parts import (
 )
 from srsgd_ray.train_knobs import OPTIMIZERS, RESTART_KINDS, TrainKnobs
 
-__all__ = [
-    "DATASETS",
-    "GENERATED",
-    "MODELS",
-    "OPTIMIZERS",
-    "TrainConfig",
-    "UnknownNameError",
-    "one_of",
-]
+__all__ = ["DATASETS", "GENERATED", "MODELS", "OPTIMIZERS", "TrainConfig"]
 
 # Every name that a knob can have, with a line about it.
 MODELS = {name: part.doc for name, part in networks().items()}
@@ -45,7 +37,7 @@ class TrainConfig(TrainKnobs):
     """One training run. Make it, then call :meth:`check` (the training loop does).
 
     Raises:
-        UnknownNameError: from :meth:`from_dict`, for a key that is not a field.
+        srsgd_ray.knobs.UnknownNameError: from :meth:`from_dict`, for a key that is not a field.
         ValueError: from :meth:`check`, with the rule, the value and the cure.
     """
 
