@@ -191,6 +191,18 @@ def test_missing_and_extra_keys_are_named(database: Path) -> None:
     assert len(texts) == 2
 
 
+def test_a_tree_that_ends_lmdb_is_a_problem_of_a_database_that_can_be_read(database: Path) -> None:
+    data = bytearray(database.read_bytes())
+    for page in range(2, len(data) // 4096 - 1):
+        if data[page * 4096 + 10] & 3 and data[page * 4096 + 11] == 0:  # of the tree
+            data[page * 4096 + 12 : page * 4096 + 20] = b"\xff" * 8  # its bounds, first nodes
+    database.write_bytes(data)
+    store = ImageLmdb(database)
+    assert [store.read(n) for n in range(12)]
+    (problem,) = verify(database).problems
+    assert problem.kind == "record" and "is damaged: " in problem.text
+
+
 def test_wrong_labels_and_gaps_of_caffe_are_named(tree: Path, tmp_path: Path) -> None:
     path = make_caffe(tree, tmp_path / "caffe")
     with lmdb.open(str(path), map_size=2**26, lock=False) as env, env.begin(write=True) as txn:

@@ -28,7 +28,7 @@ class OriginalStore(KeyedStore):
     def __init__(self, path: Path, places: Places) -> None:
         super().__init__(path, places)
         seen: dict[bytes, int] = {}
-        classes = (_class_of(places.keys[n], path) for n in range(len(places)))
+        classes = (_class_of(key, path) for key in places.keys)
         found = np.fromiter((seen.setdefault(name, len(seen)) for name in classes), np.int64)
         names = sorted(seen)
         order = np.empty(len(names), np.int64)

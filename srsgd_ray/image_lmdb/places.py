@@ -49,6 +49,12 @@ class Keys:
     def __len__(self) -> int:
         return len(self._ends)
 
+    def __iter__(self) -> Iterator[bytes]:
+        begin = 0
+        for end in self._ends.tolist():
+            yield self._joined[begin:end]
+            begin = end
+
     def __getitem__(self, index: int) -> bytes:
         return self._joined[self._ends[index - 1] if index else 0 : self._ends[index]]
 
@@ -78,7 +84,7 @@ class Places:
         return Place(self.keys[index], int(self.offsets[index]), int(self.lengths[index]))
 
     def __iter__(self) -> Iterator[Place]:
-        return map(self.__getitem__, range(len(self)))
+        return map(Place, self.keys, self.offsets.tolist(), self.lengths.tolist())
 
     def read(self, index: int, at: int = 0, length: int | None = None) -> bytes:
         """A value, or ``length`` bytes of it from ``at`` on (fewer, where it ends)."""

@@ -14,6 +14,9 @@ import os
 import struct
 import sys
 from array import array
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
 
 if __name__ == "__main__":  # without site-packages
     sys.path.append(sys.argv[1])
@@ -51,38 +54,40 @@ def scan(descriptor: int, wanted: list[bytes]) -> bytes:
     # One call a value; numpy takes twice as long. Old, but a part of Python's stable ABI.
     locate = ctypes.pythonapi.PyObject_AsReadBuffer
     locate.argtypes = ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p
-    address, length = ctypes.c_void_p(), ctypes.c_ssize_t()
-    into = ctypes.addressof(address), ctypes.addressof(length)
-    path, base = f"/proc/self/fd/{descriptor}", None
+    address, size = ctypes.c_size_t(), ctypes.c_ssize_t()
+    into = ctypes.addressof(address), ctypes.addressof(size)
+    path = f"/proc/self/fd/{descriptor}"
     try:
         with (
             lmdb.open(
                 path, subdir=False, readonly=True, lock=False, readahead=False, max_dbs=1
             ) as database,
             database.begin(buffers=True) as transaction,
+            transaction.cursor() as cursor,
         ):
             entries, used = _sizes(database, os.fstat(descriptor).st_size)
             main = database.open_db(txn=transaction)
             if main.flags(transaction)["dupsort"]:  # type: ignore[call-arg]  # before 3.0
                 raise Refused("it holds several values a key, and was made for another purpose")
-            found = ((key, transaction.get(key)) for key in wanted)
-            for key, value in found if wanted else transaction.cursor():
-                if value is None:
-                    continue
-                if len(value) == INNER and _is_database(database, transaction, bytes(key)):
+            if cursor.first():
+                first = cursor.value()
+                locate(first, *into)
+                base = _map_begin(address.value)
+                if os.pread(descriptor, 64, address.value - base)[: len(first)] != first[:64]:
+                    raise Refused("its memory map differs from the file")
+            some = ((key, transaction.get(key)) for key in wanted)
+            found = ((key, value) for key, value in some if value is not None)
+            # One more than there should be: a tree in a circle has no end.
+            pairs: Iterable[Any] = found if wanted else cursor
+            for key, value in islice(pairs, entries + 1):
+                length = len(value)
+                if length == INNER and _is_database(database, transaction, bytes(key)):
                     raise Refused(f"it holds a database in {bytes(key)!r}, for another purpose")
                 locate(value, *into)
-                at = address.value or 0
-                if base is None:
-                    base = _map_begin(at)
-                    if os.pread(descriptor, 64, at - base)[: len(value)] != value[:64]:
-                        raise Refused("its memory map differs from the file")
                 keys += key
                 ends.append(len(keys))
-                offsets.append(at - base)
-                lengths.append(length.value)
-                if len(ends) > entries:
-                    break
+                offsets.append(address.value - base)
+                lengths.append(length)
     except lmdb.Error as error:
         raise Refused(str(error).removeprefix(f"{path}: ")) from error
     if not wanted and len(ends) != entries:
@@ -97,7 +102,7 @@ def _sizes(database: lmdb.Environment, size: int) -> tuple[int, int]:
     entries, used = state["entries"], (database.info()["last_pgno"] + 1) * state["psize"]
     if used > size:
         raise Refused(f"it is cut short: it must hold {used} bytes, but holds {size}")
-    if entries > size // 8:  # or a tree in a circle would be followed for ever
+    if entries > size // 8:
         raise Refused(f"{entries} keys in {size} bytes")
     return entries, used
 

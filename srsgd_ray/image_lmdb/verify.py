@@ -115,9 +115,8 @@ def verify(
             found.problems += [problem for problem in image.problems if problem.text not in said]
             earlier = first.setdefault(image.digest, index)
             if earlier != index:
-                found.doubled.append(
-                    (keys[index] or store.name(index), keys[earlier] or store.name(earlier))
-                )
+                one, two = (keys.get(n) or store.name(n) for n in (index, earlier))
+                found.doubled.append((one, two))
         tell(part.stop, len(store))
     return found
 

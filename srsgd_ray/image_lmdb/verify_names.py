@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ __all__ = [
     "wrong_numbers",
 ]  # fmt: skip
 
+Names = dict[int, str]  # by number of the image
 NUMBER = re.compile(r"^(\d+)_")
 BARE = re.compile(r"^(\d+)(?:_|$)")
 # ImageNet's training images are named after their class.
@@ -38,15 +39,14 @@ class Problem(NamedTuple):
     text: str
 
 
-def keys_of(store: Store) -> tuple[list[str | None], list[Problem]]:
-    """The name of each image, None where a damaged index hides it; and what is damaged."""
-    keys: list[str | None] = []
+def keys_of(store: Store) -> tuple[Names, list[Problem]]:
+    """The name of each image, but of those that a damaged index hides; and what is damaged."""
+    keys: Names = {}
     said: dict[str, Problem] = {}
     for index in range(len(store)):
         try:
-            keys.append(store.key(index))
+            keys[index] = store.key(index)
         except DataError as error:
-            keys.append(None)
             said.setdefault(str(error), Problem("record", str(error)))
     return keys, list(said.values())
 
@@ -86,15 +86,12 @@ def wrong_keys(store: ImageLmdb) -> list[Problem]:
     return problems + [Problem("key", f"sample {n} is missing") for n in sorted(missing)]
 
 
-def wrong_numbers(keys: list[str | None]) -> list[Problem]:
+def wrong_numbers(keys: Names) -> list[Problem]:
     """Gaps in the numbers that keys of Caffe begin with."""
-    found = [BARE.match(key) for key in keys if key is not None]
-    numbers = [int(match[1]) for match in found if match]
-    problems = [
-        Problem("key", f"number {n} is doubled") for n, k in Counter(numbers).items() if k > 1
-    ]
+    numbers = Counter(int(match[1]) for key in keys.values() if (match := BARE.match(key)))
+    problems = [Problem("key", f"number {n} is doubled") for n, k in numbers.items() if k > 1]
     expected = 0
-    for number in sorted(set(numbers)):
+    for number in sorted(numbers):
         if number > expected:
             last = f" to {number - 1}" if number - 1 > expected else ""
             problems.append(Problem("key", f"number {expected}{last} is missing"))
@@ -102,62 +99,56 @@ def wrong_numbers(keys: list[str | None]) -> list[Problem]:
     return problems
 
 
-def wrong_labels(store: Store, keys: list[str | None]) -> list[Problem]:
+def wrong_labels(store: Store, keys: Names) -> list[Problem]:
     """Images whose folder belongs to another label than theirs, by the majority of its images."""
-    folders: dict[str, Counter[int]] = {}
-    classes = set(store.classes)
-    names = [None if key is None else _folder(key, classes) for key in keys]
+    classes, labels = set(store.classes), store.labels.tolist()
+    names = {index: _folder(key, classes) for index, key in keys.items()}
     if isinstance(store, CaffeStore):
-        names = [None if name is None else NUMBER.sub("", name, count=1) for name in names]
-    for name, label in zip(names, store.labels.tolist(), strict=True):
-        if name is not None:
-            folders.setdefault(name, Counter())[label] += 1
+        names = {index: NUMBER.sub("", name, count=1) for index, name in names.items()}
+    folders: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for index, name in names.items():
+        folders[name][labels[index]] += 1
     if "" in folders or len(folders) < 2:
         return []
-    if set(folders) <= set(store.classes):
+    if folders.keys() <= classes:
         right = {name: store.classes.index(name) for name in folders}
     else:
         right = {name: count.most_common(1)[0][0] for name, count in folders.items()}
     return [
         Problem(
             "label",
-            f"{store.name(index)} has label {label} ({store.classes[label]}), but lies in "
-            f"{name}, which is {right[name]} ({store.classes[right[name]]})",
+            f"{store.name(index)} has label {labels[index]} ({store.classes[labels[index]]}), but "
+            f"lies in {name}, which is {right[name]} ({store.classes[right[name]]})",
         )
-        for index, (name, label) in enumerate(zip(names, store.labels.tolist(), strict=True))
-        if name is not None and label != right[name]
+        for index, name in names.items()
+        if labels[index] != right[name]
     ]
 
 
-def wrong_names(store: Store, keys: list[str | None]) -> list[Problem]:
+def wrong_names(store: Store, keys: Names) -> list[Problem]:
     """Images of one name under several keys, and names of another class than the folder's."""
     tails = _tails(store, keys)
-    count = Counter(tail for tail in tails if tail is not None)
+    count = Counter(tails.values())
     problems = [
         Problem("key", f"{store.name(index)}: {tail} comes {count[tail]} times")
-        for index, tail in enumerate(tails)
-        if tail is not None and count[tail] > 1
+        for index, tail in tails.items()
+        if count[tail] > 1
     ]
-    for index, key in enumerate(keys):
-        match = OF_CLASS.search(key) if key is not None else None
+    for index, key in keys.items():
+        match = OF_CLASS.search(key)
         if match and match["folder"] != match["file"]:
             text = f"{store.name(index)} lies in {match['folder']}, but is named as one of "
             problems.append(Problem("label", text + match["file"]))
     return problems
 
 
-def pairs_of(
-    store: Store, keys: list[str | None], other: Store
-) -> tuple[dict[int, int], list[Problem]]:
+def pairs_of(store: Store, keys: Names, other: Store) -> tuple[dict[int, int], list[Problem]]:
     """The number in the source of each image, by name; and what has no partner there or here."""
-    problems = []
-    there = _tails(other, [other.key(number) for number in range(len(other))])
-    theirs = {tail: number for number, tail in enumerate(there)}
-    pairs = {}
+    problems, pairs = [], {}
+    there = _tails(other, {number: other.key(number) for number in range(len(other))})
+    theirs = {tail: number for number, tail in there.items()}
     ours, wanted = store.labels, other.labels
-    for index, tail in enumerate(_tails(store, keys)):
-        if tail is None:
-            continue
+    for index, tail in _tails(store, keys).items():
         number = theirs.pop(tail, None)
         if number is None:
             problems.append(Problem("extra", f"{store.name(index)} is not in {other.path}"))
@@ -180,14 +171,13 @@ def _folder(key: str, classes: set[str]) -> str:
     return next((name for name in reversed(folders) if name in classes), (folders or [""])[-1])
 
 
-def _tails(store: Store, keys: list[str] | list[str | None]) -> list[str | None]:
+def _tails(store: Store, keys: Names) -> Names:
     """Class folder and file of each: what names of different layouts have in common."""
     classes = set(store.classes)
-    found = [NUMBER.match(key) for key in keys if key is not None]
-    numbers = {match[1] for match in found if match}
+    numbers = {match[1] for key in keys.values() if (match := NUMBER.match(key))}
     # Caffe numbers its records; a folder that begins with a number holds several images.
-    numbered = len(numbers) == len(found) > 1
-    return [None if key is None else _tail(key, numbered, classes) for key in keys]
+    numbered = len(numbers) == len(keys) > 1
+    return {index: _tail(key, numbered, classes) for index, key in keys.items()}
 
 
 def _tail(key: str, numbered: bool, classes: set[str]) -> str:

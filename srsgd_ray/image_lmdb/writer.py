@@ -123,7 +123,7 @@ class Writer:
         stored = len(done) if whole else len(places)
         if (
             stored > len(done)
-            or any(places.keys[n] != key_of(n) for n in range(stored))
+            or any(key != key_of(n) for n, key in zip(range(stored), places.keys, strict=False))
             or (places.lengths[:stored] < entries["length"][done[:stored]]).any()
         ):
             raise self._changed("the samples of its journal")
