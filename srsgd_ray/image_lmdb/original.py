@@ -36,10 +36,6 @@ class OriginalStore(KeyedStore):
         self.classes = tuple(name.decode(errors="replace") for name in names)
         self._labels = order[found]
 
-    def read(self, index: int) -> bytes:
-        """The value of a key."""
-        return self._places.read(index)
-
 
 def _class_of(key: bytes, path: Path) -> bytes:
     parts = key.rsplit(b"/", 2)

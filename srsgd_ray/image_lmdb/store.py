@@ -77,7 +77,7 @@ class Store(ABC):
 
 
 class KeyedStore(Store):
-    """A database of others, with a key a sample.
+    """A file of others, with a key a sample.
 
     Args:
         path: of the database.
@@ -86,6 +86,10 @@ class KeyedStore(Store):
 
     def __init__(self, path: Path, places: Places) -> None:
         self.path, self._places = path, places
+
+    def read(self, index: int) -> bytes | Pixels:
+        """The value of a key."""
+        return self._places.read(index)
 
     def prefetch(self, indices: Sequence[int]) -> None:
         """Ask the system for samples ahead."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from srsgd_ray.image_lmdb.store import KeyedStore, StrPath
 
 __all__ = ["TarStore"]
 
+Member = tuple[Path, str, int, int]  # class folder or tar, file, offset in the outer file, bytes
 COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 
 
@@ -43,8 +43,8 @@ class TarStore(KeyedStore):
                 f"{path} must be an uncompressed tar file of images, but: {error}. "
                 f"Get it anew, or unpack it into one folder a class."
             ) from error
-        _check_places(path, found)
-        members = sorted((a.name, name, at, size) for a, name, at, size in found.members)
+        _check_places(path, *found)
+        members = sorted((a.name, name, at, size) for a, name, at, size in found[0])
         self.classes = tuple(sorted({name for name, *_ in members}))
         place = {name: label for label, name in enumerate(self.classes)}
         self._labels = np.array([place[name] for name, *_ in members], dtype=np.int64)
@@ -55,32 +55,15 @@ class TarStore(KeyedStore):
         if (offsets + lengths).max() > self._places.file.size:
             raise DataError(f"{path} is cut short: an image lies beyond its end. Get it anew.")
 
-    def read(self, index: int) -> bytes:
-        """The bytes of a file."""
-        return self._places.read(index)
-
     def key(self, index: int) -> str:
         """The class and the file."""
         return os.fsdecode(self._places.keys[index])
 
 
-@dataclass
-class _Found:
-    """What a tar holds.
-
-    Attributes:
-        members: (class folder or tar, file, offset in the outer file, length) of each image.
-        loose: images that lie in no folder.
-        folders: all folders.
-    """
-
-    members: list[tuple[Path, str, int, int]] = field(default_factory=list)
-    loose: list[Path] = field(default_factory=list)
-    folders: set[Path] = field(default_factory=set)
-
-
-def _found(outer: tarfile.TarFile) -> _Found:
-    found = _Found()
+def _found(outer: tarfile.TarFile) -> tuple[list[Member], list[Path], set[Path]]:
+    """The images of a tar, those of them that lie in no folder, and all folders."""
+    members: list[Member] = []
+    loose = []
     for path, member in _files(outer):
         offset, size = member.offset_data, member.size
         if path.suffix.lower() == ".tar":
@@ -90,34 +73,33 @@ def _found(outer: tarfile.TarFile) -> _Found:
                 raise DataError(f"every class needs images, but {path} has none. Get it anew.")
             for image, part in images:
                 at = offset + part.offset_data
-                found.members.append((path.with_suffix(""), image.name, at, part.size))
+                members.append((path.with_suffix(""), image.name, at, part.size))
         elif path.name.lower().endswith(COMPRESSED):
             raise DataError(
                 f"a tar must hold plain tars or images, but holds {path}. Unpack it into one "
                 f"folder a class."
             )
         elif _is_image(path) and path.parent.name:
-            found.members.append((path.parent, path.name, offset, size))
+            members.append((path.parent, path.name, offset, size))
         elif _is_image(path):
-            found.loose.append(path)
-    found.folders = {Path(member.name) for member in outer.getmembers() if member.isdir()}
-    return found
+            loose.append(path)
+    return members, loose, {Path(member.name) for member in outer.getmembers() if member.isdir()}
 
 
-def _check_places(path: Path, found: _Found) -> None:
+def _check_places(path: Path, members: list[Member], loose: list[Path], folders: set[Path]) -> None:
     """Raise DataError unless there are classes, side by side, with an image in each."""
-    if not found.members and found.loose:
+    if not members and loose:
         raise DataError(
-            f"{path} must hold one tar or folder a class, but its {len(found.loose)} images, such "
-            f"as {found.loose[0]}, lie in none (as in ImageNet's own ILSVRC2012_img_val.tar). "
+            f"{path} must hold one tar or folder a class, but its {len(loose)} images, such "
+            f"as {loose[0]}, lie in none (as in ImageNet's own ILSVRC2012_img_val.tar). "
             f"Unpack it and sort them into one folder a class."
         )
-    if not found.members:
+    if not members:
         raise DataError(
             f"{path} must hold one tar or folder a class with images ({', '.join(SUFFIXES)}), "
             f"but holds none. Correct the path."
         )
-    classes = {place for place, *_ in found.members}
+    classes = {place for place, *_ in members}
     parents = sorted({str(place.parent) for place in classes})
     if len(parents) > 1:
         raise DataError(
@@ -126,7 +108,7 @@ def _check_places(path: Path, found: _Found) -> None:
         )
     empty = sorted(
         folder
-        for folder in found.folders - classes
+        for folder in folders - classes
         if str(folder.parent) == parents[0] and folder.name and folder.name[0] != "."
     )
     if empty:
