@@ -212,7 +212,7 @@ def test_kill_9_at_any_moment_leaves_the_same_bytes_in_the_end(many: Path, tmp_p
 
     assert begin("whole.lmdb").wait(timeout=60) == 0
     # Killed at the very beginning, and as soon as so many images have their journal entry.
-    for images in (0, 1, 20, 90, 160, 220, 280):
+    for images in (0, 1, 90, 220, 280):
         process = begin("cut.lmdb")
         while process.poll() is None and (
             not journal.exists() or journal.stat().st_size < 300 + 32 * images
