@@ -51,15 +51,17 @@ class Entry(NamedTuple):
 def find_records(file: LmdbFile) -> dict[bytes, tuple[int, int]]:
     """Offset and length of each record that is there, by the trailer or else by LMDB's tree.
 
+    By the tree, some samples are found too: only there they may lie elsewhere than was built.
+
     Raises:
         DataError: if the tree is damaged.
     """
-    found = _trailer(file)
-    return found or {place.key: (place.offset, place.length) for place in find(file, RECORDS)}
-
-
-def _trailer(file: LmdbFile) -> dict[bytes, tuple[int, int]] | None:
-    return parse_trailer(file.read(max(file.size - TRAILER, 0), min(file.size, TRAILER)))
+    end = file.read(max(file.size - TRAILER, 0), min(file.size, TRAILER))
+    places = parse_trailer(end)
+    if places is None:
+        wanted = (*RECORDS, *(key_of(2**power - 1) for power in range(32)))
+        places = {place.key: (place.offset, place.length) for place in find(file, wanted)}
+    return places
 
 
 class ImageLmdb(Store):
@@ -90,7 +92,8 @@ class ImageLmdb(Store):
     ) -> None:
         self.path = path = Path(path)
         self.file = LmdbFile(path)
-        self.records = records or find_records(self.file)
+        places = records or find_records(self.file)
+        self.records = {key: places[key] for key in RECORDS if key in places}
         if HEADER not in self.records:
             raise DataError(
                 f"{self.path} must be made by `srsgd-ray lmdb build`, but has no header. Convert "
@@ -108,8 +111,8 @@ class ImageLmdb(Store):
         self.classes = self._parse_classes(self._checked(CLASSES))
         if labels.min() < 0 or labels.max() >= len(self.classes):
             raise self.file.damaged(f"a label is not one of its {len(self.classes)} classes")
-        if _trailer(self.file) is None:
-            self._check_places()
+        for key in places.keys() - self.records.keys():
+            self._check_place(int.from_bytes(key, "big"), *places[key])
 
     def _header(self) -> Header:
         if self.records[HEADER][1] > MOST_HEADER:
@@ -140,18 +143,15 @@ class ImageLmdb(Store):
             raise self.file.damaged("classes is no JSON list of names")
         return tuple(classes)
 
-    def _check_places(self) -> None:
-        """Compare some places in the index with those in LMDB's tree."""
-        some = sorted({0, self.header.count // 2, self.header.count - 1})
-        there = {place.key: place for place in find(self.file, [key_of(n) for n in some])}
-        for index in some:
-            entry, place = self.entry(index), there.get(key_of(index))
-            if place is None or place.offset != entry.offset or place.length < entry.length:
-                raise DataError(
-                    f"{self.path} must be a byte for byte copy of what was built, but sample "
-                    f"{index} lies elsewhere than its index says (mdb_copy -c does that). Copy it "
-                    f"with cp or rsync, or build it anew."
-                )
+    def _check_place(self, index: int, offset: int, length: int) -> None:
+        """Compare a sample's place in LMDB's tree with that in the index."""
+        entry = self.entry(index) if index < self.header.count else None
+        if entry is None or offset != entry.offset or length < entry.length:
+            raise DataError(
+                f"{self.path} must be a byte for byte copy of what was built, but sample {index} "
+                f"lies elsewhere than its index says (mdb_copy -c does that). Copy it with cp or "
+                f"rsync, or build it anew."
+            )
 
     def __len__(self) -> int:
         return self.header.count
