@@ -86,13 +86,12 @@ def upper(data: bytes, frame: Frame, box: Box) -> tuple[bytearray, int] | None:
     """The same file, said to end below a box, and how many rows that leaves it.
 
     Its coded data are all there: to a decoder what follows those rows is garbage before the end
-    marker. None if so little would be saved that it does not pay, and for a file with restart
-    markers, in which that garbage looks like damage.
+    or a restart marker. None if so little would be saved that it does not pay.
     """
     top, _, height, _ = box
     step = frame.mcu_height
     rows = -(-(top + height + REACH) // step) * step
-    if not frame.plain or frame.run or rows > PAYS * frame.height:
+    if not frame.plain or rows > PAYS * frame.height:
         return None
     stream = bytearray(data)
     stream[frame.frame_at + 5 : frame.frame_at + 7] = (rows >> 8, rows & 255)

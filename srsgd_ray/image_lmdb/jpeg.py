@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,11 @@ from srsgd_ray.image_lmdb.store import Pixels
 __all__ = ["by_pillow", "complaint", "decode", "decode_box"]
 
 MOST_PIXELS = 89_478_485  # Pillow's limit too: a file that claims more is taken for damaged
-LEFT_OFF = "extraneous bytes before marker 0xd9"  # libjpeg of a file with more data than rows
+# What libjpeg says of a file with more data than rows, by whether it has restart markers.
+LEFT_OFF = {
+    False: re.compile(r"extraneous bytes before marker 0xd9"),
+    True: re.compile(r"extraneous bytes before marker 0xd[0-79]"),
+}
 
 
 def decode(data: bytes, name: str, *, lenient: bool = False) -> Pixels:
@@ -132,7 +137,7 @@ def _upper(
     except ValueError as error:
         # It is libjpeg's first complaint, raised at the end, with all rows decoded.
         # Whatever else it is, truncation too, the whole image has to show.
-        if LEFT_OFF in str(error):
+        if LEFT_OFF[frame.run > 0].search(str(error)):
             return flat[:size].reshape(rows, frame.width, 3)
     return None
 
