@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "escape_latex", "table"]
 
 FORMATS = ("text", "markdown", "latex", "csv")
+LEAST = 8  # letters of a first column that stay
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -48,7 +49,8 @@ def table(
         align: ``l`` or ``r`` a column, to the left or right; the last letter holds for the rest.
         numbers: format of floats, such as ``.2f``; or of each column, ``g`` where it has none.
         header: whether the column names are written.
-        width: of the text in letters; the first column is cut to fit. None: no limit.
+        width: of the text in letters; the first column is cut to fit, to ``LEAST`` letters at
+            most, and the others never. None: no limit.
 
     Raises:
         UnknownNameError: for an unknown format.
@@ -83,6 +85,9 @@ def _text(lines: list[list[str]], sides: str, title: str, width: int | None) -> 
     from rich.table import Table
     from rich.text import Text
 
+    if width is not None and lines:
+        first, *rest = (max(map(len, column)) for column in zip(*lines, strict=True))
+        width = max(width, min(first, LEAST) + sum(2 + letters for letters in rest))
     made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for index, side in enumerate(sides):
         justify: Literal["left", "right"] = "left" if side == "l" else "right"

@@ -83,3 +83,8 @@ def test_no_rows_leave_a_header(form: str) -> None:
 def test_unknown_formats_are_refused() -> None:
     with pytest.raises(ValueError, match=r"unknown format .html.\. Valid: text, markdown"):
         table(ROWS, "html")
+
+
+def test_other_columns_are_never_cut() -> None:
+    rows = pd.DataFrame({"arm": ["a"], "a knob of many letters": [1], "another such knob": [2]})
+    assert table(rows, width=20) == table(rows)
