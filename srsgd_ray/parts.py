@@ -285,7 +285,7 @@ def check_options(knob: str, options: Mapping[str, Any], own: Collection[str] = 
         if name in options:
             raise ValueError(
                 f"{name} is a knob of its own, but got {knob}_options with {name}="
-                f"{options[name]!r}. Give {name}={options[name]!r} beside {knob}_options."
+                f"{options[name]!r}. Give {name}={options[name]!r} next to {knob}_options."
             )
 
 

@@ -303,7 +303,7 @@ def test_variants_are_not_pooled() -> None:
     own = table[table["ours_n"] > 0]
     assert list(own["cell"]) == [1, 1]
     assert list(own["ours_mean"]) == pytest.approx([5.1, 6.2])
-    assert "(one that was run in several ways counts for each)" in summary(table)
+    assert "(one that was run in several variants counts for each)" in summary(table)
     # Studies with the same way are.
     other = [{**run, "study": "other", "seed": 8} for run in runs("srsgd", (5.4,))]
     table = compare_with_published("table1", made_table([*rows[:2], *other]))

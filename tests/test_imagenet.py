@@ -572,7 +572,7 @@ def test_what_is_missing_is_said_at_once(tmp_path: Path) -> None:
     )
     (tmp_path / "train" / "a").mkdir(parents=True)
     (tmp_path / "train" / ".cache").mkdir()
-    assert "val beside train, with the same" in message(tmp_path)
+    assert "val next to train, with the same" in message(tmp_path)
     (tmp_path / "val").mkdir()
     assert "every class needs images" in message(tmp_path)
     (tmp_path / "train" / "a" / "x.jpg").write_bytes(jpeg(0))
@@ -592,7 +592,7 @@ def test_what_is_missing_is_said_at_once(tmp_path: Path) -> None:
 def test_bad_databases_are_said_at_once(tmp_path: Path) -> None:
     names = [f"{part}_faster_imagefolder.lmdb" for part in ("train", "val")]
     (tmp_path / names[0]).mkdir()
-    assert f"{names[1]} beside {names[0]}" in message(tmp_path)
+    assert f"{names[1]} next to {names[0]}" in message(tmp_path)
     (tmp_path / names[1]).mkdir()
     assert f"{names[0]} must hold data.mdb, but does not" in message(tmp_path)
     (tmp_path / names[0] / "data.mdb").write_bytes(b"no database" * 1000)

@@ -269,7 +269,8 @@ def test_the_level_is_shared_out_over_the_comparisons_of_a_case(searched: Path) 
         assert (one.n, one.mean) == (3, pytest.approx(pairs.mean()))
         assert (one.low, one.high) == pytest.approx((pairs.mean() - half, pairs.mean() + half))
         below, above = one.high < 0, one.low > 0
-        assert word(found[arm]) == ("lower" if below else "higher" if above else "not told apart")
+        expected = "lower" if below else "higher" if above else "not distinguished"
+        assert word(found[arm]) == expected
     # A gap alone is compared with nothing.
     own = everything.arm("constant_gd").estimate
     half = 4.302652729911275 * np.std(value["gd"], ddof=1) / math.sqrt(3)

@@ -142,7 +142,7 @@ def _read(name: str, kind: Any, root: Path, scale: Normalisation) -> Dataset:
         raise DataError(
             f"{folder} is not the published {name}: missing {missing or 'nothing'}, "
             f"damaged {damaged or 'nothing'}. Remove the folder and put {kind.filename} "
-            f"(from {kind.url}) beside it."
+            f"(from {kind.url}) next to it."
         ) from error
     classes, (mean, std) = len(train.classes), scale
     return Dataset.of(

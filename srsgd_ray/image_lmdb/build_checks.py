@@ -61,7 +61,7 @@ def check_outside(source: Path, path: Path) -> None:
 
 
 def plan_of(store: Store, options: Options) -> dict[str, Any]:
-    """What tells one build from another."""
+    """What distinguishes one build from another."""
     names = 0
     for index in range(len(store)):
         names = zlib.crc32(store.key(index).encode(errors="surrogateescape") + b"\0", names)

@@ -146,7 +146,7 @@ def check_classes(train: Store, val: Store) -> None:
 def _missing(data_dir: Path) -> str:
     for train, val in PAIRS:
         if (data_dir / train).exists():
-            return f"imagenet needs {data_dir}/{val} beside {train}, with the same classes."
+            return f"imagenet needs {data_dir}/{val} next to {train}, with the same classes."
     pairs = "; ".join(f"{train} and {val}" for train, val in PAIRS)
     return (
         f"imagenet not found: expected {pairs}, in data_dir={str(data_dir)!r}, which has none of "

@@ -37,7 +37,7 @@ def figure_numbers(
 
     Published deviations and labels are the corrected ones. Ours are complete confirmation runs that
     :func:`srsgd_ray.paper.compare.compare_with_published` puts to a cell, but for generated data.
-    Runs that differ in more than the seed are separate lines, told apart by ``variant``. A
+    Runs that differ in more than the seed are separate lines, distinguished by ``variant``. A
     published training loss is that of epoch x counted from 0; ours, recorded after x + 1 epochs,
     stands at the same x. An iteration x counts from 1.
 
@@ -189,7 +189,7 @@ def _ours_at(cell: Cell, variant: Variant, best: bool, taken: list[str]) -> Poin
 
 
 def _name(found: Sequence[str], studies: Sequence[str], taken: Collection[str]) -> str:
-    """What tells a line of ours from the others through the same place."""
+    """What distinguishes a line of ours from the others through the same place."""
     name = "; ".join(flag for flag in found if flag.split(":")[0] not in CHANGING)
     if name in taken:
         name = "; ".join((*found, f"study: {' '.join(studies)}"))

@@ -136,7 +136,7 @@ class Point:
         role: ``point`` (of a line with markers), ``curve`` or ``reference`` (a level line: SGD
             at full length).
         source: ``published`` or ``ours``.
-        variant: of ours, in what the line was run unlike the published one; it tells lines apart.
+        variant: of ours, in what the line was run unlike the published one; it distinguishes lines.
         flags: of ours, in what the point was, all that ``compare_with_published`` flags.
         std, n: spread over runs and their number, where they are known.
         low, high: what is drawn around y: published errors -+ one std, all else a 95 % t interval.

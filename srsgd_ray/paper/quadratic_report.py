@@ -90,9 +90,9 @@ def _noisy(table: pd.DataFrame, case: str) -> list[str]:
 
 
 def word(compared: Comparison) -> str:
-    """Whether the gap of an arm is ``lower``, ``higher`` or ``not told apart``."""
+    """Whether the gap of an arm is ``lower``, ``higher`` or ``not distinguished``."""
     if compared.lower is None:
-        return "not told apart"
+        return "not distinguished"
     return "lower" if compared.lower == compared.arm else "higher"
 
 

@@ -76,7 +76,7 @@ def summary(table: pd.DataFrame, level: float = 0.95) -> str:
         if count or status in ("agrees", "differs", "not run")
     ]
     total = table["cell"].nunique()
-    again = " (one that was run in several ways counts for each)" if len(table) > total else ""
+    again = " (one that was run in several variants counts for each)" if len(table) > total else ""
     return f"Of {total} cells{again}, {', '.join(said[:-1])} and {said[-1]}."
 
 

@@ -13,7 +13,7 @@ from srsgd_ray.knobs import check_knobs, knob_types, make, one_of
 
 __all__ = ["Budget", "Diverged", "Metric", "RankError", "Run", "StopTraining", "Trainable"]
 
-# Columns that every study has: no knob and no metric may take their names.
+# Columns that every study has; no knob and no metric takes their names.
 SHARED = (
     "study", "phase", "arm", "trial", "number", "epoch", "time", "state", "reason", "epochs_done",
     "diverged_step", "parameters", "workers", "started", "ended", "baseline", "metric", "mode",
@@ -53,8 +53,8 @@ class Metric:
         doc: what it means, in a line.
         unit: of its values; "" for none.
         better: ``lower`` or ``higher``; "" for a number that is neither, such as a count of steps.
-        split: ``train``, ``validation`` or ``test``: the data it was measured on. What is measured
-            on the test split may be reported by confirmation runs only.
+        split: ``train``, ``validation`` or ``test``: the data it was measured on. Only confirmation
+            runs report what is measured on the test split.
         kind: float, int or str. A value may always be None.
         best_at: if not "", the trials table holds the best value over the epochs as ``best_NAME``,
             and the first epoch that reached it in the column ``best_at``.
@@ -149,8 +149,7 @@ class Run(ABC):
     def cached(self, load: Callable[..., Any], *key: Any) -> Any:
         """``load(*key)``, kept in this process for the next trial that asks for the same."""
 
-    # For a loop that writes checkpoints of its own.
-
+    # Three methods for a loop that writes checkpoints of its own.
     @abstractmethod
     def stored(self) -> Any:
         """A context with the local folder of the trial's checkpoint, or None."""

@@ -48,7 +48,7 @@ def fitting_model(config: TrainConfig, data: Data) -> nn.Module:
 
 
 def _may_not_fit(config: TrainConfig) -> bool:
-    """Whether no rule tells that the network takes the images, so that it has to be tried."""
+    """Whether no rule says that the network takes the images, so that it has to be tried."""
     network, images = networks().get(config.model), data_sets().get(config.dataset)
     if network is None or images is None:
         return True
