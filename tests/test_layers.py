@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,24 @@ def test_imports_go_down_only() -> None:
             continue
         target = module.split(".")[1]
         assert target == layer or target in LAYERS[layer], f"{file} imports {module}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    files = {
+        ".".join(f.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): f
+        for f in PACKAGE.rglob("*.py")
+    }
+    graph: dict[str, set[str]] = {}
+    for module, file in files.items():
+        needed = graph.setdefault(module, set())
+        for node in ast.parse(file.read_text()).body:  # imports in functions are none at its import
+            if isinstance(node, ast.ImportFrom):
+                parts = {f"{node.module}.{alias.name}" for alias in node.names}
+                needed |= {part if part in files else str(node.module) for part in parts}
+            elif isinstance(node, ast.Import):
+                needed |= {alias.name for alias in node.names}
+        needed &= files.keys() - {module}
+    TopologicalSorter(graph).prepare()  # CycleError: the modules of a cycle
 
 
 def test_ray_and_torch_stay_in_their_layers() -> None:
