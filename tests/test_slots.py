@@ -91,7 +91,7 @@ def test_a_trial_that_kills_its_workers_fails_and_frees_the_slot(slot: Callable[
     made = slot(groups=5, trouble="CUDA out of memory")
     message = made._watch("row", 1.0)
     assert (message["kind"], message["state"]) == ("end", "failed")
-    assert "was begun 5 times" in message["reason"]
+    assert "lost its worker group 4 times (3 restarts are allowed)" in message["reason"]
     assert "CUDA out of memory" in message["reason"]
     made._channel.cancel.assert_called_once_with()
     assert made._result(None, message) == {

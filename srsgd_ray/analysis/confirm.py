@@ -44,7 +44,7 @@ class Comparison:
         arm, baseline: names of the two.
         metric, unit: what is compared.
         direction: which of its values are better, ``lower`` or ``higher``.
-        level: at which all comparisons hold together; ``estimate`` is at the level of one.
+        level: of all comparisons together; the interval of ``estimate`` is wider accordingly.
         widened_for: how many comparisons there are.
         seeds, differences: the pairs.
         estimate: mean difference, its spread and interval.

@@ -1,7 +1,10 @@
 """Where trials run: on Ray, or in this process. The study does not know which.
 
 In: assignments of trials. Out: their rows and ends. A trial sees of it only
-:class:`srsgd_ray.trainable.Run`.
+:class:`srsgd_ray.trainable.Run`, which ``trial`` fulfils in every backend; ``ends`` runs it and
+names its end. ``base`` is the interface, ``capacity`` computes how many trials fit, ``store``
+keeps their checkpoints. ``local`` and ``processes`` need no Ray; :mod:`srsgd_ray.backends.ray` is
+on Ray.
 """
 
 from __future__ import annotations

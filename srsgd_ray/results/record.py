@@ -1,8 +1,9 @@
 """The record of a study: one append-only file, owned by the driver, from which all else is made.
 
-Each line of ``record.jsonl`` is one event: the study was opened, a session began, a trial began,
-an epoch ended, a trial ended. A line is written and synced before anybody acts on it, so a crash
-at any moment loses at most the line being written, which reading then ignores.
+Each line of ``record.jsonl`` is one event: the study was opened or extended, a session began or
+paused, a trial began, stored an artifact or ended, an epoch ended. A line is written and synced
+before anybody acts on it, so a crash at any moment loses at most the line being written, which
+reading then ignores.
 """
 
 from __future__ import annotations

@@ -1,1 +1,11 @@
-"""Ray: a slot is a Tune actor with a warm group of Ray Train workers, or the actor alone."""
+"""Ray: a slot is a Tune actor with a warm group of Ray Train workers, or the actor alone.
+
+In come a study's trials and a :class:`~srsgd_ray.backends.capacity.Plan` (``--slots`` and the
+resources of a worker); out go rows and ends. ``backend`` starts the Tune run, with as many trials
+at a time as there are slots. ``tuning`` is Tune's searcher, scheduler and callback, which ask the
+study and report to it. ``slot`` is the Tune actor: it starts one TorchTrainer, assigns it trial
+after trial, and gives up a trial that is silent for too long or whose workers died too often.
+``worker`` is what the workers do. ``channel`` lies between both: it carries rows, and counts how
+often a trial was begun. ``cluster`` starts or joins Ray; ``abandoned`` frees what a killed driver
+left reserved.
+"""

@@ -164,8 +164,8 @@ class WarmTrainable(tune.Trainable):
         if pulse["groups"] > RESTARTS + 1:
             self._channel.cancel()
             reason = (
-                f"{trial} was begun {pulse['groups']} times, each time its worker group "
-                f"died (restarts={RESTARTS} are allowed). Last error: "
+                f"{trial} lost its worker group {pulse['groups'] - 1} times ({RESTARTS} restarts "
+                f"are allowed). Last error: "
                 f"{pulse['trouble'] or 'none was reported: the processes were killed'}"
             )
             return {"kind": "end", "state": "failed", "reason": reason}
