@@ -13,6 +13,7 @@ from made_results import confirm_runs, made_table, made_trial, searched
 from srsgd_ray import analysis
 from srsgd_ray.analysis import best_trial, confirmation, render, summary
 
+KNOBS = ("restart_f1", "lr")
 T2 = 4.302652729911275  # t quantile 0.975 with 2 degrees of freedom
 
 
@@ -30,7 +31,7 @@ def test_best_trial_breaks_ties_by_loss_then_number() -> None:
         made_trial("sgd", 0, val_error=5.0, val_loss=None),
     ]
     assert best_trial(made_table(tied), "sgd")["number"] == 1
-    table = analysis.sensitivity(made_table(tied), which="all")
+    table = analysis.sensitivity(made_table(tied), *KNOBS)
     assert list(table.loc[table["best"], "trial"]) == ["search-sgd-001"]
     # Rows that never were in Parquet have columns of objects.
     assert best_trial(pd.DataFrame(tied), "sgd")["number"] == 1
@@ -61,32 +62,13 @@ def test_expected_best_is_exact() -> None:
 
 
 def test_sensitivity() -> None:
-    table = analysis.sensitivity(searched())
+    whole = analysis.sensitivity(searched(), *KNOBS)
+    assert list(whole["arm"]) == ["srsgd"] * 4 + ["sgd"] * 2
+    table = whole[whole["arm"] == "srsgd"]
     assert list(table["state"]) == ["complete", "diverged", "complete", "pruned"]
     np.testing.assert_array_equal(table["val_error"], [8.0, np.nan, 4.0, np.nan])
     assert list(table["best"]) == [False, False, True, False]
     assert list(table["restart_f1"]) == [5.0, 30.0, 500.0, 30.0]
-    assert set(analysis.sensitivity(searched(), which="no restarts")["arm"]) == {"sgd"}
-    assert len(analysis.sensitivity(searched(), which="all")) == 6
-
-
-def test_sensitivity_in_bins_of_equal_ratio() -> None:
-    cells = analysis.sensitivity(searched(), bins=2)
-    found = {
-        (round(row.restart_f1_low), round(row.lr_low, 6)): (
-            row.trials,
-            row.complete,
-            row.diverged,
-            row.val_error,
-        )
-        for row in cells.itertuples()
-    }
-    # Edges of F1: 5, 50, 500; of the learning rate: 0.01, 0.1, 1.
-    assert found[50, 0.1] == (1, 1, 0, 4.0)
-    assert found[5, 0.01] == (1, 1, 0, 8.0)
-    assert found[5, 0.1][:3] == (2, 0, 1)
-    assert math.isnan(found[5, 0.1][3])
-    assert cells["lr_high"].max() == 1.0
 
 
 def test_summary() -> None:
@@ -179,11 +161,9 @@ TWO_OF_A_SEED = [{**run, "seed": 4} for run in confirm_runs("sgd", (3.0, 3.1))]
             "1 pruned, 1 running)",
         ),
         (lambda t: best_trial(t, "sgd", "test_error"), "with a test_error, but has none"),
-        (lambda t: analysis.sensitivity(t, x="f1"), "unknown column 'f1' of trials."),
-        (lambda t: analysis.sensitivity(t, value="arm"), "'arm' holds string"),
-        (lambda t: analysis.sensitivity(t, x="lr"), "x, y and value must differ, but got 'lr'"),
-        (lambda t: analysis.sensitivity(t, bins=0), "bins >= 1 must hold, but got bins=0."),
-        (lambda t: analysis.sensitivity(t, which="some"), "unknown which 'some'."),
+        (lambda t: analysis.sensitivity(t, "f1", "lr"), "unknown column 'f1' of trials."),
+        (lambda t: analysis.sensitivity(t, "lr", "arm"), "'arm' holds string"),
+        (lambda t: analysis.sensitivity(t, "lr", "lr"), "x, y and the metric must differ, but got"),
         (lambda t: analysis.expected_best(t, "sgd", 1.0), "0 < level < 1 must hold, but got"),
         (lambda t: confirmation(t, "adam"), "unknown baseline 'adam'. Valid: srsgd, sgd."),
         (lambda t: confirmation(t, metric="device"), "'device' holds string"),

@@ -320,7 +320,7 @@ def test_table_and_figures_show_the_configuration_that_was_confirmed(
     table = analysis.summary(trials).set_index("arm")
     assert table["lr"].to_dict() == best
     assert table["best_val_loss"].to_dict() == {"srsgd": 0.2, "sgd": 0.3}
-    shown = analysis.sensitivity(trials, which="all")
+    shown = analysis.sensitivity(trials, "lr", "weight_decay")
     assert shown[shown["best"]].set_index("arm")["lr"].to_dict() == best
     assert set(shown.columns) >= {"val_loss"}
     so_far = analysis.best_so_far(trials)

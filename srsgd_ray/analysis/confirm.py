@@ -41,14 +41,10 @@ class Comparison:
     """One arm minus the baseline, over the seeds that are complete in both.
 
     Attributes:
-        arm, baseline: names of the two.
-        metric, unit: what is compared.
-        direction: which of its values are better, ``lower`` or ``higher``.
-        level: of all comparisons together; the interval of ``estimate`` is wider accordingly.
-        widened_for: how many comparisons there are.
-        seeds, differences: the pairs.
-        estimate: mean difference, its spread and interval.
-        lower: the arm that has the lower metric if the interval excludes 0, else None.
+        level: of all ``widened_for`` comparisons together; the interval of ``estimate``, the mean
+            difference, is wider accordingly.
+        lower: the arm that has the lower metric if the interval excludes 0, else None;
+            ``direction`` says whether ``lower`` or ``higher`` is better.
         pairs_needed: about how many pairs it would take to resolve a difference of the size seen;
             None if one is resolved, or if it cannot be foreseen.
         lost: of both arms, the runs that do not count.
@@ -113,11 +109,9 @@ def confirmation(
     Statistician 35, 1981): ``((z_a + z_b) std / mean)^2 + z_a^2 / 2``.
 
     Args:
-        trials: the trials of one study.
         baseline: the arm that the others are compared with, or the rival of each arm that has one
             (see :func:`srsgd_ray.analysis.baselines`); None: no comparison.
         metric: column of the trials table; None: what the study compares arms by.
-        level: of the intervals.
 
     Raises:
         UnknownNameError: for an unknown baseline or metric.

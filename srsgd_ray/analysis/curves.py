@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -40,16 +40,14 @@ def seed_curves(
     own = own[own["trial"].isin(sound["trial"])]
     own = own.assign(value=numbers(own, metric))
     own = own[np.isfinite(own["value"])]
-    order = {arm: index for index, arm in enumerate(arms(trials))}
     table = []
-    for (arm, epoch), group in own.groupby(["arm", "epoch"]):
-        values = [float(value) for value in group["value"]]
-        found = estimate(values, level)
-        interval = (found.mean, found.low, found.high)
-        table.append((arm, epoch, found.n, *interval, min(values), max(values)))
+    for arm in arms(trials):
+        for epoch, group in own[own["arm"] == arm].groupby("epoch"):
+            values = group["value"].tolist()
+            found = {"arm": arm, "epoch": epoch, **asdict(estimate(values, level))}
+            table.append({**found, "least": min(values), "most": max(values)})
     names = ["arm", "epoch", "n", "mean", "low", "high", "least", "most"]
-    made = pd.DataFrame(table, columns=names)
-    return made.sort_values(["arm", "epoch"], key=lambda c: c.map(order) if c.name == "arm" else c)
+    return pd.DataFrame(table, columns=names)
 
 
 def steps_per_epoch(epochs: pd.DataFrame, trial: str) -> int:
@@ -75,7 +73,6 @@ def restart_steps(
 
     Args:
         row: a row of either table, or any mapping that holds the configuration.
-        steps: optimizer steps of the run.
         steps_per_epoch: see :func:`steps_per_epoch`; milestones are given in epochs.
 
     Returns:
@@ -124,8 +121,5 @@ def run_config(row: Mapping[Any, Any] | pd.Series[Any]) -> TrainConfig:
     """The config of a run, from a row of either table."""
     known = {field.name: row[field.name] for field in fields(TrainConfig) if field.name in row}
     # Tables from before a field existed do not hold it: the default is what they ran with.
-    return TrainConfig.from_dict({k: v for k, v in known.items() if not _missing(v)})
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
+    missing = {k for k, v in known.items() if v is None or (isinstance(v, float) and np.isnan(v))}
+    return TrainConfig.from_dict({k: v for k, v in known.items() if k not in missing})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -52,8 +52,6 @@ def pareto_front(
     Of trials that agree in both, the first counts.
 
     Args:
-        trials: the trials of one study.
-        arm: name of the arm.
         metric: the first aim; None: what the search judges by.
         mode: min or max; None: the study's.
         second: the second aim; None: few epochs.
@@ -95,11 +93,11 @@ def error_by_epochs(
         ``mean``, ``std``, ``low`` and ``high`` (t interval), in the unit of the metric.
     """
     runs = _runs(trials, metric or confirm_metric(trials))
-    table = []
-    for arm in arms(trials):
-        for epochs, own in runs[runs["arm"] == arm].groupby("length"):
-            found = estimate([float(v) for v in own["value"]], level)
-            table.append((arm, epochs, found.n, found.mean, found.std, found.low, found.high))
+    table = [
+        {"arm": arm, "epochs": epochs, **asdict(estimate(own["value"].tolist(), level))}
+        for arm in arms(trials)
+        for epochs, own in runs[runs["arm"] == arm].groupby("length")
+    ]
     return pd.DataFrame(table, columns=["arm", "epochs", "n", "mean", "std", "low", "high"])
 
 
@@ -116,9 +114,7 @@ class EpochsSaved:
     """Epochs that an arm saves at the error of the baseline's longest training.
 
     Attributes:
-        arm, baseline: names of the two.
-        target: mean error of the baseline at ``full`` epochs.
-        full: epochs of the baseline's longest confirmed training.
+        target: mean error of the baseline at ``full`` epochs, its longest confirmed training.
         saved: ``full`` minus the epochs at which the arm's best error so far, interpolated between
             its confirmed points, meets the target; ``-inf`` if it never does.
         low, high: percentile interval of ``saved`` over resampled seeds, at ``level``.
@@ -126,8 +122,6 @@ class EpochsSaved:
         at_most: whether the arm's shortest training already meets the target: ``saved`` is then a
             lower bound.
         n: seeds that both arms have in every point.
-        level: of the interval.
-        metric, unit: what the error is.
     """
 
     arm: str

@@ -41,7 +41,6 @@ def render(trials: pd.DataFrame, baseline: str | None = None, metric: str | None
     """A study's summary and verdict as plain text, at most 100 columns wide.
 
     Args:
-        trials: the trials of one study.
         baseline: the arm that the others are compared with; by default what the study says.
         metric: what the confirmation is judged by; None: as the study says.
 

@@ -16,7 +16,6 @@ __all__ = [
     "baselines",
     "better_of",
     "confirm_metric",
-    "default_baseline",
     "design",
     "goal_of",
     "length_column",
@@ -183,26 +182,17 @@ def restarting(trials: pd.DataFrame) -> list[str]:
     return [arm for arm in arms(trials) if arm in found]
 
 
-def default_baseline(trials: pd.DataFrame) -> str | None:
-    """The arm that the others are compared with: the study's own, if its table says.
-
-    Otherwise ``sgd``, or else the first arm without restarts, or else the first arm; None without
-    trials.
-    """
-    names = arms(trials)
-    without = [arm for arm in names if arm not in restarting(trials)]
-    preferred = [design(trials, "baseline"), "sgd", *without, *names]
-    return next((name for name in preferred if name in names), None)
-
-
 def baselines(trials: pd.DataFrame) -> dict[str, str]:
     """The arm that each arm is compared with, as the study says; arms without one are left out.
 
-    A table that does not say so has one baseline for all, :func:`default_baseline`.
+    A table that does not say so has one baseline for all: ``sgd``, or else the first arm without
+    restarts, or else the first arm.
     """
     names = arms(trials)
     said = trials["baseline"] if "baseline" in trials else [None] * len(trials)
     found = dict(zip(trials["arm"], said, strict=True))
     if not any(rival in names for rival in found.values()):
-        found = dict.fromkeys(names, default_baseline(trials))
+        without = [arm for arm in names if arm not in restarting(trials)]
+        preferred = ["sgd"] if "sgd" in names else [*without, *names]
+        found = dict.fromkeys(names, next(iter(preferred), None))
     return {arm: found[arm] for arm in names if found[arm] in names and found[arm] != arm}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from srsgd_ray.analysis.interval import check_level
@@ -16,12 +15,10 @@ from srsgd_ray.analysis.rows import (
     goal_of,
     numbers,
     outcomes,
-    restarting,
     rows,
     search_goal,
     searched_knobs,
 )
-from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
 
 __all__ = ["best_so_far", "best_trial", "expected_best", "main_knobs", "sensitivity"]
@@ -33,10 +30,7 @@ def best_trial(
     """The row of an arm's best complete search trial.
 
     Args:
-        trials: the trials of one study.
-        arm: name of the arm.
-        metric: column that is judged; None: the study's.
-        mode: min or max; None: the study's.
+        metric, mode: the column that is judged, and min or max; None: the study's.
 
     Ties are broken by the study's tie-breaking metric, then by the lower number.
 
@@ -155,91 +149,28 @@ def main_knobs(trials: pd.DataFrame) -> tuple[str, ...]:
     return tuple(sorted(found, key=strength)[:2])
 
 
-def sensitivity(
-    trials: pd.DataFrame,
-    x: str | None = None,
-    y: str | None = None,
-    value: str | None = None,
-    *,
-    which: Literal["restarts", "no restarts", "all"] = "restarts",
-    bins: int | None = None,
-) -> pd.DataFrame:
-    """How a result of the search depends on two knobs.
-
-    Args:
-        trials: the trials of one study.
-        x: column of the first knob; None: the first of :func:`main_knobs`.
-        y: column of the second knob; None: the other.
-        value: column of the result; None: what the search judges by.
-        which: the arms that have restarts, those that have none, or all.
-        bins: put the trials into so many bins a knob (of equal ratio if the knob is positive, as
-            suits a learning rate), for a heat map.
+def sensitivity(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """How the search metric of the trials depends on two knobs, the columns ``x`` and ``y``.
 
     Returns:
-        Without bins, one row for each search trial that has ended: ``arm``, ``trial``, ``state``,
-        the three columns, and ``best`` (the best value of its arm, ties broken as in
-        :func:`best_trial`). The value is NaN unless the trial is complete, since one that was
-        stopped early cannot be compared with it. With bins,
-        one row for each bin that holds a trial: ``arm``, ``X_low``, ``X_high``, ``Y_low``,
-        ``Y_high`` (X and Y being the names of the knobs), ``trials``, ``complete``, ``diverged``,
-        and the mean value under its own name.
+        One row for each search trial that has ended: ``arm``, ``trial``, ``state``, the two knobs,
+        the metric under its own name (NaN unless the trial is complete, since one that was stopped
+        early cannot be compared with it) and ``best`` (the best value of its arm, ties broken as
+        in :func:`best_trial`).
 
     Raises:
-        UnknownNameError: for an unknown column or ``which``.
-        ValueError: if a column holds no numbers, two are the same, or ``bins`` is below 1.
+        UnknownNameError: for an unknown column.
+        ValueError: if a column holds no numbers, or two of the three are the same.
     """
-    if x is None or y is None:
-        knobs = main_knobs(trials)
-        if len(knobs) < 2:
-            raise ValueError(
-                f"a map takes two searched knobs that hold numbers, but there are {len(knobs)}. "
-                f"Name x and y."
-            )
-        x, y = x or knobs[0], y or knobs[1]
     metric, sign = goal_of(trials, None, None)
-    value = value or metric
-    for name in (x, y, value):
+    for name in (x, y):
         schema_of(trials).number(name)
-    one_of("which", which, ("restarts", "no restarts", "all"))
-    if len({x, y, value}) < 3:
-        raise ValueError(f"x, y and value must differ, but got {x!r}, {y!r} and {value!r}.")
-    if bins is not None and bins < 1:
-        raise ValueError(f"bins >= 1 must hold, but got bins={bins}.")
+    if len({x, y, metric}) < 3:
+        raise ValueError(f"x, y and the metric must differ, but got {x!r}, {y!r} and {metric!r}.")
     search = _ended(trials)
-    if which != "all":
-        search = search[search["arm"].isin(restarting(trials)) == (which == "restarts")]
     table = search[["arm", "trial", "state"]].assign(
-        **{x: numbers(search, x), y: numbers(search, y), value: outcomes(search, value)}
+        **{x: numbers(search, x), y: numbers(search, y), metric: outcomes(search, metric)}
     )
-    ranked = table.loc[_best_first(search, table[value] * (sign if value == metric else 1))]
+    ranked = table.loc[_best_first(search, sign * table[metric])]
     table["best"] = table.index.isin(ranked.drop_duplicates("arm").index)
-    table = table.reset_index(drop=True)
-    return table if bins is None else _binned(table, x, y, value, bins)
-
-
-def _binned(table: pd.DataFrame, x: str, y: str, value: str, bins: int) -> pd.DataFrame:
-    keys: dict[str, Any] = {"arm": table["arm"]}
-    for knob in (x, y):
-        edges = _edges(table[knob].to_numpy(), bins)
-        index = np.clip(np.searchsorted(edges, table[knob], side="right") - 1, 0, bins - 1)
-        keys[f"{knob}_low"], keys[f"{knob}_high"] = edges[index], edges[index + 1]
-    counted = {
-        "trials": table["state"].notna(),
-        **{state: table["state"] == state for state in ("complete", "diverged")},
-    }
-    grouped = table.assign(**keys, **counted).groupby(list(keys), as_index=False)
-    return grouped.agg(dict.fromkeys(counted, "sum") | {value: "mean"})
-
-
-def _edges(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.float64]:
-    if not len(values):
-        return np.linspace(0.0, 1.0, bins + 1)
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        low, high = (low / 2, high * 2) if low > 0 else (low - 1, high + 1)
-    if low > 0:
-        edges = np.geomspace(low, high, bins + 1)
-        # geomspace may miss its own ends by a rounding error, which would lose the extreme trials.
-        edges[0], edges[-1] = low, high
-        return edges
-    return np.linspace(low, high, bins + 1)
+    return table.reset_index(drop=True)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from srsgd_ray import analysis
 from srsgd_ray.analysis import Comparison, Confirmation, Estimate
-from srsgd_ray.figures.parts import points, row
+from srsgd_ray.figures.parts import name_columns, points, row
 from srsgd_ray.figures.style import (
     WIDTH,
     ArmStyle,
@@ -41,7 +41,6 @@ def confirmation(
     comparisons hold together) against zero. The verdicts stand above.
 
     Args:
-        trials: the trials of one study.
         baseline: the arm to compare with; by default as :func:`srsgd_ray.analysis.render` has it.
         metric: column of the trials table; by default what the study compares arms by.
 
@@ -88,7 +87,7 @@ def _runs(axes: Axes, found: Confirmation, styles: dict[str, ArmStyle]) -> None:
     for place, arm in enumerate(found.arms):
         _estimate(axes, place + ASIDE, arm.estimate, styles[arm.arm])
     axes.set_title("each seed; mean, 95 % interval", fontsize="medium")
-    _columns(axes, [f"{short_label(arm.arm)}\nn = {arm.estimate.n}" for arm in found.arms])
+    name_columns(axes, [f"{short_label(arm.arm)}\nn = {arm.estimate.n}" for arm in found.arms])
 
 
 def _differences(
@@ -111,7 +110,7 @@ def _differences(
     rivals = {analysis.arm_label(compared.baseline) for compared in comparisons}
     rival = rivals.pop() if len(rivals) == 1 else "the arm it is compared with"
     axes.set_title(f"minus {rival}, each pair", fontsize="medium")
-    _columns(axes, names)
+    name_columns(axes, names)
 
 
 def _offsets(found: Confirmation) -> dict[int, float]:
@@ -130,11 +129,3 @@ def _estimate(axes: Axes, x: float, estimate: Estimate, style: ArmStyle) -> None
         [x], [estimate.mean], yerr=[[below], [above]], fmt=style.marker, color="black",
         markerfacecolor=style.colour, markersize=7, capsize=4, zorder=3,
     )  # fmt: skip
-
-
-def _columns(axes: Axes, names: list[str]) -> None:
-    axes.set_xlim(-0.5, len(names) - 0.5)
-    axes.set_xticks(range(len(names)))
-    axes.set_xticklabels(names)
-    axes.set_xlabel("")
-    axes.grid(visible=False, axis="x")

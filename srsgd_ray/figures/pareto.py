@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from srsgd_ray import analysis
-from srsgd_ray.figures.parts import legend_below, log_axis, points, row, wide_range
+from srsgd_ray.figures.parts import legend_below, name_axis, points, row
 from srsgd_ray.figures.style import (
     ArmStyle,
     NotMeant,
@@ -75,9 +75,7 @@ def _search(
             front[x], front[metric], where="post", color=style.colour,
             linestyle=style.line, label=f"front of {plain_text(str(arm))}",
         )  # fmt: skip
-    if wide_range(search[metric]):
-        log_axis(axes, "y", search[metric])
-    axes.set_ylabel(axis_name(trials, metric))
+    name_axis(axes, "y", axis_name(trials, metric), search[metric])
     axes.set_title("search: each trial, and the fronts", fontsize="medium")
 
 

@@ -116,13 +116,29 @@ def bad_handles(states: Iterable[str]) -> list[Line2D]:
 
 def legend_below(figure: Figure, handles: list[Line2D]) -> None:
     """A legend under the axes, where it can hide nothing."""
-    figure.legend(handles=handles, loc="outside lower left", ncols=_columns(handles))
-
-
-def _columns(handles: list[Line2D]) -> int:
-    """As many columns as fit into the width of a figure; all are as wide as the widest label."""
+    # As many columns as fit; all are as wide as the widest label.
     widest = max(len(str(handle.get_label())) for handle in handles)
-    return max(1, min(len(handles), int(WIDTH * LETTERS) // (widest + 4)))
+    columns = max(1, min(len(handles), int(WIDTH * LETTERS) // (widest + 4)))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns)
+
+
+def name_columns(axes: Axes, names: Sequence[str], label: str = "") -> None:
+    """Make the x axis one of columns at 0, 1, 2, ..., each with its name below."""
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_xticks(range(len(names)))
+    axes.set_xticklabels(names)
+    axes.set_xlabel(label)
+    axes.grid(visible=False, axis="x")
+
+
+def name_axis(
+    axes: Axes, which: str, name: str, values: Iterable[float], log: bool = False
+) -> None:
+    """Name an axis, x or y, which is logarithmic if ``log`` or where that suits the values."""
+    axes.set(**{f"{which}label": name})
+    known = list(values)
+    if log or wide_range(known):
+        log_axis(axes, which, known)
 
 
 def log_axis(axes: Axes, which: str, values: Iterable[float]) -> None:

@@ -16,9 +16,10 @@ from srsgd_ray.figures.parts import (
     column,
     legend_below,
     lines,
-    log_axis,
     log_ticks,
     mark_bad,
+    name_axis,
+    name_columns,
     point_handle,
     points,
     row,
@@ -63,7 +64,7 @@ def sensitivity_map(trials: pd.DataFrame) -> Figure:
         return _one_knob(trials, knobs)
     x, y = knobs
     metric, mode = analysis.search_goal(trials)
-    table = analysis.sensitivity(trials, x, y, which="all")
+    table = analysis.sensitivity(trials, x, y)
     if table.empty:
         raise NotYet("no search trial has ended")
     there = [arm for arm in analysis.arms(trials) if arm in set(table["arm"])]
@@ -77,19 +78,13 @@ def sensitivity_map(trials: pd.DataFrame) -> Figure:
     figure, panels = row(4.6, widths, width=max(WIDTH, 1.2 + 1.5 * sum(widths)), sharey=True)
     for axes, arm in zip(panels, maps, strict=False):
         _points(axes, table[table["arm"] == arm], (x, y, metric), norm)
-        _scaled(axes, "x", table[x][table["arm"].isin(maps)], split)
-        axes.set_xlabel(axis_name(trials, x))
+        name_axis(axes, "x", axis_name(trials, x), table[x][table["arm"].isin(maps)], split)
         _heading(axes, table, [arm], trials)
     if columns:
         _points(panels[-1], _spread(table, columns), ("column", y, metric), norm)
-        panels[-1].set_xlim(-0.5, len(columns) - 0.5)
-        panels[-1].set_xticks(range(len(columns)))
-        panels[-1].set_xticklabels([short_label(arm) for arm in columns])
-        panels[-1].set_xlabel("no restarts")
-        panels[-1].grid(visible=False, axis="x")
+        name_columns(panels[-1], [short_label(arm) for arm in columns], "no restarts")
         _heading(panels[-1], table, columns, trials)
-    _scaled(panels[0], "y", table[y], split)
-    panels[0].set_ylabel(axis_name(trials, y))
+    name_axis(panels[0], "y", axis_name(trials, y), table[y], split)
     if len(values):
         bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, pad=0.02)
         bar.set_label(axis_name(trials, metric))
@@ -99,12 +94,6 @@ def sensitivity_map(trials: pd.DataFrame) -> Figure:
     low = "low" if mode == "min" else "high"
     title(figure, f"Where the search found a {low} {analysis.in_words(metric)}")
     return figure
-
-
-def _scaled(axes: Axes, which: str, values: pd.Series[float], log: bool = False) -> None:
-    """A logarithmic axis where that suits the values."""
-    if log or wide_range(values):
-        log_axis(axes, which, values)
 
 
 def _one_knob(trials: pd.DataFrame, knobs: tuple[str, ...]) -> Figure:
@@ -123,10 +112,8 @@ def _one_knob(trials: pd.DataFrame, knobs: tuple[str, ...]) -> Figure:
             own[x], own[metric], linestyle="none", marker=style.marker, color=style.colour,
             label=arm_name(arm),
         )  # fmt: skip
-    _scaled(axes, "x", search[x])
-    _scaled(axes, "y", search[metric])
-    axes.set_xlabel(axis_name(trials, x))
-    axes.set_ylabel(axis_name(trials, metric))
+    for which, name in (("x", x), ("y", metric)):
+        name_axis(axes, which, axis_name(trials, name), search[name])
     legend_below(figure, [style.handle(arm_name(arm)) for arm, style in styles.items()])
     title(figure, f"{analysis.in_words(metric).capitalize()} against {axis_name(trials, x)}")
     return figure
@@ -214,8 +201,7 @@ def best_so_far(trials: pd.DataFrame) -> Figure:
     lines(panels[0], known, "epochs", so_far, styles, drawstyle="steps-post", linewidth=1.8)
     complete = table[table[metric].notna()]
     points(panels[0], complete, "epochs", metric, styles, s=24, alpha=0.75)
-    _scaled(panels[0], "y", values)
-    panels[0].set_ylabel(axis_name(trials, metric))
+    name_axis(panels[0], "y", axis_name(trials, metric), values)
     handles = []
     for arm, style in styles.items():
         own = known.loc[known["arm"] == arm, so_far]
