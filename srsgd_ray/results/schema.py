@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -16,11 +16,11 @@ __all__ = ["KEY", "Schema", "schema_of"]
 KEY = "srsgd_ray"  # under which a frame's attrs hold it
 
 
-class Schema(Mapping[str, Column]):
+class Schema(dict[str, Column]):
     """Columns by name. Never changed, so that pandas need not copy it with each frame."""
 
     def __init__(self, columns: Iterable[Column]) -> None:
-        self._columns = {column.name: column for column in columns}
+        super().__init__({column.name: column for column in columns})
 
     @classmethod
     def of_arrow(cls, schemas: Iterable[pa.Schema]) -> Schema:
@@ -33,34 +33,20 @@ class Schema(Mapping[str, Column]):
                     found[field.name] = column
         return cls(found.values())
 
-    def __getitem__(self, name: str) -> Column:
-        return self._columns[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
-
     def __copy__(self) -> Schema:
         return self
 
     def __deepcopy__(self, memo: Any) -> Schema:
         return self
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Schema) and self._columns == other._columns
-
-    __hash__ = None  # type: ignore[assignment]
-
     def named(self, role: str) -> list[str]:
         """The columns of a role, in order."""
-        return [name for name, column in self._columns.items() if column.role == role]
+        return [name for name, column in self.items() if column.role == role]
 
     def column(self, name: str, table: str = "trials") -> Column:
         """The column of that name; raises with the valid names otherwise."""
-        one_of("column", name, self._columns, f" of {table}")
-        return self._columns[name]
+        one_of("column", name, self, f" of {table}")
+        return self[name]
 
     def number(self, name: str) -> Column:
         """The column of that name, which must hold numbers."""
