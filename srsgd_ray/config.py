@@ -148,8 +148,8 @@ class TrainConfig(TrainKnobs):
     def check_network(self) -> None:
         """Raise ValueError unless the network can be built so and takes the data set's images.
 
-        Only what is declared is compared; whether another network takes the images of a data set,
-        the training shows when it begins (:func:`srsgd_ray.models.check_fit`).
+        Only what is declared is compared; whether another network takes the images of a data set
+        is checked when the training begins (:func:`srsgd_ray.models.check_fit`).
         """
         path_of_part("dataset", self.dataset, data_sets())
         path_of_part("model", self.model, networks())

@@ -205,14 +205,12 @@ def plain(config: Any) -> dict[str, Any]:
 
     Tuples become lists, and dicts of options become JSON texts.
     """
-    found = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    return {k: _flattened(v) for k, v in found.items()}
-
-
-def _flattened(value: Any) -> Any:
-    if isinstance(value, dict):
-        return json.dumps(value, sort_keys=True)
-    return list(value) if isinstance(value, tuple) else value
+    found = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        value = json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+        found[field.name] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def value_in(recorded: Mapping[str, Any], name: str) -> Any:

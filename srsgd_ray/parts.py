@@ -56,7 +56,6 @@ class Part:
     """A built-in part, and what can be said of it without making it.
 
     Attributes:
-        doc: what it is, in a line.
         make: function that makes it, whose parameters are the knobs and options that it has; or an
             import path.
         rule: function of some knobs, by their names, which raises ValueError for what ``make``
@@ -88,7 +87,6 @@ class Images(Part):
     Attributes:
         channels: of an image.
         pixels: a side; 0: as ``image_size`` says.
-        classes: number of classes.
         train: images to train on, those that are held out for validation among them.
         test: images to test on.
         files: whether it is read from ``data_dir``.
@@ -208,8 +206,6 @@ def call(
     Args:
         knob: which part it is, for messages.
         path: how the configuration names it.
-        function: what is called.
-        args: positional arguments.
         options: keywords that the user gave; they win over ``offered``.
         offered: keywords that are passed where the signature has a parameter of that name.
 

@@ -57,7 +57,9 @@ def table(
     """
     one_of("format", form, FORMATS)
     if form == "csv":
-        cells = rows.astype(object).map(_csv_cell)
+        cells = rows.astype(object).map(
+            lambda value: ";".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        )
         return str(cells.to_csv(index=False, header=header, lineterminator="\n")).rstrip("\n")
     names = [str(name) for name in rows.columns]
     forms = [numbers if isinstance(numbers, str) else numbers.get(n, "g") for n in names]
@@ -74,10 +76,6 @@ def _cell(value: Any, form: str) -> str:
     if isinstance(value, float):  # numpy's double is one
         return "-" if math.isnan(value) else format(value, form)
     return "-" if value is None else str(value)
-
-
-def _csv_cell(value: Any) -> Any:
-    return ";".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _text(lines: list[list[str]], sides: str, title: str, width: int | None) -> str:

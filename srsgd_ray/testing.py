@@ -82,12 +82,8 @@ def play(
     """Run one trial in this process, without a study.
 
     Args:
-        work: the trainable.
-        config: its configuration.
-        seed: of the trial.
         folder: for its checkpoint; one that is there is resumed.
-        stop_after: epoch after which it is stopped; 0: never.
-        cut_after: epoch after which it is cut as by a crash; 0: never.
+        stop_after, cut_after: epoch after which it is stopped, or cut as by a crash; 0: never.
         final: whether it may read the test split.
         rank, size: of this process among the workers.
     """
@@ -195,7 +191,7 @@ class TrainableContract:
         before = set(threading.enumerate())
         played = play(work, config, stop_after=1)
         assert played.state == "stopped", f"it was stopped, but ended as {played.state}"
-        assert len(played.rows) == 1, f"it went on to epoch {len(played.rows)} after the stop"
+        assert len(played.rows) == 1, f"it continued to epoch {len(played.rows)} after the stop"
         left = [t.name for t in set(threading.enumerate()) - before if t.is_alive()]
         assert not left, f"the thread {left[0]} outlives the trial"
 

@@ -24,15 +24,10 @@ Artifacts = Mapping[str, dict[str, list[Any]]]  # tables of a trial's own, by na
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to run.
+    """A trial to run, its configuration as plain values.
 
-    Attributes:
-        trial: its name.
-        config: its configuration, as plain values.
-        known_epochs: how many of its epochs are in the record.
-        epochs: how many it has in all.
-        seed: of the trial.
-        final: whether it is a confirmation run, which may read the test split.
+    Of its ``epochs``, ``known_epochs`` are in the record. A ``final`` trial is a confirmation run,
+    which may read the test split.
     """
 
     trial: str
@@ -71,7 +66,6 @@ class Slot:
     """What a process that runs trials must know: plain values, so that it can be sent there.
 
     Attributes:
-        plan: the slot's share of the machines.
         path: import path of the trainable.
         folder: where its module lies, if not where Python looks.
         place: ``workers``, or ``actor``: one process, without a group of workers.
@@ -127,8 +121,7 @@ class Backend(ABC):
 
         Args:
             trials: names them, and hears what became of them.
-            job: what they are.
-            plan: how many at a time, and on what.
+            job, plan: what they are; how many at a time, and on what.
             screen: where a word is said when it is asked to stop.
         """
 

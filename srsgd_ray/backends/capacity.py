@@ -55,7 +55,6 @@ def plan_slots(
     Args:
         nodes: resources of each node, such as ``{"CPU": 8.0, "GPU": 2.0}``.
         slots: trials at a time; None: as many as fit.
-        workers: worker processes of a trial.
         cpus_per_worker: None: an equal share of the CPUs. Ray takes whole CPUs or less than one.
         gpus_per_worker: whole GPUs, or a fraction that lets several workers share one.
         growing: the cluster adds nodes by itself: believe ``slots`` and refuse nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
+from operator import is_
 from typing import Any
 
 import torch
@@ -86,8 +87,9 @@ class Bucket:
                 if len(grads) == len(params):
                     return params, grads
             params = [param for param in params if param.grad is not None]
-            if self._active is not None and _same(params, self._active):
-                params = self._active
+            active = self._active
+            if active is not None and len(params) == len(active) and all(map(is_, params, active)):
+                params = active
             grads = [param.grad for param in params if param.grad is not None]
             checked, known = self._checked
             if params is checked and [grad.stride() for grad in grads] == known:
@@ -171,10 +173,6 @@ def _buffer(param: Tensor, state: State) -> Tensor:
             buffer.copy_(old)
         entry[BUFFER] = buffer
     return buffer
-
-
-def _same(left: list[Tensor], right: list[Tensor]) -> bool:
-    return len(left) == len(right) and all(a is b for a, b in zip(left, right, strict=True))
 
 
 def _same_layout(left: Tensor, right: Tensor) -> bool:

@@ -70,7 +70,7 @@ def build_optimizer(
             raise ValueError(
                 f"optimizer={config.optimizer!r} does not take all parameters of the network: "
                 f"{str(error).rstrip('.')}. It refuses {len(refused)} of {len(named)}: "
-                f"{_some(refused)}. Give "
+                f"{', '.join(refused[:6])}{', ...' if len(refused) > 6 else ''}. Give "
                 f"optimizer_fallback='adamw' (or any other), which is to update those."
             ) from error
         rest = config.replace(
@@ -109,10 +109,6 @@ def _refuses(make: Callable[[list[Parameter]], Any], param: Parameter) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
 
 
 def _built_in(params: list[Parameter], config: TrainConfig, steps_per_epoch: int) -> Optimizer:
