@@ -11,12 +11,15 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import optuna
 import pytest
 import toy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from srsgd_ray.backends.base import Assignment, Slot
+from srsgd_ray.backends.processes import Running, _Process
 from srsgd_ray.results import read_record, read_table
 from srsgd_ray.search_spaces import SearchSpace, When
 from srsgd_ray.study import Arm, Study, StudyResult, run
@@ -392,3 +395,13 @@ def test_the_budget_stops_in_order(tmp_path: Path) -> None:
     assert execute(study, options, name="t", resume=False) == "out of budget"
     assert time.monotonic() - began < 10
     assert rows(tmp_path / "t")
+
+
+def test_a_process_that_died_while_it_waited_is_noticed_like_one_that_dies_at_work() -> None:
+    process = _Process(Slot(path="toy:toy", folder=str(Path(__file__).parent)), 0)
+    process.kill()
+    running = Running(Mock(), Assignment("t", {}, 0, 1, 0, False))
+    process.begin(running)
+    assert process.running is running
+    with pytest.raises((EOFError, ConnectionError)):
+        process.hear(running)

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -80,7 +81,8 @@ class _Process:
     def begin(self, running: Running) -> None:
         """Run a trial, from its checkpoint if it has one."""
         self.running, self.heard = running, time.monotonic()
-        self.pipe.send(running.assignment)
+        with suppress(ConnectionError):  # it may have died since: the next message says so
+            self.pipe.send(running.assignment)
 
     def hear(self, running: Running) -> None:
         """Take a message of the trial; raises EOFError or ConnectionError if the process died."""

@@ -33,14 +33,10 @@ class Timing:
         epoch: training and evaluation of one epoch, without reading images from files, without
             the exchange of gradients between workers, and without the test set.
         test: one evaluation of the test set.
-        step: median time of a training step.
-        steps: steps that were timed.
     """
 
     epoch: float
     test: float
-    step: float
-    steps: int
 
 
 def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing:
@@ -85,8 +81,7 @@ def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing
         each = statistics.median(passes[1:] or passes) / batch
     steps = -(-train_images // config.batch_size)
     share = each / workers
-    test = share * test_images
-    return Timing(steps * step + share * held, test, step, len(took[1:] or took))
+    return Timing(steps * step + share * held, share * test_images)
 
 
 def _sizes(config: TrainConfig) -> tuple[tuple[int, int, int], int, int, int, int]:
