@@ -15,7 +15,7 @@ import torchvision.datasets
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import DataError, Dataset, load_dataset
-from srsgd_ray.datasets.cifar import _unpack_beside
+from srsgd_ray.datasets.cifar import _unpack_next_to
 
 OWN = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -166,8 +166,8 @@ def test_a_slower_process_keeps_the_faster_ones_folder(
 ) -> None:
     archive(tmp_path, "cifar10", monkeypatch)
     path = tmp_path / "cifar-10-python.tar.gz"
-    _unpack_beside(path, torchvision.datasets.CIFAR10)
+    _unpack_next_to(path, torchvision.datasets.CIFAR10)
     marker = tmp_path / "cifar-10-batches-py" / "first"
     marker.touch()
-    _unpack_beside(path, torchvision.datasets.CIFAR10)
+    _unpack_next_to(path, torchvision.datasets.CIFAR10)
     assert marker.exists() and len(list(tmp_path.iterdir())) == 2

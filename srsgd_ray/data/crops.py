@@ -197,9 +197,6 @@ class Cutter:
             pixels = decode_box(image, frame, box, self._room(frame.height * frame.width * 3))
             if pixels is not None:
                 return pixels
-        return self._pillow(image, name)
-
-    def _pillow(self, image: bytes, name: Callable[[], str]) -> Pixels:
         with self._lock:
             self.by_pillow += 1
         # What was checked when it was built was taken there, as it is.

@@ -138,21 +138,8 @@ class Dataset:
     ) -> Dataset:
         """A data set of (images, labels) of each part; channels and size are the images'."""
         channels, image_size = train[0].shape[1:3]
-        return cls(
-            train_images=train[0],
-            train_labels=train[1],
-            validation_images=None if validation is None else validation[0],
-            validation_labels=None if validation is None else validation[1],
-            test_images=test[0],
-            test_labels=test[1],
-            channels=channels,
-            classes=classes,
-            image_size=image_size,
-            mean=mean,
-            std=std,
-            pad=pad,
-            flip=flip,
-        )
+        held: tuple[Tensor | None, Tensor | None] = validation or (None, None)
+        return cls(*train, *held, *test, channels, classes, image_size, mean, std, pad, flip)
 
     def split(self, fraction: float, seed: int) -> Dataset:
         """With a share of the images to train on held out for validation, stratified by class."""
@@ -179,14 +166,9 @@ class Dataset:
 
     def train_batches(self, config: TrainConfig, layout: BatchFormat) -> TrainBatches:
         """The images to train on, all on the device."""
-        return TrainBatches(
-            self.train_images,
-            self.train_labels,
-            pad=self.pad,
-            flip=self.flip,
-            augment=config.augment,
-            **self._finish(layout),
-        )
+        random: dict[str, Any] = {"pad": self.pad, "flip": self.flip, "augment": config.augment}
+        random |= self._finish(layout)
+        return TrainBatches(self.train_images, self.train_labels, **random)
 
     def eval_batches(self, part: str, layout: BatchFormat) -> EvalBatches | None:
         """The images of ``validation`` or ``test``, all on the device."""

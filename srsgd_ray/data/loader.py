@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -194,11 +195,7 @@ class CropItems(Dataset[tuple[Tensor, int]]):
             self._cutter = Cutter(self._size, checked=self._store.checked)
         store = self._store
         pixels = torch.empty((self._size, self._size, 3), dtype=torch.uint8)
-        image = store.read(index)
-
-        def name() -> str:
-            return store.name(index)
-
+        image, name = store.read(index), partial(store.name, index)
         if self._augment:
             draws = item_draws(self._seed, int(self._epoch), index)
             self._cutter.random(image, name, draws.tries[0], draws.place[0], pixels)

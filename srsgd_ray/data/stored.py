@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from srsgd_ray.config import TrainConfig
 from srsgd_ray.data.dataset import BatchFormat, hold_out
 from srsgd_ray.data.streamed import StreamedEval, StreamedTrain
 from srsgd_ray.data.subset import ImageSubset, Skipped
-from srsgd_ray.image_lmdb import Store, open_pair
+from srsgd_ray.image_lmdb import open_pair
 
 __all__ = ["StoredData"]
 
@@ -48,8 +49,11 @@ class StoredData:
     ) -> None:
         self._train, self._test = open_pair(Path(root).expanduser())
         self.classes, self.image_size = len(self._train.classes), image_size
-        self._threads, self._holding = threads, holding
         self._skipped = Skipped() if skip else None
+        # Made-up files must outlive this object, if what reads them does.
+        self._subset = partial(
+            ImageSubset, size=image_size, threads=threads, skipped=self._skipped, holding=holding
+        )
         self._kept = torch.arange(len(self._train), dtype=torch.int32)
         self._held: Tensor | None = None
         if held_out > 0:
@@ -58,7 +62,7 @@ class StoredData:
 
     def train_batches(self, config: TrainConfig, layout: BatchFormat) -> StreamedTrain:
         """The images to train on."""
-        return StreamedTrain(self._some(self._train, self._kept), layout, augment=config.augment)
+        return StreamedTrain(self._subset(self._train, self._kept), layout, augment=config.augment)
 
     def eval_batches(self, part: str, layout: BatchFormat) -> StreamedEval | None:
         """The images of ``validation`` or ``test``."""
@@ -66,14 +70,8 @@ class StoredData:
             "validation": (self._train, self._held),
             "test": (self._test, torch.arange(len(self._test), dtype=torch.int32)),
         }[part]
-        return None if indices is None else StreamedEval(self._some(source, indices), layout)
+        return None if indices is None else StreamedEval(self._subset(source, indices), layout)
 
     def skipped(self) -> int:
         """How often an unreadable image was left out in this process so far."""
         return 0 if self._skipped is None else self._skipped.count
-
-    def _some(self, source: Store, indices: Tensor) -> ImageSubset:
-        # Made-up files must outlive this object, if what reads them does.
-        return ImageSubset(
-            source, indices, self.image_size, self._threads, self._skipped, self._holding
-        )

@@ -6,12 +6,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -30,39 +28,41 @@ AHEAD = 3  # batches that are made before they are asked for
 TOGETHER = 8  # images that a thread makes without asking for more
 
 
-class Wanted(NamedTuple):
-    """A batch to be made.
+@dataclass(eq=False)
+class Batch:
+    """A batch on the CPU, neither mirrored nor normalised: as it is wanted, then as it is made.
 
     Attributes:
-        numbers: of its images in the subset, integers (B,).
+        indices: numbers of its images in the store.
         make: cuts one into what it is given: its place in the batch, its number in the store, the
             pixels to fill.
-        flip: which are to be mirrored left to right, bool (B,); None: none.
-        share: see :class:`Made`.
-    """
-
-    numbers: npt.NDArray[np.integer[Any]]
-    make: Callable[[int, int, Tensor], None]
-    flip: Tensor | None = None
-    share: float = 1.0
-
-
-class Made(NamedTuple):
-    """A batch on the CPU, neither mirrored nor normalised yet.
-
-    Attributes:
-        pixels: uint8 (B, size, size, 3); used for a later batch once the next one is asked for.
-        labels: int64 (B,).
         flip: which are to be mirrored left to right, bool (B,); None: none.
         share: of one image's loss in the mean over the global batch, times the world size: world
             size / images in the global batch. Images that were left out have their part's others
             stand in for them, so that the weights of a batch still sum to one.
+        pixels: uint8 (B, size, size, 3); used for a later batch once the next one is asked for.
+        labels: int64 (B,).
     """
 
-    pixels: Tensor
-    labels: Tensor
-    flip: Tensor | None
-    share: float
+    indices: list[int]
+    make: Callable[[int, int, Tensor], None]
+    flip: Tensor | None = None
+    share: float = 1.0
+    pixels: Tensor = field(init=False)
+    labels: Tensor = field(init=False)
+
+    def leave_out(self, missing: list[int]) -> None:
+        """Drop the images at those places; the other images count for them too."""
+        count = len(self.labels)
+        if len(missing) == count:
+            raise DataError(
+                f"a batch needs a readable image, but none of its {count} is. Find them with "
+                f"`srsgd-ray lmdb verify`, or see whether the disk is there."
+            )
+        places = torch.tensor([n for n in range(count) if n not in missing])
+        self.pixels, self.labels = self.pixels[places], self.labels[places]
+        self.flip = None if self.flip is None else self.flip[places]
+        self.share = self.share * count / len(places)
 
 
 class _Streamed:
@@ -88,48 +88,43 @@ class _Streamed:
         self._cutter.central(self._source.read(index), partial(self._source.name, index), out)
 
     def _stream(
-        self, batches: Iterator[Wanted], *, may_be_empty: bool = False
-    ) -> Generator[Made, None, None]:
+        self, batches: Iterator[Batch], *, may_be_empty: bool = False
+    ) -> Generator[Batch, None, None]:
         """The batches in turn, a few of them made ahead.
 
-        Args:
-            batches: what is wanted.
-            may_be_empty: whether a batch without a readable image is passed over; else an error.
-
-        Raises:
-            DataError: for an unreadable image, unless such are skipped.
+        ``may_be_empty`` says that a batch without a readable image is passed over; else it is an
+        error.
         """
         pool = ThreadPoolExecutor(_threads(self._threads), thread_name_prefix="decode")
         reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         rooms = _Rooms(self._size, pinned=self._device.type == "cuda")
-        pending: deque[tuple[Wanted, list[int], Tensor, list[Future[list[int]]]]] = deque()
+        pending: deque[tuple[Batch, list[Future[list[int]]]]] = deque()
         try:
             while True:
                 for batch in islice(batches, AHEAD - len(pending)):
-                    indices = self._indices[batch.numbers].tolist()
-                    reader.submit(self._source.prefetch, indices)
-                    pixels = rooms.take(len(indices))
-                    jobs = self._begin(pool, indices, batch, pixels)
-                    pending.append((batch, indices, pixels, jobs))
+                    reader.submit(self._source.prefetch, batch.indices)
+                    batch.pixels = rooms.take(len(batch.indices))
+                    pending.append((batch, self._begin(pool, batch)))
                 if not pending:
                     return
-                batch, indices, pixels, jobs = pending.popleft()
-                labels = torch.tensor([self._source.label(index) for index in indices])
-                made = Made(pixels, labels, batch.flip, batch.share)
+                batch, jobs = pending.popleft()
+                room = batch.pixels
+                batch.labels = torch.tensor([self._source.label(index) for index in batch.indices])
                 missing = [place for job in jobs for place in job.result()]
                 if self._skipped is not None:
                     self._skipped.count += len(missing)
-                if not may_be_empty or len(missing) < len(indices):
-                    yield _without(made, missing)
-                rooms.give(pixels)
+                if not may_be_empty or len(missing) < len(batch.indices):
+                    if missing:
+                        batch.leave_out(missing)
+                    yield batch
+                rooms.give(room)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             reader.shutdown(wait=True, cancel_futures=True)
 
-    def _begin(
-        self, pool: ThreadPoolExecutor, indices: list[int], batch: Wanted, pixels: Tensor
-    ) -> list[Future[list[int]]]:
+    def _begin(self, pool: ThreadPoolExecutor, batch: Batch) -> list[Future[list[int]]]:
         """The jobs that fill a batch; each gives the places that it had to leave empty."""
+        indices, pixels = batch.indices, batch.pixels
 
         def fill(places: range) -> list[int]:
             missing = []
@@ -148,7 +143,7 @@ class _Streamed:
         parts = [range(n, min(n + step, count)) for n in range(0, count, step)]
         return [pool.submit(fill, part) for part in parts]
 
-    def _finished(self, made: Made) -> tuple[Tensor, Tensor]:
+    def _finished(self, made: Batch) -> tuple[Tensor, Tensor]:
         """float32 (B, 3, size, size), mirrored and normalised, and labels, on the device."""
         moved = made.pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
         if not self._layout.channels_last:
@@ -195,20 +190,21 @@ class StreamedTrain(_Streamed, Epochs):
         made = self.pixels(seed, epoch, shares)
         return ((*self._finished(batch), batch.share) for batch in made)
 
-    def pixels(self, seed: int, epoch: int, shares: Iterable[Share]) -> Generator[Made, None, None]:
+    def pixels(
+        self, seed: int, epoch: int, shares: Iterable[Share]
+    ) -> Generator[Batch, None, None]:
         """What :meth:`epoch` gives, as it is before it goes to the device."""
         order = narrow(self.order(seed, epoch))
 
-        def wanted() -> Iterator[Wanted]:
-            for share in shares:
-                numbers = order[share.own]
+        def wanted() -> Iterator[Batch]:
+            for own, weight in shares:
+                indices = self._indices[order[own]].tolist()
                 if not self._augment:
-                    yield Wanted(numbers, self._central, share=share.weight)
+                    yield Batch(indices, self._central, share=weight)
                     continue
-                own = share.own
                 draws = crop_draws(seed, epoch, own.start, own.stop, own.step)
                 flip = torch.from_numpy(draws.flip)
-                yield Wanted(numbers, partial(self._random, draws), flip, share.weight)
+                yield Batch(indices, partial(self._random, draws), flip, weight)
 
         return self._stream(wanted())
 
@@ -232,25 +228,9 @@ class StreamedEval(_Streamed, Evaluations):
     usual = 100
 
     def _parts(self, parts: list[range]) -> Iterator[tuple[Tensor, Tensor]]:
-        wanted = (
-            Wanted(np.arange(part.start, part.stop, part.step), self._central) for part in parts
-        )
+        own = (self._indices[part.start : part.stop : part.step].tolist() for part in parts)
+        wanted = (Batch(indices, self._central) for indices in own)
         return (self._finished(batch) for batch in self._stream(wanted, may_be_empty=True))
-
-
-def _without(made: Made, missing: list[int]) -> Made:
-    """The batch without those places; the other images count for them too."""
-    if not missing:
-        return made
-    if len(missing) == len(made.labels):
-        raise DataError(
-            f"a batch needs a readable image, but none of its {len(missing)} is. Find them with "
-            f"`srsgd-ray lmdb verify`, or see whether the disk is there."
-        )
-    places = torch.tensor([n for n in range(len(made.labels)) if n not in missing])
-    flip = None if made.flip is None else made.flip[places]
-    share = made.share * len(made.labels) / len(places)
-    return Made(made.pixels[places], made.labels[places], flip, share)
 
 
 class _Rooms:

@@ -80,14 +80,14 @@ def _cifar(name: str, data_dir: Path | str, normalisation: str) -> Dataset:
             f"{archive}. Get the archive from {kind.url}, or correct data_dir={str(data_dir)!r}."
         )
     if os.access(data_dir, os.W_OK):
-        _unpack_beside(archive, kind)
+        _unpack_next_to(archive, kind)
         return _read(name, kind, data_dir, scale)
     with tempfile.TemporaryDirectory() as elsewhere:
         _unpack(archive, Path(elsewhere), kind)
         return _read(name, kind, Path(elsewhere), scale)
 
 
-def _unpack_beside(archive: Path, kind: Any) -> None:
+def _unpack_next_to(archive: Path, kind: Any) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=archive.parent))
     target = archive.parent / kind.base_folder
     try:
