@@ -35,20 +35,16 @@ __all__ = ["Built", "build", "convert"]
 
 PARTS = ("train", "val")
 PART = 20  # images that a process is given at a time
-TOLD_EVERY = 20  # images
+REPORTED_EVERY = 20  # images
 Progress = Callable[[str, int, int, int], None]
 
 
 @dataclass(frozen=True)
 class Built:
-    """A finished database.
+    """A finished database: its file, how many samples that holds and how many bytes it takes.
 
-    Attributes:
-        path: of the file.
-        samples: in it.
-        skipped: names of the images that could not be decoded, as they are in the source.
-        bytes: of the file.
-        kept: whether it was there already, and stayed as it was.
+    ``skipped`` are the images that could not be decoded, by their names in the source; ``kept``
+    says that it was there already, and stayed as it was.
     """
 
     path: Path
@@ -140,8 +136,88 @@ def _pair(destination: Path, train: Store, val: Store) -> dict[Path, Store]:
     return {destination / "train.lmdb": train, destination / "val.lmdb": val}
 
 
+class _Job:
+    """One database, made of one store."""
+
+    room: tuple[float, int]  # see room_of
+    writer: Writer
+
+    def __init__(self, path: Path, store: Store, options: Options) -> None:
+        self.path, self.store, self.options = path, store, options
+
+    def kept(self) -> Built:
+        """The finished part of a pair that is there already, if the other is built like it."""
+        there, now = ImageLmdb(self.path), stated(self.store, self.options)
+        was = {name: getattr(there.header, name) for name in now}
+        differ = [f"{n}={was[n]!r} (now {now[n]!r})" for n in now if was[n] != now[n]]
+        if there.classes != self.store.classes:
+            differ.append("other classes")
+        if differ:
+            raise ValueError(
+                f"{self.path} is there already, built with {', '.join(differ)}. Replace both parts "
+                f"with --force, or choose another folder."
+            )
+        return Built(self.path, len(there), (), self.path.stat().st_size, kept=True)
+
+    def begin(self, force: bool) -> Writer:
+        """The database as far as it has grown."""
+        self.writer = Writer(
+            self.path,
+            plan_of(self.store, self.options),
+            map_size(len(self.store), self.room[1]),
+            force=force,
+            may_skip=self.options.on_corrupt == "skip",
+        )
+        return self.writer
+
+    def fill(self, workers: int, progress: Progress) -> None:
+        """Prepare and store all images that are missing, and what makes the database whole."""
+        store, writer, count = self.store, self.writer, len(self.store)
+
+        def report() -> None:
+            progress(writer.path.name, writer.done, count, writer.size)
+
+        report()
+        if writer.whole:
+            return
+        labels = store.labels
+        size = max(1, min(PART, int(MOST / 16 / self.room[0])))
+        parts = [range(n, min(n + size, count)) for n in range(writer.done, count, size)]
+        with closing(in_processes(prepare_part, (store, self.options), parts, workers)) as made:
+            for sample in chain.from_iterable(made):
+                stored = writer.add(sample, int(labels[writer.done]))
+                if (stored or writer.done % REPORTED_EVERY == 0) and writer.done < count:
+                    report()
+        writer.flush()
+        report()
+        kept = np.flatnonzero(writer.entries["offset"])
+        empty = sorted(set(labels.tolist()) - set(labels[kept].tolist()))
+        if empty:
+            raise DataError(
+                f"every class needs an image that can be decoded, but {len(empty)} have none: "
+                f"{', '.join(store.classes[label] for label in empty[:5])}. Get their images anew "
+                f"and remove {writer.partial}, or leave the classes out of {store.path}."
+            )
+        names = [store.key(n).encode(errors="surrogateescape") for n in kept.tolist()]
+        if sum(map(len, names)) >= 2**32:
+            raise DataError(f"names must take less than 4 GiB, but those of {store.path} do not.")
+        writer.finish(names, store.classes, stated(store, self.options))
+
+    def publish(self) -> Built:
+        """Give the whole database its name, and list what was skipped."""
+        path, entries = self.path, self.writer.entries
+        skipped = [self.store.key(n) for n in np.flatnonzero(entries["offset"] == 0).tolist()]
+        listed = path.with_name(path.name + ".skipped.txt")
+        if skipped:
+            listed.write_bytes("".join(f"{n}\n" for n in skipped).encode(errors="surrogateescape"))
+        else:
+            listed.unlink(missing_ok=True)  # of a database that is replaced
+        self.writer.publish()
+        return Built(path, len(entries) - len(skipped), tuple(skipped), path.stat().st_size)
+
+
 def _make(
-    jobs: dict[Path, Store],
+    stores: dict[Path, Store],
     options: Options,
     workers: int,
     force: bool,
@@ -149,47 +225,30 @@ def _make(
 ) -> list[Built]:
     if workers < 0:
         raise ValueError(f"0 <= workers must hold, but got workers={workers}. Correct it.")
-    for path in jobs:
-        tidy(path)
+    jobs = [_Job(path, store, options) for path, store in stores.items()]
+    for job in jobs:
+        tidy(job.path)
+    pair, folder = len(jobs) > 1, jobs[0].path.parent
     # Of a pair one may be finished, and stays: the other is resumed.
-    kept = {
-        path: _kept(path, store, options)
-        for path, store in jobs.items()
-        if len(jobs) > 1 and path.exists() and not force
-    }
+    kept = {job: job.kept() for job in jobs if pair and job.path.exists() and not force}
     if len(kept) == len(jobs):
-        raise ValueError(f"{', '.join(map(str, jobs))} are there already. Add --force to replace.")
-    folder = next(iter(jobs)).parent
+        raise ValueError(
+            f"{', '.join(map(str, stores))} are there already. Add --force to replace."
+        )
+    rest = [job for job in jobs if job not in kept]
     with ExitStack() as stack:
-        if len(jobs) > 1:
+        if pair:
             stack.enter_context(_folder(folder))
-        rest = {path: store for path, store in jobs.items() if path not in kept}
-        for path, store in rest.items():
-            check_place(store, path)
-        rooms = {path: room_of(store, options) for path, store in rest.items()}
-        writers = {
-            path: stack.enter_context(
-                Writer(
-                    path, plan_of(store, options), map_size(len(store), rooms[path][1]),
-                    force=force, may_skip=options.on_corrupt == "skip",
-                )
-            )
-            for path, store in rest.items()
-        }  # fmt: skip
-        left = {path: len(rest[path]) - writer.done for path, writer in writers.items()}
-        check_room(folder, sum(left[path] * rooms[path][0] for path in rest))
-        for path, writer in writers.items():
-
-            def tell(writer: Writer = writer, count: int = len(rest[path])) -> None:
-                if progress is not None:
-                    progress(writer.path.name, writer.done, count, writer.size)
-
-            tell()
-            if not writer.whole:
-                part = max(1, min(PART, int(MOST / 16 / rooms[path][0])))
-                cores = workers or len(os.sched_getaffinity(0))
-                _fill(writer, rest[path], options, cores, part, tell)
-        return [kept.get(path) or _publish(writers[path], store) for path, store in jobs.items()]
+        for job in rest:
+            check_place(job.store, job.path)
+        for job in rest:
+            job.room = room_of(job.store, options)
+        for job in rest:
+            stack.enter_context(job.begin(force))
+        check_room(folder, sum((len(job.store) - job.writer.done) * job.room[0] for job in rest))
+        for job in rest:
+            job.fill(workers or len(os.sched_getaffinity(0)), progress or (lambda *_: None))
+        return [kept.get(job) or job.publish() for job in jobs]
 
 
 @contextmanager
@@ -210,72 +269,3 @@ def _folder(folder: Path) -> Iterator[None]:
             with suppress(OSError):  # it holds something
                 folder.rmdir()
         raise
-
-
-def _kept(path: Path, store: Store, options: Options) -> Built:
-    """A finished part of a pair.
-
-    Raises:
-        ValueError: if it was built otherwise than its other part is going to be.
-        DataError: if it is no database of ours.
-    """
-    there = ImageLmdb(path)
-    differ = [
-        f"{name}={getattr(there.header, name)!r} (now {new!r})"
-        for name, new in stated(store, options).items()
-        if getattr(there.header, name) != new
-    ]
-    if there.classes != store.classes:
-        differ.append("other classes")
-    if differ:
-        raise ValueError(
-            f"{path} is there already, built with {', '.join(differ)}. Replace both parts with "
-            f"--force, or choose another folder."
-        )
-    return Built(path, len(there), (), path.stat().st_size, kept=True)
-
-
-def _fill(
-    writer: Writer,
-    store: Store,
-    options: Options,
-    workers: int,
-    part: int,
-    tell: Callable[[], None],
-) -> None:
-    """Prepare and store all images that are missing, and what makes the database whole."""
-    labels, count = store.labels, len(store)
-    parts = [range(n, min(n + part, count)) for n in range(writer.done, count, part)]
-    with closing(in_processes(prepare_part, (store, options), parts, workers)) as made:
-        for sample in chain.from_iterable(made):
-            stored = writer.add(sample, int(labels[writer.done]))
-            if (stored or writer.done % TOLD_EVERY == 0) and writer.done < count:
-                tell()
-    writer.flush()
-    tell()
-    kept = np.flatnonzero(writer.entries["offset"])
-    empty = sorted(set(labels.tolist()) - set(labels[kept].tolist()))
-    if empty:
-        raise DataError(
-            f"every class needs an image that can be decoded, but {len(empty)} have none: "
-            f"{', '.join(store.classes[label] for label in empty[:5])}. Get their images anew and "
-            f"remove {writer.partial}, or leave the classes out of {store.path}."
-        )
-    names = [store.key(n).encode(errors="surrogateescape") for n in kept.tolist()]
-    if sum(map(len, names)) >= 2**32:
-        raise DataError(f"names must take less than 4 GiB, but those of {store.path} do not.")
-    writer.finish(names, store.classes, stated(store, options))
-
-
-def _publish(writer: Writer, store: Store) -> Built:
-    """Give a whole database its name, and list what was skipped."""
-    path = writer.path
-    skipped = [store.key(n) for n in np.flatnonzero(writer.entries["offset"] == 0).tolist()]
-    listed = path.with_name(path.name + ".skipped.txt")
-    if skipped:
-        listed.write_bytes("".join(f"{n}\n" for n in skipped).encode(errors="surrogateescape"))
-    else:
-        listed.unlink(missing_ok=True)  # of a database that is replaced
-    writer.publish()
-    samples = len(writer.entries) - len(skipped)
-    return Built(path, samples, tuple(skipped), path.stat().st_size)

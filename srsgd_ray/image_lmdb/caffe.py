@@ -138,19 +138,16 @@ class CaffeStore(KeyedStore):
         super().__init__(path, places)
         self._labels = np.array([self._label(n) for n in range(len(places))], dtype=np.int64)
         count = int(self._labels.max()) + 1
-        if classes is not None and count > len(classes):
+        self.folders = self._folders()
+        if classes is None:
+            self._check_gaps(count)
+            classes = [self.folders.get(label, str(label)) for label in range(count)]
+        elif count > len(classes):
             raise DataError(
                 f"every label must be one of {len(classes)} classes, but {path} has {count - 1}. "
                 f"Take the training set that it belongs to."
             )
-        if classes is None:
-            self._check_gaps(count)
-        self.folders = self._folders()
-        self.classes = (
-            tuple(classes)
-            if classes is not None
-            else tuple(self.folders.get(label, str(label)) for label in range(count))
-        )
+        self.classes = tuple(classes)
 
     def _check_gaps(self, count: int) -> None:
         missing = np.setdiff1d(np.arange(count), self.labels)

@@ -1,4 +1,4 @@
-"""The header of a JPEG file, and the same file left off below a crop.
+"""The header of a JPEG file, and the file shortened to end below a crop.
 
 Four fifths of decoding a JPEG is reading its Huffman code, which has no marks to jump to: a reader
 of the lower right corner reads all that comes before. What comes after it can be left out.
@@ -23,11 +23,9 @@ PAYS = 0.9  # a crop that ends below this share of the image is decoded from the
 
 
 class Frame(NamedTuple):
-    """What the header of a JPEG file says.
+    """What the header of a JPEG file says; height and width are in pixels.
 
     Attributes:
-        height: pixels.
-        width: pixels.
         plain: whether it is of the usual kind, 8 bits, three components, neither progressive nor
             arithmetic; others are left to Pillow.
         mcu_height: pixels of a block of the code, an MCU.

@@ -40,8 +40,8 @@ def info(path: StrPath) -> dict[str, str]:
         "classes": f"{len(store.classes):,} ({store.classes[0]} to {store.classes[-1]})",
         "images a class": f"{each.min():,} to {each.max():,}",
     }
-    if path.is_file() or (path / "data.mdb").is_file():
-        file = path if path.is_file() else path / "data.mdb"
+    file = path / "data.mdb" if path.is_dir() else path
+    if file.is_file():
         found["file"] = f"{file.stat().st_size / 1e9:.3f} GB"
     if isinstance(store, ImageLmdb):
         header = store.header

@@ -190,19 +190,17 @@ class ImageLmdb(Store):
             raise IndexError(f"0 <= index < {self.header.count} must hold, but got {index}.")
         return index
 
-    def read(self, index: int) -> bytes | Pixels:
+    def as_found(self, index: int) -> bytes | Pixels:
+        """What :meth:`read` gives, also if its checksum is wrong."""
+        return self.read(index, checked=False)
+
+    def read(self, index: int, *, checked: bool = True) -> bytes | Pixels:
         """An image file, or pixels (height, width, 3) from a decoded store: those that were built.
 
         Raises:
-            DataError: if they have another checksum, or cannot be read.
+            DataError: if they have another checksum, unless ``checked`` is False, or cannot be
+                read.
         """
-        return self._sample(index, checked=True)
-
-    def as_found(self, index: int) -> bytes | Pixels:
-        """What :meth:`read` gives, also if its checksum is wrong."""
-        return self._sample(index, checked=False)
-
-    def _sample(self, index: int, *, checked: bool) -> bytes | Pixels:
         entry = self.entry(index)
         data = self.file.read(entry.offset, entry.length)
         if checked and checksum(data) != entry.checksum:

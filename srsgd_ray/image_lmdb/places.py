@@ -61,14 +61,9 @@ class Keys:
 
 @dataclass(frozen=True)
 class Places:
-    """Where many values lie in a file.
+    """Where many values lie in a file: keys, and offsets and lengths in bytes, int64 (N,).
 
-    Attributes:
-        file: the file.
-        keys: their keys.
-        offsets: int64 (N,), bytes.
-        lengths: int64 (N,), bytes.
-        used: bytes that LMDB needs the file to hold.
+    ``used`` is the number of bytes that LMDB needs the file to hold.
     """
 
     file: DataFile

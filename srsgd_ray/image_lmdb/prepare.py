@@ -76,13 +76,7 @@ class Options:
 
 
 class Sample(NamedTuple):
-    """A stored image.
-
-    Attributes:
-        value: its bytes.
-        height: pixels.
-        width: pixels.
-    """
+    """A stored image: its bytes, and its height and width in pixels."""
 
     value: bytes
     height: int
@@ -96,25 +90,26 @@ def prepare(data: bytes | Pixels, options: Options, name: str) -> Sample:
         DataError: if it cannot be decoded, or is damaged and not to be kept; ``name`` says which.
         ValueError: for pixels that are to be stored encoded without a quality.
     """
-    encoded = isinstance(data, bytes)
-    lenient = options.on_corrupt == "keep"
+    encoded, lenient = isinstance(data, bytes), options.on_corrupt == "keep"
     pixels = decode(data, name, lenient=lenient) if isinstance(data, bytes) else data
-    side, (height, width) = options.largest_side, pixels.shape[:2]
-    scale = side is not None and max(height, width) > side
-    if scale and side is not None:
+    side, quality = options.largest_side, options.quality
+    if scale := side is not None and max(pixels.shape[:2]) > side:
         pixels = _scaled(pixels, _size(pixels, side))
-        height, width = pixels.shape[:2]
+    height, width = pixels.shape[:2]
     if options.store == "decoded":
         return Sample(pixels.tobytes(), height, width)
-    if not encoded and options.quality is None:
+    if not encoded and quality is None:
         raise ValueError(
             f"pixels can be stored encoded only with a loss, but got no quality, and {name} is not "
             f"encoded. State the quality, or store them decoded."
         )
-    value = data if isinstance(data, bytes) else b""
-    if scale or options.quality is not None:
-        value = _encoded(pixels, options.quality or QUALITY)
-    return Sample(value, height, width)
+    if isinstance(data, bytes) and not scale and quality is None:
+        return Sample(data, height, width)
+    from PIL import Image
+
+    made = io.BytesIO()
+    Image.fromarray(pixels).save(made, "JPEG", quality=quality or QUALITY, optimize=True)
+    return Sample(made.getvalue(), height, width)
 
 
 def prepare_part(context: tuple[Store, Options], numbers: range) -> list[Sample | None]:
@@ -169,11 +164,3 @@ def _scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
     image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS)
     return np.asarray(image)
-
-
-def _encoded(pixels: Pixels, quality: int) -> bytes:
-    from PIL import Image
-
-    made = io.BytesIO()
-    Image.fromarray(pixels).save(made, "JPEG", quality=quality, optimize=True)
-    return made.getvalue()

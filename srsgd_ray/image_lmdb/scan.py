@@ -51,7 +51,7 @@ def scan(descriptor: int, wanted: list[bytes]) -> bytes:
         Refused: if LMDB finds damage, or the database is of another kind.
     """
     keys, ends, offsets, lengths = bytearray(), array("q"), array("q"), array("q")
-    # One call a value; numpy takes twice as long. Old, but a part of Python's stable ABI.
+    # One call a value; numpy takes twice as long. It is deprecated, but in Python's stable ABI.
     locate = ctypes.pythonapi.PyObject_AsReadBuffer
     locate.argtypes = ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p
     address, size = ctypes.c_size_t(), ctypes.c_ssize_t()

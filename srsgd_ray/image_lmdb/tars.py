@@ -119,11 +119,7 @@ def _check_places(path: Path, members: list[Member], loose: list[Path], folders:
 
 
 def _files(tar: tarfile.TarFile) -> Iterator[tuple[Path, tarfile.TarInfo]]:
-    """Name of each file, and the member with its data: of a hard link, the one it is linked to.
-
-    Raises:
-        DataError: for an image that is a symbolic link, or linked to what is not there.
-    """
+    """Name of each file, and the member with its data: of a hard link, the one it is linked to."""
     known: dict[str, tarfile.TarInfo] = {}
     for member in tar:
         path = Path(member.name)

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -49,22 +48,16 @@ KINDS = {
 PART = 20  # images that a process is given at a time
 
 
-class _Seen(NamedTuple):
-    """One image as a process saw it: its bytes' digest, and what is wrong."""
-
-    digest: bytes
-    problems: list[Problem]
+# One image as a process saw it: its bytes' digest, and what is wrong.
+Seen = tuple[bytes, list[Problem]]
 
 
 @dataclass
 class Verdict:
-    """What a verification found.
+    """What a verification found in so many samples; problems are in the order of the images.
 
-    Attributes:
-        samples: images looked at.
-        problems: in the order of the images.
-        doubled: names of images whose bytes are those of an earlier one, and of that one. ImageNet
-            itself has such; it is no problem of the database.
+    ``doubled`` are names of images whose bytes are those of an earlier one, and of that one.
+    ImageNet itself has such; it is no problem of the database.
     """
 
     samples: int = 0
@@ -106,37 +99,38 @@ def verify(
     said = {problem.text for problem in found.problems}
     parts = [range(n, min(n + PART, len(store))) for n in range(0, len(store), PART)]
     first: dict[bytes, int] = {}
-    tell = progress or (lambda done, count: None)
-    tell(0, len(store))
+    report = progress or (lambda done, count: None)
+    report(0, len(store))
     for part, seen in zip(
         parts, in_processes(_look, (store, other, pairs), parts, workers), strict=True
     ):
-        for index, image in zip(part, seen, strict=True):
-            found.problems += [problem for problem in image.problems if problem.text not in said]
-            earlier = first.setdefault(image.digest, index)
+        for index, (digest, problems) in zip(part, seen, strict=True):
+            found.problems += [problem for problem in problems if problem.text not in said]
+            earlier = first.setdefault(digest, index)
             if earlier != index:
                 one, two = (keys.get(n) or store.name(n) for n in (index, earlier))
                 found.doubled.append((one, two))
-        tell(part.stop, len(store))
+        report(part.stop, len(store))
     return found
 
 
-def _look(context: tuple[Store, Store | None, dict[int, int]], numbers: range) -> list[_Seen]:
+def _look(context: tuple[Store, Store | None, dict[int, int]], numbers: range) -> list[Seen]:
     store, other, pairs = context
     return [_one(store, other, pairs.get(index), index) for index in numbers]
 
 
-def _one(store: Store, other: Store | None, number: int | None, index: int) -> _Seen:
+def _one(store: Store, other: Store | None, number: int | None, index: int) -> Seen:
     name = store.name(index)
     try:
         data = store.as_found(index) if isinstance(store, ImageLmdb) else store.read(index)
     except DataError as error:
-        return _Seen(b"%d" % index, [Problem("unreadable", str(error))])
+        return b"%d" % index, [Problem("unreadable", str(error))]
     raw = data if isinstance(data, bytes) else data.tobytes()
+    digest = hashlib.blake2b(raw, digest_size=16).digest()
     try:
         pixels, problems = _decoded(data, name) if isinstance(data, bytes) else (data, [])
     except DataError as error:
-        return _Seen(_digest(raw), [*_ends(raw, name), Problem("unreadable", str(error))])
+        return digest, [*_ends(raw, name), Problem("unreadable", str(error))]
     if isinstance(store, ImageLmdb):
         entry = store.entry(index)
         if checksum(raw) != entry.checksum:
@@ -147,16 +141,12 @@ def _one(store: Store, other: Store | None, number: int | None, index: int) -> _
             )
     if other is not None and number is not None:
         problems += _compared(store, other, number, index, data, pixels)
-    return _Seen(_digest(raw), problems)
+    return digest, problems
 
 
 def _opened(path: StrPath) -> Store:
     path = Path(path)
     return TarStore(path) if path.suffix == ".tar" and path.is_file() else open_store(path)
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _ends(data: bytes, name: str) -> list[Problem]:
@@ -166,11 +156,7 @@ def _ends(data: bytes, name: str) -> list[Problem]:
 
 
 def _decoded(data: bytes, name: str) -> tuple[Pixels, list[Problem]]:
-    """An image's pixels, and what is wrong with it although it has some.
-
-    Raises:
-        DataError: if it cannot be decoded.
-    """
+    """An image's pixels, and what is wrong with it although it has some."""
     frame, problems = frame_of(data), _ends(data, name)
     if frame is not None and frame.plain:
         pixels = decode_box(data, frame, (0, 0, frame.height, frame.width))

@@ -60,11 +60,8 @@ class Writer:
         DataError: if another process builds it, what is there was begun otherwise, is damaged or
             was changed, or the disk is full.
 
-    Attributes:
-        path: of the finished database.
-        partial: where it grows.
-        entries: one an image that is done.
-        whole: whether nothing is missing but its trailer and name.
+    ``partial`` is the file that grows, ``entries`` has one row an image that is done, and ``whole``
+    says that nothing is missing but the trailer and the name.
     """
 
     def __init__(
