@@ -69,6 +69,7 @@ def knob(
     flag: str = "",
     within: str = "",
     valid: Collection[str] = (),
+    cure: str = "",
 ) -> Any:
     """A field of a configuration.
 
@@ -83,9 +84,10 @@ def knob(
             ``path`` makes a relative path absolute, ``value`` takes it as it is.
         within: interval of a number, such as ``[1, inf)``; see :func:`check_knobs`.
         valid: of a text, the values that there are.
+        cure: sentence that ends the message about a number outside of its interval.
     """
     metadata: dict[str, Any] = {
-        "doc": doc, "unit": unit, "flag": flag, "within": within, "valid": valid,
+        "doc": doc, "unit": unit, "flag": flag, "within": within, "valid": valid, "cure": cure,
     }  # fmt: skip
     if affects is not None:
         metadata["affects"] = frozenset(affects.split())
@@ -109,7 +111,7 @@ def check_knobs(config: Any) -> None:
                 raise ValueError(
                     f"{low:g} {'<' if within[0] == '(' else '<='} {field.name} "
                     f"{'<' if within[-1] == ')' else '<='} {high:g} must hold, but got "
-                    f"{field.name}={value}."
+                    f"{field.name}={value}. {field.metadata.get('cure', '')}".rstrip()
                 )
 
 

@@ -95,17 +95,17 @@ def test_every_table_has_its_cells() -> None:
     }  # fmt: skip
     unknown = {name: sum(cell.mean is None for cell in cells(name)) for name in TABLES}
     assert {name: n for name, n in unknown.items() if n} == {"table1": 5, "table2": 5, "table4": 10}
-    assert all(c.mean is None for c in cells("table1") if c.schedule == "exponential")
+    assert all(c.mean is None for c in cells("table1") if c.restart_kind == "exponential")
 
 
 def test_the_frequencies_of_the_ablations() -> None:
-    assert cells("f1-cifar10")[4].frequencies == (30, 60, 90, 120)
+    assert cells("f1-cifar10")[4].restart_list == (30, 60, 90, 120)
     of_imagenet = cells("f1-imagenet")
-    assert [c.frequencies for c in of_imagenet[:2]] == [(1, 2, 2), (5, 10, 10)]
-    assert of_imagenet[3].frequencies == next(
-        c.frequencies for c in cells("table3") if c.optimizer == "srsgd"
+    assert [c.restart_list for c in of_imagenet[:2]] == [(1, 2, 2), (5, 10, 10)]
+    assert of_imagenet[3].restart_list == next(
+        c.restart_list for c in cells("table3") if c.optimizer == "srsgd"
     )
-    assert all(c.decay for c in of_imagenet)
+    assert all(c.restart_decay for c in of_imagenet)
 
 
 # Numbers.

@@ -8,10 +8,10 @@ import pytest
 
 from srsgd_ray import paper as published
 from srsgd_ray.knobs import UnknownNameError
-from srsgd_ray.paper import FAULTS, PublishedError
+from srsgd_ray.paper import FAULTS, PublishedRun
 
 
-def errors(figure: str, **wanted: object) -> list[PublishedError]:
+def errors(figure: str, **wanted: object) -> list[PublishedRun]:
     return [
         error
         for error in published.errors()

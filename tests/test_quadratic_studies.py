@@ -406,12 +406,12 @@ def test_a_plan_knows_the_seconds_of_every_arm() -> None:
         ({"case": "loud"}, "unknown case 'loud'. Valid: exact, constant, decaying"),
         ({"method": "Adam"}, "unknown method 'Adam'. Valid: GD, GD + Momentum, NAG"),
         ({"schedule": "mended"}, "unknown schedule 'mended'. Valid: as_published, corrected"),
-        ({"iterations": 0}, "1 <= iterations must hold, but got iterations=0"),
+        ({"iterations": 0}, "1 <= iterations < inf must hold, but got iterations=0"),
         ({"one_minus_m": 0.0}, "0 < one_minus_m <= 1 must hold, but got one_minus_m=0.0"),
         ({"one_minus_m": 1.5}, "0 < one_minus_m <= 1 must hold, but got one_minus_m=1.5"),
         ({"one_minus_m": math.nan}, "0 < one_minus_m <= 1 must hold, but got one_minus_m=nan"),
-        ({"f1": -1}, "0 <= f1 must hold, but got f1=-1. 0 means none"),
-        ({"last": -5}, "0 <= last must hold, but got last=-5"),
+        ({"f1": -1}, "0 <= f1 < inf must hold, but got f1=-1. 0 means none"),
+        ({"last": -5}, "0 <= last < inf must hold, but got last=-5"),
         ({"f1": 3, "f2": 4}, "must start at step 0 and increase"),
         ({"f1": 3, "f2": 4, "f3": 5, "t2": 20, "t3": 20}, "must start at step 0 and increase"),
         ({"method": "ARNAG", "expected": True}, "expected=True needs a momentum that is known"),
@@ -425,7 +425,7 @@ def test_bad_configurations_are_refused(changes: dict[str, Any], message: str) -
 @pytest.mark.parametrize(
     ("study", "changes", "message"),
     [
-        ("figure2", {"base": {"iterations": 0}}, "1 <= iterations must hold, but got iter"),
+        ("figure2", {"base": {"iterations": 0}}, "1 <= iterations < inf must hold, but got iter"),
         ("figure2", {"base": {"expected": True}}, "arm 'exact_arnag': expected=True needs"),
         ("figure2", {"base": {"speed": 3}}, "speed"),
         ("figure2", {"protocol": "mended"}, "unknown protocol 'mended'. Valid: as_published"),
@@ -435,7 +435,7 @@ def test_bad_configurations_are_refused(changes: dict[str, Any], message: str) -
         ("search", {"trials": -1}, "trials"),
         ("search", {"confirm_seed": -1}, "confirm_seed"),
         ("search", {"metric": "gap"}, "unknown metric 'gap'. Valid: objective"),
-        ("search", {"base": {"iterations": 0}}, "1 <= iterations must hold"),
+        ("search", {"base": {"iterations": 0}}, "1 <= iterations < inf must hold"),
     ],
 )
 def test_bad_studies_are_refused_before_any_work(
@@ -452,7 +452,7 @@ def test_bad_studies_are_refused_before_any_work(
     [
         (["--case", "loud"], "unknown case 'loud'. Valid: exact, constant"),
         (["--method", "Adam"], "unknown method 'Adam'. Valid: gd, "),
-        (["--set", "iterations=0"], "1 <= iterations must hold"),
+        (["--set", "iterations=0"], "1 <= iterations < inf must hold"),
         (["--resume"], "no study here: expected"),
         (["--seeds", "-1"], "confirm_seeds"),
     ],

@@ -19,14 +19,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from srsgd_ray.figures.style import NotYet, arm_styles
 from srsgd_ray.paper import trajectory as trajectory_run
 from srsgd_ray.paper.trajectory import (
-    TABLES,
     Picture,
     paths,
     plane_of,
     telling_seeds,
     write_tables,
 )
-from srsgd_ray.paper.trajectory_figure import trajectory
+from srsgd_ray.paper.trajectory_figure import TABLES, trajectory
 from srsgd_ray.results import read_trials
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
@@ -256,9 +255,9 @@ def test_the_same_seed_gives_the_same_numbers(tables: dict[str, pd.DataFrame]) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data_seed": -1}, "data_seed >= 0 must hold, but got data_seed=-1"),
-        ({"runs": 0}, "runs >= 1 must hold"),
-        ({"steps": 3}, "steps >= 4 must hold"),
+        ({"data_seed": -1}, "0 <= data_seed < inf must hold, but got data_seed=-1"),
+        ({"runs": 0}, "1 <= runs < inf must hold"),
+        ({"steps": 3}, "4 <= steps < inf must hold"),
         ({"noise": -0.1}, "0 <= noise < inf must hold, but got noise=-0.1"),
         ({"weight_decay": math.inf}, "0 <= weight_decay < inf must hold"),
         ({"batch_size": 41}, "batch_size <= points must hold, but got batch_size=41 for points=40"),

@@ -19,7 +19,8 @@ import torch
 from optuna.distributions import FloatDistribution
 
 from srsgd_ray.paper import trajectory as trajectory_run
-from srsgd_ray.paper.trajectory import TABLES, Picture, draw_picture, paths
+from srsgd_ray.paper.trajectory import Picture, draw_picture, paths
+from srsgd_ray.paper.trajectory_figure import TABLES
 from srsgd_ray.results import read_trials
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Study, StudyResult, run
@@ -211,8 +212,8 @@ def test_the_ends_of_the_paths_are_what_was_confirmed(
         ({"optimizer": "adam"}, "unknown optimizer 'adam'. Valid: srsgd, sgd."),
         ({"lr": 0.0}, "0 < lr < inf must hold, but got lr=0.0"),
         ({"lr": math.nan}, "0 < lr < inf must hold, but got lr=nan"),
-        ({"runs": 0}, "runs >= 1 must hold, but got runs=0"),
-        ({"data_seed": -1}, "data_seed >= 0 must hold, but got data_seed=-1"),
+        ({"runs": 0}, "1 <= runs < inf must hold, but got runs=0"),
+        ({"data_seed": -1}, "0 <= data_seed < inf must hold, but got data_seed=-1"),
         ({"every": 7}, "every must divide steps, but got every=7 for steps=2000"),
     ],
 )
@@ -228,7 +229,7 @@ def test_bad_configurations(changes: dict[str, Any], message: str) -> None:
         ({"confirm_on": "train+validation"}, "needs a knob train_on"),
         ({"metric": "val_acc"}, "unknown metric 'val_acc'. Valid: train_loss, val_loss"),
         ({"metric": "test_error"}, "test_error"),
-        ({"base": {"points": 3}}, "points >= 4 must hold, but got points=3"),
+        ({"base": {"points": 3}}, "4 <= points < inf must hold, but got points=3"),
     ],
 )
 def test_bad_studies(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -12,9 +12,8 @@ Nothing but commands and study scripts imports this room.
 
 from srsgd_ray.paper.faults import FAULTS, Fault
 from srsgd_ray.paper.published import (
-    PublishedError,
+    PublishedRun,
     QuadraticMean,
-    Recipe,
     curves,
     errors,
     errors_table,
@@ -26,9 +25,8 @@ from srsgd_ray.paper.published import (
 __all__ = [
     "FAULTS",
     "Fault",
-    "PublishedError",
+    "PublishedRun",
     "QuadraticMean",
-    "Recipe",
     "curves",
     "errors",
     "errors_table",

@@ -15,7 +15,7 @@ from typing import Any
 from srsgd_ray import restarts
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.knobs import one_of
-from srsgd_ray.paper.published import PublishedError, Recipe, errors, recipes
+from srsgd_ray.paper.published import PublishedRun, errors, recipes
 
 __all__ = ["FULL", "SETS", "TABLES", "Cell", "PublishedTable", "cells", "family", "label"]
 
@@ -23,10 +23,14 @@ GROWTH = 2.0  # r of the F1 ablations: not printed, but that of every linear rec
 SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
 FULL = {"cifar10": "table1", "cifar100": "table2", "imagenet": "table3"}  # at full length
 FEWER, EACH = "epochs fewer", "epochs fewer a stage"
+NETWORK = ("dataset", "model", "depth", "optimizer")
+LENGTH = ("epochs", "lr_milestones")
+# What a cell has from its recipe, and what from its error instead; both may say the length.
 OF_RECIPE = (
-    "dataset", "model", "block", "depth", "optimizer", "lr", "lr_gamma", "momentum",
-    "weight_decay", "batch_size", "gpus",
+    *NETWORK, "block", "restart_kind", "restart_growth", "restart_decay", *LENGTH, "lr",
+    "lr_gamma", "momentum", "weight_decay", "batch_size", "gpus",
 )  # fmt: skip
+OF_ERROR = ("lr_milestones_inferred", "x", "mean", "std", "n")
 # What the published numbers came from: see docs/paper.md for each difference.
 AS_PUBLISHED: dict[str, Any] = {
     "restart_convention": "as_published",
@@ -38,13 +42,9 @@ AS_PUBLISHED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A published table or figure of errors.
+    """A published table (``source`` is ``Table 1``) or figure (``Figure 5 left``) of errors.
 
-    Attributes:
-        title: its heading.
-        source: the table (``Table 1``) or figure (``Figure 5 left``) that holds its numbers.
-        x: what its x axis is called; "" for a table.
-        digits: after the point.
+    ``x`` names the figure's x axis; errors are shown with so many ``digits`` after the point.
     """
 
     title: str
@@ -74,46 +74,14 @@ TABLES: dict[str, PublishedTable] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell: how it was run, and what error was published for it.
+class Cell(PublishedRun):
+    """One cell: how it was run, and what error was published for it; ``mean`` is None if none was.
 
-    Attributes:
-        dataset, model, block, depth, optimizer, epochs, lr_milestones, lr, lr_gamma, momentum,
-            weight_decay, batch_size: as in ``TrainConfig``; momentum is None for SRSGD.
-        schedule: linear, exponential, or "" for SGD.
-        frequencies: F of each stage; () for SGD.
-        growth: r, that makes them; None for SGD.
-        decay: whether F decays to 1 over the last stage.
-        milestones_inferred: the milestones are concluded, not printed.
-        gpus: GPUs of the run; each took batch statistics of its own share of a batch.
-        x: place on the x axis; None in a table.
-        mean, std: published error in %, None where it is not known.
-        n: number of published runs, None where it is not known.
+    ``restart_list`` is known in every cell, ``x`` is None in a table, and what only recipes or only
+    errors have (see ``OF_RECIPE``, ``OF_ERROR``) is left out.
     """
 
-    dataset: str
-    model: str
-    block: str
-    depth: int
-    optimizer: str
-    schedule: str
-    frequencies: tuple[float, ...]
-    growth: float | None
-    decay: bool
     epochs: int
-    lr_milestones: tuple[int, ...]
-    milestones_inferred: bool
-    lr: float
-    lr_gamma: float
-    momentum: float | None
-    weight_decay: float
-    batch_size: int
-    gpus: int
-    x: float | None
-    mean: float | None
-    std: float | None
-    n: int | None
 
     def knobs(self) -> dict[str, Any]:
         """The configuration that was run, by knob; the restarts as the recipe has them."""
@@ -124,10 +92,11 @@ class Cell:
             found["block"] = self.block
         if self.optimizer == "sgd":
             return {**found, "momentum": self.momentum}
-        found["restart_f1"] = self.frequencies[0]
-        if not self.decay:
-            return {**found, "restart_kind": self.schedule, "restart_growth": self.growth}
-        explicit = {"restart_kind": "explicit", "restart_list": self.frequencies}
+        found["restart_f1"] = self.restart_f1
+        if not self.restart_decay:
+            made = {"restart_kind": self.restart_kind, "restart_growth": self.restart_growth}
+            return {**found, **made}
+        explicit = {"restart_kind": "explicit", "restart_list": self.restart_list}
         return {**found, **explicit, "restart_decay": True}
 
     @cached_property
@@ -150,7 +119,7 @@ def cells(name: str) -> tuple[Cell, ...]:
     made = _of_table(source) if source.startswith("Table") else _of_figure(source)
     order = ["", "linear", "exponential"]
     return tuple(
-        sorted(made, key=lambda c: (c.dataset, c.depth, order.index(c.schedule), c.x or 0))
+        sorted(made, key=lambda c: (c.dataset, c.depth, order.index(c.restart_kind), c.x or 0))
     )
 
 
@@ -180,49 +149,37 @@ def family(config: TrainConfig) -> str:
 
 def _of_table(table: str) -> Iterator[Cell]:
     """One cell a recipe: also those whose error is not known."""
-    names = ("dataset", "model", "depth", "optimizer", "restart_list")
+    known = [error for error in errors() if error.table == table]
     for recipe in recipes():
         if recipe.table == table:
-            same = (
-                error
-                for error in errors()
-                if error.table == table
-                and all(getattr(error, name) == getattr(recipe, name) for name in names)
-            )
+            same = (e for e in known if _alike(recipe, e, *NETWORK, "restart_list"))
             yield _cell(recipe, recipe.restart_list, next(same, None))
 
 
 def _of_figure(figure: str) -> Iterator[Cell]:
     """One cell an error of the figure, with the options of the first recipe of its network."""
-    names = ("dataset", "model", "depth", "optimizer")
     for error in errors():
         if error.figure == figure:
-            recipe = next(
-                recipe
-                for recipe in recipes()
-                if all(getattr(recipe, name) == getattr(error, name) for name in names)
-            )
+            recipe = next(recipe for recipe in recipes() if _alike(recipe, error, *NETWORK))
             yield _cell(recipe, error.restart_list or _ablated(error), error)
 
 
-def _ablated(error: PublishedError) -> tuple[float, ...]:
+def _alike(one: PublishedRun, other: PublishedRun, *names: str) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def _ablated(error: PublishedRun) -> tuple[float, ...]:
     """F of each stage in an F1 ablation; ImageNet's last stage starts from the F before it."""
     assert error.restart_f1 is not None
     grown = restarts.linear(error.restart_f1, GROWTH, error.lr_milestones).periods
     return (*grown[:-1], grown[-2]) if error.restart_decay else grown
 
 
-def _cell(recipe: Recipe, frequencies: tuple[float, ...], error: PublishedError | None) -> Cell:
+def _cell(recipe: PublishedRun, frequencies: tuple[float, ...], error: PublishedRun | None) -> Cell:
     """A cell with the options of ``recipe``, but for what its error says."""
-    said = recipe if error is None or error.epochs is None else error
     found = {name: getattr(recipe, name) for name in OF_RECIPE}
-    found |= {name: getattr(said, name) for name in ("epochs", "lr_milestones")}
-    found |= {name: getattr(error, name, None) for name in ("x", "mean", "std", "n")}
-    return Cell(
-        **found,
-        schedule=recipe.restart_kind,
-        frequencies=tuple(float(f) for f in frequencies),
-        growth=recipe.restart_growth,
-        decay=recipe.restart_decay,
-        milestones_inferred=error is not None and error.lr_milestones_inferred,
-    )
+    if error is not None:
+        names = (*OF_ERROR, *(LENGTH if error.epochs is not None else ()))
+        found |= {name: getattr(error, name) for name in names}
+    first = frequencies[0] if frequencies else None
+    return Cell(**found, restart_list=tuple(map(float, frequencies)), restart_f1=first)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -42,6 +41,16 @@ STATUSES = {
 }
 # What may differ between SRSGD and SGD in a pair: the optimizer's own options, and the runs.
 OWN = ("restarts", "learning rate", "weight decay", "momentum", "seeds", "repeats")
+# Columns that say which cell it is, and the fields of those that are called otherwise.
+OF_CELL = (
+    "dataset", "model", "block", "depth", "optimizer", "schedule", "frequencies", "decay", "epochs",
+    "lr_milestones", "milestones_inferred", "lr", "lr_gamma", "momentum", "weight_decay",
+    "batch_size", "gpus", "x",
+)  # fmt: skip
+FIELDS = {
+    "schedule": "restart_kind", "frequencies": "restart_list", "decay": "restart_decay",
+    "milestones_inferred": "lr_milestones_inferred",
+}  # fmt: skip
 
 
 def compare_with_published(
@@ -66,8 +75,8 @@ def compare_with_published(
         level: of the intervals, see :func:`difference_interval`.
 
     Returns:
-        One row a cell, or a cell and variant: ``cell`` (0-based), the fields of ``Cell`` with
-        ``mean``, ``std`` and ``n`` as ``published_mean`` and so on; ``status``, key of
+        One row a cell, or a cell and variant: ``cell`` (0-based); what it is, from ``dataset`` to
+        ``x``; ``published_mean``, ``published_std``, ``published_n``; ``status``, key of
         ``STATUSES``; ``ours_mean``, ``ours_std``, ``ours_n``, ``ours_epoch`` (last or best);
         ``difference``, ``low``, ``high`` (ours - published, points); ``protocol_flags``, texts such
         as ``epochs: 100, published 200``; ``seeds``, ``values``, ``studies``. What does not exist
@@ -155,10 +164,9 @@ def _shared(row: pd.Series[Any]) -> list[str]:
 def _row(
     index: int, cell: Cell, variant: Variant | None, protocol: str, level: float
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"cell": index, **dataclasses.asdict(cell)}
-    del row["growth"]
+    row = {"cell": index, **{name: getattr(cell, FIELDS.get(name, name)) for name in OF_CELL}}
     for name in ("mean", "std", "n"):
-        value = row.pop(name)
+        value = getattr(cell, name)
         row[f"published_{name}"] = math.nan if value is None else value
     best = variant is not None and protocol == "as_published" and bool(variant.best)
     values = () if variant is None else variant.best if best else variant.last

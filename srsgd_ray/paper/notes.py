@@ -80,7 +80,10 @@ def _ours(table: pd.DataFrame) -> list[str]:
         said += "; the loss of the k-th epoch stands at k - 1"
     errors = "point" in set(table["role"])
     found = {
-        (whose, number): [flag for flag in text.split("; ") if flag and not _idle(flag, errors)]
+        # The epoch of an error is no matter where none is drawn.
+        (whose, number): [
+            flag for flag in text.split("; ") if flag and (errors or not flag.startswith("epoch:"))
+        ]
         for (whose, text), number in variants(table).items()
     }
     common = [flag for flag in next(iter(found.values())) if all(flag in f for f in found.values())]
@@ -92,11 +95,6 @@ def _ours(table: pd.DataFrame) -> list[str]:
         if own or several:
             lines.append(f"{name}: {'; '.join(_few(own)) or 'nothing else differs'}.")
     return lines
-
-
-def _idle(flag: str, errors: bool) -> bool:
-    """Whether a flag is about the epoch of an error where none is drawn."""
-    return flag.startswith("epoch:") and not errors
 
 
 def _few(flags: list[str]) -> list[str]:

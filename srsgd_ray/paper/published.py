@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -14,9 +15,8 @@ import pandas as pd
 from srsgd_ray.knobs import one_of
 
 __all__ = [
-    "PublishedError",
+    "PublishedRun",
     "QuadraticMean",
-    "Recipe",
     "curves",
     "errors",
     "errors_table",
@@ -41,99 +41,74 @@ READERS: dict[Any, Callable[[str], Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class PublishedError:
-    """One published top-1 error in percent, with all that says what was run.
+@dataclass(frozen=True, kw_only=True)
+class PublishedRun:
+    """One published training: its command (a recipe), its top-1 error, or both (a cell).
+
+    What its source does not say has the field's default. Fields not listed are as in
+    ``TrainConfig``; ``block`` is "" for ImageNet, ``momentum`` is None for SRSGD.
 
     Attributes:
         table: ``Table 1`` ... ``Table 5``, inferred; "" where it stands in figures only. The errors
             of Table 4 (short CIFAR training) are not known, nor is any of an exponential schedule.
         figure: ``Figure 1 left`` and so on, the numbers of arXiv v1; "" for the abstract.
-        dataset, model, depth, optimizer: as in ``TrainConfig``.
-        restart_list: F of each stage, where it is known.
-        restart_f1: F of the first stage; None for SGD.
+        restart_kind: linear, exponential, or "" for SGD.
+        restart_list: F of each stage, where it is known; () for SGD.
+        restart_f1, restart_growth: what makes them, None for SGD; growth is inferred.
         restart_decay: whether F decays to 1 over the last stage.
-        epochs: of the training; None where it is not said.
-        lr_milestones: epochs before which the learning rate falls.
         lr_milestones_inferred: they are not in the repository, but concluded.
+        batch_size, gpus, parallel: images over all GPUs, their number, and how they were used; each
+            took batch statistics of its own share of a batch.
+        row, name: of a recipe: 1 to 52, and the command's own name of the run.
+        short: whether it is a short training.
+        steps_per_epoch, steps: of all 50,000 or 1,281,167 training images.
         x_name, x: what a figure's axis shows (``epoch_reduction``, ``F1``,
             ``fewer_epochs_per_intermediate_stage``), else "" and None.
-        mean, std: over the runs, in points; std is None where not printed.
+        mean, std: error in % over the runs, and their spread in points; std is None where not
+            printed.
         std_as_plotted: what the published figure draws.
         n: number of runs, where it could be derived.
-        source: where the number is from.
-        note: what else must be known.
+        source, note: where the error is from, and what else must be known.
         faults: keys of ``FAULTS``.
     """
 
-    table: str
-    figure: str
+    table: str = ""
+    figure: str = ""
     dataset: str
     model: str
+    block: str = ""
     depth: int
     optimizer: str
+    restart_kind: str = ""
     restart_list: tuple[float, ...]
     restart_f1: float | None
+    restart_growth: float | None = None
     restart_decay: bool
     epochs: int | None
     lr_milestones: tuple[int, ...]
-    lr_milestones_inferred: bool
-    x_name: str
-    x: float | None
-    mean: float
-    std: float | None
-    std_as_plotted: float | None
-    n: int | None
-    source: str
-    note: str
-    faults: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One published training command.
-
-    Attributes:
-        row: 1 to 52, in the order of the recipes.
-        name: the command's own name of the run.
-        table: table of the paper that it is for, inferred.
-        restart_kind: linear, exponential, or "" for SGD.
-        restart_list: the numbers given, one a stage: () for SGD.
-        restart_decay: whether the last stage's number decays to 1.
-        restart_f1, restart_growth: what makes these numbers; growth is inferred.
-        momentum: of SGD; None for SRSGD.
-        gpus, parallel: number of GPUs and how they were used; batch statistics are each GPU's own.
-        short: whether it is a short training.
-        steps_per_epoch, steps: of all 50,000 or 1,281,167 training images.
-        others: as in ``TrainConfig``; block is "" for ImageNet, batch_size is over all GPUs.
-    """
-
-    row: int
-    name: str
-    table: str
-    dataset: str
-    model: str
-    block: str
-    depth: int
-    optimizer: str
-    restart_kind: str
-    restart_decay: bool
-    restart_f1: float | None
-    restart_growth: float | None
-    restart_list: tuple[int, ...]
-    epochs: int
-    lr_milestones: tuple[int, ...]
-    lr: float
-    lr_gamma: float
-    momentum: float | None
-    weight_decay: float
-    batch_size: int
-    gpus: int
-    parallel: str
-    short: bool
-    steps_per_epoch: int
-    steps: int
-    seed: int
+    lr_milestones_inferred: bool = False
+    lr: float = math.nan
+    lr_gamma: float = math.nan
+    momentum: float | None = None
+    weight_decay: float = math.nan
+    batch_size: int = 0
+    gpus: int = 0
+    parallel: str = ""
+    row: int = 0
+    name: str = ""
+    short: bool = False
+    steps_per_epoch: int = 0
+    steps: int = 0
+    seed: int | None = None
+    x_name: str = ""
+    x: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    std_as_plotted: float | None = None
+    n: int | None = None
+    source: str = ""
+    note: str = ""
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,23 +129,24 @@ class QuadraticMean:
 
 
 @cache
-def errors() -> tuple[PublishedError, ...]:
+def errors() -> tuple[PublishedRun, ...]:
     """All 244 published errors, in the order of the tables and figures."""
-    return _read("errors.csv", PublishedError)
+    return _read("errors.csv", PublishedRun)
 
 
 def errors_table() -> pd.DataFrame:
-    """The same as a table: one row an error, columns as the fields of ``PublishedError``."""
-    return pd.DataFrame([asdict(error) for error in errors()])
+    """The same as a table: one row an error, columns as the fields that an error has."""
+    table = pd.DataFrame([asdict(error) for error in errors()])
+    return table[[name for name in table.columns if name in _rows("errors.csv")[0]]]
 
 
 @cache
-def recipes() -> tuple[Recipe, ...]:
+def recipes() -> tuple[PublishedRun, ...]:
     """All 52 recipes, in their published order."""
-    return _read("recipes.csv", Recipe)
+    return _read("recipes.csv", PublishedRun)
 
 
-def recipe(name: str) -> Recipe:
+def recipe(name: str) -> PublishedRun:
     """The recipe of that name; raises UnknownNameError with the valid names otherwise."""
     one_of("recipe", name, [each.name for each in recipes()])
     return next(each for each in recipes() if each.name == name)
@@ -214,11 +190,15 @@ def _curves() -> pd.DataFrame:
     return table
 
 
+@cache
+def _rows(file: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((DATA / file).read_text(encoding="utf-8").splitlines()))
+
+
 def _read(file: str, kind: type[Row]) -> tuple[Row, ...]:
     """The rows of a CSV file; the type of each field says how its column is read."""
     types = get_type_hints(kind)
-    text = (DATA / file).read_text(encoding="utf-8")
     return tuple(
-        kind(**{name: READERS[types[name]](row[name]) for name in types})
-        for row in csv.DictReader(text.splitlines())
+        kind(**{name: READERS[types[name]](text) for name, text in row.items()})
+        for row in _rows(file)
     )

@@ -27,14 +27,9 @@ LEAST_SEEDS = 5
 
 @dataclass(frozen=True)
 class Agreement:
-    """One published curve against our runs of it.
+    """Mean gaps over the last 1,000 iterations: a published curve's, and our runs', one a seed.
 
-    Attributes:
-        case, method: which curve.
-        published: its mean gap over the last 1,000 iterations.
-        ours: of our runs, one a seed.
-        agrees: None if the two cannot be compared.
-        why: the rule and how it came out.
+    ``agrees`` is None if the two cannot be compared; ``why`` is the rule and how it came out.
     """
 
     case: str

@@ -31,14 +31,11 @@ class Variant:
     """Runs of ours that differ in their seed only, one a seed.
 
     Attributes:
-        config: of the first run.
-        workers: of each run.
-        seeds: in order; of runs of the same seed the first counts.
+        config, workers: of the first run, of each.
+        seeds: in order; of runs of the same seed the first counts, and ``repeats`` were left out.
         last, best: test error of the last and of the best epoch, by seed; ``best`` is () where not
             every epoch was tested.
-        studies: names of their studies.
-        trials: (study, trial) of each run.
-        repeats: how many further runs of the same seeds were left out.
+        studies, trials: names of their studies; (study, trial) of each run.
     """
 
     config: TrainConfig

@@ -25,15 +25,11 @@ BASE = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How the cells of published tables become a study.
+    """How the cells of published ``tables`` become the arms of a study.
 
-    Attributes:
-        question: of the study.
-        tables: keys of ``TABLES``, whose cells are the arms.
-        epochs: of the study, where an arm has none of its own.
-        srsgd: name of an arm of SRSGD, as a format of the fields of its cell.
-        rival: the same of the arm that it is compared with; "" for none.
-        label: what a cell's x is called on the command line; "" if it has none.
+    ``epochs`` are of arms without their own. ``srsgd`` is the name of an arm of SRSGD, as a format
+    of the fields of its cell, and ``rival`` that of the arm it is compared with ("" for none).
+    ``label`` is what a cell's x is called on the command line ("" if it has none).
     """
 
     question: str
@@ -53,7 +49,7 @@ PLANS: dict[str, Plan] = {
     **{
         f"table{n}_{data}": Plan(
             f"SRSGD against SGD on {SETS[data]}, by depth?", (f"table{n}",), 200,
-            "srsgd_{depth}_{schedule}", "sgd_{depth}",
+            "srsgd_{depth}_{restart_kind}", "sgd_{depth}",
         )
         for n, data in enumerate(TWO, 1)
     },
@@ -97,7 +93,7 @@ def paper_study(name: str) -> Study:
         whole = (cell for table in plan.tables for cell in cells(FULL[table.split("-")[1]]))
         published += [cell for cell in whole if cell.optimizer == "sgd"]
     schedules = ["linear", "exponential", ""]
-    published.sort(key=lambda c: (c.dataset, c.depth, schedules.index(c.schedule), c.x or 0))
+    published.sort(key=lambda c: (c.dataset, c.depth, schedules.index(c.restart_kind), c.x or 0))
     shared, folder = BASE["imagenet" if published[0].dataset == "imagenet" else "cifar"]
     first = published[0].knobs()
     return Study(
@@ -122,11 +118,11 @@ def _arm(cell: Cell, plan: Plan, shared: tuple[str, ...]) -> Arm:
     # Which knobs an arm fixes stays as it was: a study that is resumed is compared in them.
     if not srsgd:
         fixed["dataset"] = cell.dataset
-    if not srsgd or (plan.rival and plan.label != "fewer" and not cell.decay):
+    if not srsgd or (plan.rival and plan.label != "fewer" and not cell.restart_decay):
         del fixed["epochs"]
     labels = {"dataset": cell.dataset, "depth": str(cell.depth), "optimizer": cell.optimizer}
     if srsgd:
-        labels["schedule"] = cell.schedule
+        labels["schedule"] = cell.restart_kind
     if plan.label:
         labels[plan.label] = f"{cell.x or 0:g}"
     return Arm(

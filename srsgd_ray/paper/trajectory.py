@@ -27,10 +27,9 @@ from srsgd_ray.results.tables import replace_table
 from srsgd_ray.trainables.minefield_config import OPTIMIZERS, MinefieldConfig
 from srsgd_ray.trainables.spirals import Spirals, logits, one_thread, scores, spirals, train
 
-__all__ = ["TABLES", "Picture", "Plane", "draw_picture", "paths", "plane_of", "telling_seeds",
+__all__ = ["Picture", "Plane", "draw_picture", "paths", "plane_of", "telling_seeds",
            "write_tables"]  # fmt: skip
 
-TABLES = ("trajectory", "surface", "boundary", "points", "tuning")
 MARGIN = 0.3  # of a surface around the paths, as a part of their width and height
 SIDE = 1.3  # the boundary is drawn over the square from -SIDE to SIDE
 DOTS = 120  # of it, along each side
@@ -41,12 +40,8 @@ Tables = dict[str, pd.DataFrame]
 class Picture:
     """What the tables are made of.
 
-    Attributes:
-        config: the problem and the training, but for optimizer and learning rate.
-        lrs: learning rate of each optimizer.
-        seeds: of the runs.
-        tuning: how the learning rates were selected, for the record.
-        grid: points of a surface along each axis.
+    ``config`` is all but optimizer and learning rate; ``lrs`` has the rate of each optimizer, and
+    ``tuning`` how it was selected, for the record; a surface has ``grid`` points along each axis.
     """
 
     config: MinefieldConfig
@@ -140,12 +135,10 @@ def paths(picture: Picture) -> Tables:
 
 @dataclass(frozen=True)
 class Plane:
-    """A plane in the space of parameters.
+    """A plane in the space of parameters: ``centre`` (numbers) and ``axes`` (2, numbers).
 
-    Attributes:
-        centre: its origin, the midpoint of the paths' ends.
-        axes: two orthonormal directions, in the rows.
-        shares: of each direction in the squared distances of all path points from the centre.
+    The axes are orthonormal; ``shares`` is what each holds of the squared distances of all path
+    points from the centre, the midpoint of the paths' ends.
     """
 
     centre: Tensor

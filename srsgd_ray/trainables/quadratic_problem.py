@@ -10,11 +10,12 @@ taken at the extrapolated y, before the step. The methods differ in m alone (Wan
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srsgd_ray.knobs import knob, one_of
+from srsgd_ray.knobs import check_knobs, knob
 from srsgd_ray.restarts import RestartSchedule
 
 __all__ = ["CASES", "METHODS", "SCHEDULES", "QuadraticConfig", "momenta", "noise_deviation"]
@@ -47,6 +48,7 @@ PUBLISHED: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "constant": ((200,), ()),
     "decaying": ((200, 400, 800), (10_000, 30_000)),
 }
+OR_0: dict[str, Any] = {"within": "[0, inf)", "cure": "0 means none."}
 
 Floats = NDArray[np.float64]
 
@@ -58,18 +60,31 @@ class QuadraticConfig:
     The published phases begin where they do, whatever ``iterations`` is.
     """
 
-    case: str = knob("exact", "noise of the gradient: " + ", ".join(CASES))
-    method: str = knob("SRNAG", "method: " + ", ".join(METHODS))
-    iterations: int = knob(ITERATIONS, "of the run", "steps", affects="cost outcome")
-    schedule: str = knob("as_published", "SRNAG without f1: " + " or ".join(SCHEDULES))
-    one_minus_m: float = knob(0.1, "GD + Momentum: 1 less its momentum")
-    f1: int = knob(0, "SRNAG: F of the first phase; 0: the published schedule", "steps")
-    f2: int = knob(0, "SRNAG: F of the second phase; 0: there is none", "steps")
-    f3: int = knob(0, "SRNAG: F of the third phase; 0: there is none", "steps")
-    t2: int = knob(0, "SRNAG: iteration t (from 1) at which the second phase begins")
-    t3: int = knob(0, "SRNAG: iteration t at which the third phase begins, unless last says it")
+    case: str = knob("exact", "noise of the gradient: " + ", ".join(CASES), valid=CASES)
+    method: str = knob("SRNAG", "method: " + ", ".join(METHODS), valid=METHODS)
+    iterations: int = knob(
+        ITERATIONS,
+        "of the run",
+        "steps",
+        affects="cost outcome",
+        within="[1, inf)",
+        cure=f"The paper has {ITERATIONS}.",
+    )
+    schedule: str = knob(
+        "as_published", "SRNAG without f1: " + " or ".join(SCHEDULES), valid=SCHEDULES
+    )
+    one_minus_m: float = knob(
+        0.1, "GD + Momentum: 1 less its momentum", within="(0, 1]", cure="The paper has 0.1."
+    )
+    f1: int = knob(0, "SRNAG: F of the first phase; 0: the published schedule", "steps", **OR_0)
+    f2: int = knob(0, "SRNAG: F of the second phase; 0: there is none", "steps", **OR_0)
+    f3: int = knob(0, "SRNAG: F of the third phase; 0: there is none", "steps", **OR_0)
+    t2: int = knob(0, "SRNAG: iteration t (from 1) at which the second phase begins", **OR_0)
+    t3: int = knob(
+        0, "SRNAG: iteration t at which the third phase begins, unless last says it", **OR_0
+    )
     last: int = knob(
-        0, "iterations at the end that are a phase of their own; 0: as t3 says", "steps"
+        0, "iterations at the end that are a phase of their own; 0: as t3 says", "steps", **OR_0
     )
     expected: bool = knob(
         False, "average over the noise instead of drawing it", affects="cost outcome"
@@ -113,24 +128,7 @@ class QuadraticConfig:
 
     def check(self) -> QuadraticConfig:
         """Return self if every rule holds; otherwise raise ValueError naming rule, value, cure."""
-        one_of("case", self.case, CASES)
-        one_of("method", self.method, METHODS)
-        one_of("schedule", self.schedule, SCHEDULES)
-        if self.iterations < 1:
-            raise ValueError(
-                f"1 <= iterations must hold, but got iterations={self.iterations}. "
-                f"The paper has {ITERATIONS}."
-            )
-        if not 0 < self.one_minus_m <= 1:
-            raise ValueError(
-                f"0 < one_minus_m <= 1 must hold, but got one_minus_m={self.one_minus_m}. "
-                f"The paper has 0.1."
-            )
-        for name in ("f1", "f2", "f3", "t2", "t3", "last"):
-            if getattr(self, name) < 0:
-                raise ValueError(
-                    f"0 <= {name} must hold, but got {name}={getattr(self, name)}. 0 means none."
-                )
+        check_knobs(self)
         if self.expected and self.method == "ARNAG":
             raise ValueError(
                 "expected=True needs a momentum that is known beforehand, which ARNAG has not. "
