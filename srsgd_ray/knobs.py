@@ -98,12 +98,12 @@ def knob(
 
 
 def check_knobs(config: Any) -> None:
-    """Raise ValueError for the first knob outside of its interval or its valid values."""
+    """Raise ValueError for the first knob outside of its interval or its valid values; not None."""
     for field in dataclasses.fields(config):
         value, within = getattr(config, field.name), field.metadata.get("within")
         if field.metadata.get("valid"):
             one_of(field.name, value, field.metadata["valid"])
-        if within:
+        if within and value is not None:
             low, high = (float(end) for end in within[1:-1].split(","))
             above = low < value if within[0] == "(" else low <= value
             below = value < high if within[-1] == ")" else value <= high

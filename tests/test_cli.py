@@ -18,7 +18,7 @@ import pytest
 from srsgd_ray import progress
 from srsgd_ray.cli import main
 from srsgd_ray.cli.guard import guarded
-from srsgd_ray.cli.parser import argument, field_argument, given_of, pairs, parse
+from srsgd_ray.cli.parser import add_field, given_of, new_parser, pairs, parse
 from srsgd_ray.cli.verbs import VERBS
 from srsgd_ray.knobs import knob, knob_types
 
@@ -120,18 +120,22 @@ class Config:
 
 def test_a_field_is_an_option() -> None:
     types, fields = knob_types(Config), dataclasses.fields(Config)
-    arguments = [field_argument(field, types[field.name]) for field in fields]
+    parser = new_parser("p", "")
+    for field in fields:
+        add_field(parser.add_argument, field, types[field.name])
     words = ["--lr", "0.5", "--steps", "3", "4", "--nesterov", "--options", "a=1", "b=x"]
-    given = given_of(parse("p", "", arguments, words), fields)
+    given = given_of(parse(parser, words), fields)
     assert given == {"lr": 0.5, "steps": [3, 4], "nesterov": True, "options": ["a=1", "b=x"]}
-    assert given_of(parse("p", "", arguments, ["--no-nesterov"]), fields) == {"nesterov": False}
-    assert [a.settings["help"] for a in arguments[::4]] == ["step size, 50 %% of it [0.1]",
-                                                            "a name [none]"]  # fmt: skip
+    assert given_of(parse(parser, ["--no-nesterov"]), fields) == {"nesterov": False}
+    text = parser.format_help()
+    assert "step size, 50 % of it [0.1]" in text and "a name [none]" in text
 
 
 def test_options_may_stand_between_positional_arguments() -> None:
-    arguments = [argument("words", nargs="+"), argument("--out")]
-    given = parse("p", "", arguments, ["a", "--out", "x", "b"])
+    parser = new_parser("p", "")
+    parser.add_argument("words", nargs="+")
+    parser.add_argument("--out")
+    given = parse(parser, ["a", "--out", "x", "b"])
     assert given == argparse.Namespace(words=["a", "b"], out="x")
 
 

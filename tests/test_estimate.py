@@ -63,6 +63,8 @@ def test_a_test_of_every_epoch_and_the_gpus_are_in_the_plan() -> None:
     assert found.seconds == pytest.approx(140 * 2 + 60 * 10)
     assert found.hours == pytest.approx(4 * 880 / 3600)
     assert "GPU-hours" in found.text(datetime.datetime.now())
+    shared = dataclasses.replace(found, plan=dataclasses.replace(plan, gpus_per_worker=0.25))
+    assert "0.978 worker-hours" in shared.text(datetime.datetime.now())
 
 
 def test_what_is_done_is_not_planned_again_and_tells_its_own_time() -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from srsgd_ray.cli import main as cli
 from srsgd_ray.cli.launch import resume_command
+from srsgd_ray.cli.studies import recorded
 from srsgd_ray.results import Record
-from srsgd_ray.study import Study, launch
+from srsgd_ray.study import Arm, Study, launch
 from srsgd_ray.study.shorten import select
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -107,7 +108,7 @@ def test_refusals_come_before_any_work(
         (["--protocol", "mine"], "unknown protocol 'mine'. Valid: as_published, corrected."),
         (["--epochs", "2"], "lr_milestones < epochs must hold and increase"),
         (["--seeds", "0"], "a study needs something to run"),
-        (["--smoke", "--budget-hours", "0"], "budget_hours > 0 must hold, but got 0.0"),
+        (["--smoke", "--budget-hours", "0"], "0 < budget_hours <= inf must hold"),
     ],
 )
 def test_the_papers_studies_refuse_before_any_work(
@@ -151,11 +152,23 @@ def test_the_budget_is_not_in_the_resume_line() -> None:
     assert resume_command("python s.py", words) == "python s.py --trials 3 --resume"
 
 
+def test_a_folder_is_resumed_with_every_option_that_it_was_started_with(tmp_path: Path) -> None:
+    study = Study("s", "?", (Arm("a", fixed={"optimizer": "sgd"}),), trials=0)
+    options = {"results": "r", "storage": None, "autoscaling": False, "gpus_per_worker": 0.0}
+    header = {"study": "s", "spec": study.to_dict(), "options": options}
+    Record.create(tmp_path / "s", header).close()
+    _, words = recorded(tmp_path / "s")
+    where = ["--results", str(tmp_path), "--name", "s"]
+    assert words == ["--resume", *where, "--gpus-per-worker", "0.0"]
+
+
 def test_the_resume_line_is_the_command_again() -> None:
     words = ["--name", "my study", "--trials", "3", "--resume"]
     expected = "python s.py --name 'my study' --trials 3 --resume"
     assert resume_command("python s.py", words) == expected
     assert resume_command("python s.py", ["--smoke"]) == "python s.py --smoke --resume"
+    # Of a smoke run, one slot and one worker come from the word alone.
+    assert resume_command("p", ["--smoke", "--name", "x"]) == "p --smoke --name x --resume"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import signal
 import subprocess
@@ -295,6 +296,29 @@ def test_two_metrics_are_searched_together(tmp_path: Path) -> None:
     # A score is higher and a cost lower the nearer x is to 1 and to 0: every trial is on the front.
     assert confirm["x"].nunique() == 2
     assert {search["x"].min(), search["x"].max()} == set(confirm["x"])
+
+
+@pytest.mark.parametrize("second", [None, math.nan])
+def test_a_trial_without_the_second_metric_is_no_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: float | None
+) -> None:
+    kept: list[Any] = []
+
+    def storage(file: Path | None) -> Any:
+        kept.append(open_storage(None))
+        return kept[-1]
+
+    monkeypatch.setattr(sys.modules["srsgd_ray.study.run"], "open_storage", storage)
+    study = dataclasses.replace(
+        STUDY, arms=(Arm("near", X),), baseline="", trainable=toy.gappy, pareto=True,
+        pareto_metric="cost", searcher="random", base={"wrong": str(second)},
+    )  # fmt: skip
+    table = conduct(study, tmp_path).trials
+    search = table[table["phase"] == "search"]
+    assert set(search["state"]) == {"diverged"}
+    assert set(search["reason"]) == {f"cost is {second} at the last epoch"}
+    states = {trial.state for trial in kept[0].get_all_trials(0)}
+    assert states == {optuna.trial.TrialState.FAIL}
 
 
 def test_fixed_arms_beside_searched_ones_and_tables_of_their_own(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ MISTAKES = {
         IMAGE + "A = (Arm('a'),)\n"
         "STUDY = Study(name='mine', question='?', arms=A, trials=0, lr_drops=0.5)",
         3,
-        "lr_drops must lie between 0 and 1, but got 0.5. Give the fractions",
+        "lr_drops must be a tuple, but got lr_drops=0.5. A tuple of one needs a comma",
     ),
     "lr_drops for another trainable": (study(lr_drops="(0.5,)"), LINE, "unknown configuration key"),
     "a baseline that there is not": (study(baseline="'c'"), LINE, "unknown arm 'c'. Valid: a, b."),

@@ -102,6 +102,21 @@ def test_tables_of_an_older_version_are_read(tmp_path: Path, row: Row) -> None:
     assert sorted(trials.columns) == sorted(c.name for c in TRIAL_COLUMNS)
 
 
+def test_a_trial_keeps_the_session_that_it_began_in(tmp_path: Path, row: Row) -> None:
+    with Record.create(tmp_path, {"study": "s"}) as record:
+        for number, commit in enumerate(("first", "then")):
+            record.session(commit=commit, torch_version=f"{number}.0")
+            record.begin(f"t{number}", "search", "srsgd", number, {})
+            record.epoch(f"t{number}", row(1, 30.0))
+    # The first trial is resumed by the second session: it keeps where its seed and data came from.
+    with Record.reopen(tmp_path) as record:
+        for trial in ("t0", "t1"):
+            record.end(trial, "complete")
+        write_tables(tmp_path, record.contents)
+    found = read_trials(tmp_path)[["trial", "commit", "torch_version"]].to_numpy().tolist()
+    assert found == [["t0", "first", "0.0"], ["t1", "then", "1.0"]]
+
+
 def test_repeated_events_are_taken_once(tmp_path: Path, row: Row) -> None:
     with Record.create(tmp_path, {"study": "s"}) as record:
         assert record.begin(TRIAL, "search", "srsgd", 0, {})

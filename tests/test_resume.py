@@ -151,8 +151,9 @@ REFUSED = {
     "a bucket that there is not": (["--storage", "nosuch://b/x"], "--storage must be a folder or"),
     "a results folder that cannot be": (["--results", "FILE/x"], "the results folder must be"),
     "more slots than there are CPUs": (["--slots", "99"], "slots <= "),
-    "a budget of nothing": (["--budget-hours", "0"], "budget_hours > 0 must hold"),
+    "a budget of nothing": (["--budget-hours", "0"], "0 < budget_hours <= inf must hold"),
     "two workers without Ray": (["--workers-per-trial", "2"], "Use backend='ray'"),
+    "a negative patience": (["--silence-limit", "-1"], "0 < silence_limit <= inf must hold"),
     "an unknown backend": (["--backend", "slurm"], "unknown backend 'slurm'. Valid: ray, local."),
     "a knob that there is not": (["--set", "xx=1"], "unknown configuration key 'xx'"),
     "a setting without a value": (["--set", "x"], "--set must be NAME=VALUE pairs"),
@@ -173,6 +174,54 @@ def test_a_refused_start_leaves_nothing_and_the_corrected_one_begins(
     assert len(error.strip().splitlines()) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["FILE"]
     assert start(dataclasses.replace(STUDY, trials=1), tmp_path / "r") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"slot": 2}, "unknown option 'slot'. Valid: storage, backend, "),
+        ({"silence_limit": "x"}, "silence_limit must be a number, but got silence_limit='x'"),
+        ({"slots": "2"}, "slots must be a whole number, but got slots='2'. Write slots=2, without"),
+        ({"autoscaling": 1}, "autoscaling must be True or False, but got autoscaling=1"),
+        ({"storage": 3}, "storage must be a text, but got storage=3"),
+    ],
+)
+def test_options_from_python_are_checked(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError) as error:
+        conduct(STUDY, tmp_path / "r", **options)
+    assert message in str(error.value)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"depth": 110}, "a label must be a name and a text, such as {'depth': '110'}, but got"),
+        ({"a b": "c"}, "a label must be a name and a text, such as {'depth': '110'}, but got"),
+        ({"seed": "1"}, "but --seed"),
+        ({"confirm_on": "1"}, "but --confirm"),
+    ],
+)
+def test_labels_that_cannot_be_options_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: dict[str, Any], message: str
+) -> None:
+    study = dataclasses.replace(STUDY, arms=(Arm("near", X, labels=labels), *STUDY.arms[1:]))
+    assert start(study, tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_labels_of_any_spelling_select_arms(tmp_path: Path) -> None:
+    labelled = [
+        dataclasses.replace(arm, labels={"how-far": arm.name, "in_percent": "5 %"})
+        for arm in STUDY.arms
+    ]
+    study = dataclasses.replace(STUDY, arms=tuple(labelled), trials=1, confirm_seeds=1)
+    assert start(study, tmp_path, "--how-far", "near", "--in-percent", "5 %") == 0
+    assert set(read_trials(tmp_path / "t")["arm"]) == {"near"}
 
 
 def test_missing_data_leave_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

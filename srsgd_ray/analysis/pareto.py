@@ -69,7 +69,9 @@ def pareto_front(
     down = second is None or better_of(trials, second) == "lower"
     own = rows(trials, "search", arm)
     cost = numbers(own, other) * (1 if down else -1)
-    own = own.assign(_value=sign * outcomes(own, metric), _cost=cost).dropna(subset="_value")
+    own = own.assign(_value=sign * outcomes(own, metric), _cost=cost).dropna(
+        subset=["_value", "_cost"]
+    )
     own = own.sort_values(["_cost", "_value", "number"], kind="stable")
     front = own[own["_value"] < own["_value"].cummin().shift(fill_value=math.inf)]
     return front[["trial", other, metric]].reset_index(drop=True)

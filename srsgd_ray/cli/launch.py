@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from srsgd_ray import analysis
-from srsgd_ray.cli.guard import guarded
-from srsgd_ray.cli.parser import parse
-from srsgd_ray.cli.study_options import describe, options_of, resolve, study_arguments
+from srsgd_ray.cli.guard import Terminated, guarded
+from srsgd_ray.cli.parser import new_parser, parse
+from srsgd_ray.cli.study_options import add_options, describe, options_of, resolve
 from srsgd_ray.results import read_trials
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.check import check_types
@@ -44,54 +45,61 @@ def launch(
     """
     words = list(sys.argv[1:] if argv is None else argv)
     prog = prog or _command()
-    folder, script = Path(), None
+    resume = prog if resume_by_folder else resume_command(prog, words)
+    return guarded(prog, lambda: _launch(study, words, prog, resume, finish))
 
-    def stopped(more: str = "") -> None:
-        resume = prog if resume_by_folder else resume_command(prog, words)
-        begun = (folder / RECORD).exists()
-        print(f"\nStopped. Resume{more} with:\n  {resume}" if begun else "\nStopped: not begun.")
 
-    def work() -> int:
-        nonlocal folder, script
-        if not isinstance(study, Study):
-            raise ValueError(
-                f"launch takes a Study, but got {study!r}. A comma at the end of "
-                f"`STUDY = Study(...),` makes a tuple of it."
-            )
-        check_types(study)
-        arguments, script = study_arguments(study), study.to_dict()
-        given = parse(prog, describe(study), arguments, words)
-        options = options_of(given)
-        name = given.name or study.name + ("-smoke" if given.smoke else "")
-        folder = options.results / name
-        status = execute(
-            resolve(study, given, folder),
-            options,
-            name=name,
-            resume=given.resume,
-            script=script,
-            quiet=False,
+def _launch(
+    study: Study,
+    words: Sequence[str],
+    prog: str,
+    resume: str,
+    finish: Callable[[Path], object] | None,
+) -> int:
+    if not isinstance(study, Study):
+        raise ValueError(
+            f"launch takes a Study, but got {study!r}. A comma at the end of "
+            f"`STUDY = Study(...),` makes a tuple of it."
         )
+    with _placed(study, of_script=True):
+        check_types(study)
+        parser = new_parser(prog, describe(study))
+        add_options(parser, study)
+        script = study.to_dict()
+    given = parse(parser, words)
+    options = options_of(given)
+    name = given.name or study.name + ("-smoke" if given.smoke else "")
+    folder = options.results / name
+    try:
+        with _placed(study, of_script=False):
+            status = execute(
+                resolve(study, given, folder),
+                options,
+                name=name,
+                resume=given.resume,
+                script=script,
+                quiet=False,
+            )
         if status == INTERRUPTED:
             raise KeyboardInterrupt
-        if status == OUT_OF_BUDGET:
-            stopped(", and a larger --budget-hours if you like,")
-            return 3
         if status == FINISHED:
             if finish is not None:
                 finish(folder)
             _report(folder, options.figures)
             return _failures(folder)
-        assert status == PLANNED
-        return 0
+    except (KeyboardInterrupt, Terminated):
+        _print_stopped(folder, resume)
+        raise
+    if status == OUT_OF_BUDGET:
+        _print_stopped(folder, resume, ", and a larger --budget-hours if you like,")
+        return 3
+    assert status == PLANNED
+    return 0
 
-    def placed() -> int:
-        try:
-            return work()
-        except ValueError as error:
-            raise _with_place(study, error, script is None) from error
 
-    return guarded(prog, placed, stopped)
+def _print_stopped(folder: Path, resume: str, more: str = "") -> None:
+    begun = (folder / RECORD).exists()
+    print(f"\nStopped. Resume{more} with:\n  {resume}" if begun else "\nStopped: not begun.")
 
 
 def _command() -> str:
@@ -100,17 +108,23 @@ def _command() -> str:
     return f"python {script}" if script.suffix == ".py" else script.name
 
 
-def _with_place(study: Study, error: ValueError, of_script: bool) -> ValueError:
-    """The error with its line, if the study is wrong as its script has it, whatever the options."""
-    own = error if of_script else None
+@contextmanager
+def _placed(study: Study, of_script: bool) -> Iterator[None]:
+    """A message from within gets its line, if the study is wrong as its script has it.
+
+    It is, if that came up before any option was taken in, or if the study's own check finds it.
+    """
     try:
-        if isinstance(study, Study):
+        yield
+    except ValueError as error:
+        own = error if of_script else None
+        try:
             study.check()
-    except ValueError as whole:  # which knows the arm
-        own = whole if of_script or str(whole) == str(error) else None
-    if own is None:
-        return error
-    return ValueError(f"{shown(getattr(own, 'place', getattr(study, 'place', '')))}{own}")
+        except ValueError as whole:  # which knows the arm
+            own = whole if of_script or str(whole) == str(error) else None
+        if own is None:
+            raise
+        raise ValueError(f"{shown(getattr(own, 'place', study.place))}{own}") from error
 
 
 def shown(place: str) -> str:
@@ -125,13 +139,10 @@ def shown(place: str) -> str:
 
 def resume_command(prog: str, words: Sequence[str]) -> str:
     """The command that resumes the study that these words started."""
-    gone = ("--resume", "--smoke")
-    kept = [w for w in words if w not in gone and not w.startswith("--budget-hours=")]
+    kept = [w for w in words if w != "--resume" and not w.startswith("--budget-hours=")]
     if "--budget-hours" in kept:
         at = kept.index("--budget-hours")
         del kept[at : at + 2]
-    if "--smoke" in words and "--name" not in words:
-        kept = ["--smoke", *kept]
     return shlex.join([*prog.split(), *kept, "--resume"])
 
 

@@ -1,4 +1,4 @@
-"""The one parser: what a command takes is data, and argparse's parser is made from it."""
+"""What all commands share of argparse: the parser, options made from fields, NAME=VALUE pairs."""
 
 from __future__ import annotations
 
@@ -6,70 +6,50 @@ import argparse
 import dataclasses
 import json
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-__all__ = [
-    "Argument",
-    "Verb",
-    "argument",
-    "field_argument",
-    "given_of",
-    "pairs",
-    "parse",
-]
+__all__ = ["Add", "add_field", "given_of", "new_parser", "pairs", "parse"]
 
 METAVARS = {int: "N", float: "X", Path: "DIR"}
+Add = Callable[..., argparse.Action]  # the ``add_argument`` of a parser, or of a group of options
 
 
-@dataclass(frozen=True)
-class Argument:
-    """An option or a positional argument of a command.
+def new_parser(prog: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """The parser of a command.
 
-    Attributes:
-        flags: such as ``("--seeds", "--confirm-seeds")``, or the name of a positional one.
-        settings: the keywords of argparse's ``add_argument``.
-        group: title under which ``--help`` lists it; "" for argparse's own.
+    Names of options must be whole: the command that resumes another one is made from its words.
     """
+    return argparse.ArgumentParser(
+        prog=prog,
+        description="\n".join(textwrap.fill(line, 79) for line in description.splitlines()),
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
-    flags: tuple[str, ...]
-    settings: Mapping[str, Any]
-    group: str = ""
 
+def parse(
+    parser: argparse.ArgumentParser, words: Sequence[str], *, rest: bool = False
+) -> argparse.Namespace:
+    """Parse the words of a command; options may stand between positional arguments.
 
-@dataclass(frozen=True)
-class Verb:
-    """One command.
+    With ``rest`` all words after the first are for another parser, and the last argument has them.
 
-    Attributes:
-        help: what it does, in a line.
-        module: of ``srsgd_ray.cli``, whose function ``VERB_verb`` does it: it takes the parsed
-            words and returns the exit status, or None for 0.
-        arguments: returns what it takes; called when the verb is, for it may import much.
-        more: what ``--help`` says besides.
-        resumed: makes the words that resume it after an interruption from those that it was given;
-            None: nothing resumes it.
-        refused: the errors that are messages about bad input.
+    Raises:
+        SystemExit: 0 after ``--help``, 2 after a message.
     """
-
-    help: str
-    module: str
-    arguments: Callable[[], Iterable[Argument]]
-    more: str = ""
-    resumed: Callable[[Sequence[str]], list[str]] | None = None
-    refused: tuple[type[Exception], ...] = (ValueError,)
+    if not rest:
+        return parser.parse_intermixed_args(words)
+    if words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
+        parser.error(f"options stand after the first argument, but got {words[0]!r} first")
+    return parser.parse_args(words)
 
 
-def argument(*flags: str, group: str = "", **settings: Any) -> Argument:
-    """An :class:`Argument`, written as argparse's ``add_argument`` is called."""
-    return Argument(flags, settings, group)
-
-
-def field_argument(field: dataclasses.Field[Any], kind: Any, group: str = "") -> Argument:
-    """The option of a dataclass's field: its name and type, and its metadata's ``doc`` as help.
+def add_field(add: Add, field: dataclasses.Field[Any], kind: Any) -> None:
+    """Add the option of a dataclass's field: its name and type, and its metadata's ``doc`` as help.
 
     A dict takes NAME=VALUE pairs, a tuple several values, a bool ``--name`` and ``--no-name``; of a
     union with None the other type counts. The parsed value is None where the option was not given.
@@ -90,7 +70,7 @@ def field_argument(field: dataclasses.Field[Any], kind: Any, group: str = "") ->
         settings |= {"nargs": "*", "type": get_args(kind)[0], "metavar": "X"}
     else:
         settings |= {"type": kind, "metavar": METAVARS.get(kind, "NAME")}
-    return argument(f"--{field.name.replace('_', '-')}", group=group, **settings)
+    add(f"--{field.name.replace('_', '-')}", **settings)
 
 
 def given_of(given: argparse.Namespace, fields: Iterable[dataclasses.Field[Any]]) -> dict[str, Any]:
@@ -127,37 +107,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return {"True": True, "False": False}.get(text, text)
-
-
-def parse(
-    prog: str,
-    description: str,
-    arguments: Iterable[Argument],
-    words: Sequence[str],
-    *,
-    epilog: str = "",
-) -> argparse.Namespace:
-    """Parse the words of a command; options may stand between positional arguments.
-
-    Names of options must be whole: the command that resumes another one is made from its words.
-
-    Raises:
-        SystemExit: 0 after ``--help``, 2 after a message.
-    """
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="\n".join(textwrap.fill(line, 79) for line in description.splitlines()),
-        epilog=epilog,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    groups: dict[str, Any] = {"": parser}
-    rest = False
-    for each in arguments:
-        if each.group not in groups:
-            groups[each.group] = parser.add_argument_group(each.group)
-        groups[each.group].add_argument(*each.flags, **each.settings)
-        rest |= each.settings.get("nargs") == argparse.REMAINDER
-    if rest and words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
-        parser.error(f"options stand after the first argument, but got {words[0]!r} first")
-    return parser.parse_args(words) if rest else parser.parse_intermixed_args(words)

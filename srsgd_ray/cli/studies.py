@@ -20,7 +20,7 @@ from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainable import Trainable
 
-__all__ = ["check_verb", "load_study", "plan_verb", "resume_verb", "run_verb"]
+__all__ = ["check_verb", "load_study", "plan_verb", "recorded", "resume_verb", "run_verb"]
 
 
 def run_verb(given: argparse.Namespace) -> int:
@@ -32,24 +32,29 @@ def plan_verb(given: argparse.Namespace) -> int:
     """Say what a study will cost, or what is left of one that has begun."""
     prog, words = f"srsgd-ray plan {given.what}", [*given.words, "--plan"]
     if (Path(given.what) / RECORD).is_file():
-        study, recorded = _recorded(Path(given.what))
-        return launch(study, [*recorded, *words], prog=prog)
+        study, started = recorded(Path(given.what))
+        return launch(study, [*started, *words], prog=prog)
     return launch(load_study(given.what), words, prog=prog)
 
 
 def resume_verb(given: argparse.Namespace) -> int:
     """Resume the study in a folder, as it was started."""
-    study, words = _recorded(Path(given.what))
+    study, words = recorded(Path(given.what))
     prog = f"srsgd-ray resume {given.what}"
     return launch(study, [*words, *given.words], prog=prog, resume_by_folder=True)
 
 
-def _recorded(folder: Path) -> tuple[Study, list[str]]:
+def recorded(folder: Path) -> tuple[Study, list[str]]:
     """The study of a folder, and the options that it was started with, as words."""
     header = read_record(folder).header
     words = ["--resume", "--results", str(folder.resolve().parent), "--name", folder.resolve().name]
     for name, value in header.get("options", {}).items():
-        if name in ("results", "figures", "plan", "budget_hours") or value in (None, False):
+        # By identity: 0 GPUs are not the default.
+        if (
+            name in ("results", "figures", "plan", "budget_hours")
+            or value is None
+            or value is False
+        ):
             continue
         flag = f"--{name.replace('_', '-')}"
         words += [flag] if value is True else [flag, str(value)]

@@ -7,19 +7,20 @@ import dataclasses
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from srsgd_ray.cli.parser import Argument, argument, field_argument, given_of, pairs
+from srsgd_ray.cli.parser import add_field, given_of, pairs
 from srsgd_ray.knobs import knob_types
 from srsgd_ray.results import read_record
 from srsgd_ray.study.extend import edited
-from srsgd_ray.study.options import Options
+from srsgd_ray.study.options import HERE, ON, Options
 from srsgd_ray.study.schedulers import SCHEDULERS
 from srsgd_ray.study.search import SEARCHERS
 from srsgd_ray.study.shorten import select, smoke, with_epochs
 from srsgd_ray.study.spec import Study
 
-__all__ = ["describe", "options_of", "resolve", "study_arguments"]
+__all__ = ["add_options", "describe", "options_of", "resolve"]
 
 RUN = "what is run (a resumed study keeps what it was started with)"
+LABEL = "label "  # begins the names under which argparse keeps them: no option's name
 STUDY_FIELDS = (
     "trials", "seed", "searcher", "scheduler", "confirm_seeds", "confirm_on", "protocol",
 )  # fmt: skip
@@ -40,51 +41,62 @@ def describe(study: Study) -> str:
     return f"{study.question}\n{what}\nWhat stands in brackets is the default."
 
 
-def study_arguments(study: Study) -> list[Argument]:
-    """What the command line of a study takes."""
+def add_options(parser: argparse.ArgumentParser, study: Study) -> None:
+    """Add what the command line of a study takes.
+
+    Raises:
+        ValueError: if a label or a knob of the study has the name of another option.
+    """
+    try:
+        _add_options(parser, study)
+    except argparse.ArgumentError as error:
+        raise ValueError(
+            f"an option must mean one thing, but {error.argument_name} is an option of every study "
+            f"script, and a label of an arm or a knob of this study. Rename that."
+        ) from error
+
+
+def _add_options(parser: argparse.ArgumentParser, study: Study) -> None:
     work, types = study.work, knob_types(study.work.Config)
-    seeds = f"runs of each configuration that is judged [{study.confirm_seeds}]"
-    named = {
-        "--confirm-on": f"what those are trained on: train, train+validation [{study.confirm_on}]"
-    }
-    whole = {"--seed": f"seed of the search [{study.seed}]"}
-    if study.protocols:
-        named["--protocol"] = f"{', '.join(study.protocols)} [{study.protocol}]"
+    add = parser.add_argument_group(RUN).add_argument
+    for key, values in _labels(study).items():
+        text = f"only these: {', '.join(values)} [all]".replace("%", "%%")
+        spellings = dict.fromkeys((f"--{key}", f"--{key.replace('_', '-')}"))
+        add(*spellings, dest=LABEL + key, nargs="+", metavar="X", help=text)
+    add("--seed", type=int, metavar="N", help=f"seed of the search [{study.seed}]")
     if _searches(study):
-        named["--searcher"] = f"{', '.join(SEARCHERS)} [{study.searcher}]"
-        named["--scheduler"] = f"{', '.join(SCHEDULERS)} [{study.scheduler}]"
-        whole["--trials"] = f"search trials of each arm [{study.trials}]"
-    found = [
-        argument(f"--{key}", nargs="+", metavar="X", help=f"only these: {', '.join(values)} [all]")
-        for key, values in _labels(study).items()
-    ]
-    found += [argument(flag, type=int, metavar="N", help=text) for flag, text in whole.items()]
-    found += [argument(flag, metavar="NAME", help=text) for flag, text in named.items()]
+        trials = f"search trials of each arm [{study.trials}]"
+        add("--trials", type=int, metavar="N", help=trials)
+        add("--searcher", metavar="NAME", help=f"{', '.join(SEARCHERS)} [{study.searcher}]")
+        add("--scheduler", metavar="NAME", help=f"{', '.join(SCHEDULERS)} [{study.scheduler}]")
+    data = f"what confirmation runs are trained on: train, train+validation [{study.confirm_on}]"
+    add("--confirm-on", metavar="NAME", help=data)
+    if study.protocols:
+        protocols = f"{', '.join(study.protocols)} [{study.protocol}]"
+        add("--protocol", metavar="NAME", help=protocols)
+    seeds = f"runs of each configuration that is judged [{study.confirm_seeds}]"
     flags = ["--confirm-seeds"] if study.trials else ["--seeds", "--confirm-seeds"]
-    found.append(argument(*flags, dest="confirm_seeds", type=int, metavar="N", help=seeds))
+    add(*flags, dest="confirm_seeds", type=int, metavar="N", help=seeds)
     if work.budget is not None:
         flags = list(dict.fromkeys(["--epochs", f"--{work.budget.field.replace('_', '-')}"]))
         text = f"{work.budget.unit} of the longest trial; others scale with it [{_longest(study)}]"
-        found.append(argument(*flags, dest="epochs", type=int, metavar="N", help=text))
-    found += [field_argument(field, types[field.name]) for field in _flagged(study)]
+        add(*flags, dest="epochs", type=int, metavar="N", help=text)
+    for field in _flagged(study):
+        add_field(add, field, types[field.name])
     knobs = "other values of knobs that no arm fixes and no space searches"
     smoke = "a minute's work, on generated data where it needs any, to try a machine or a cluster"
-    found += [
-        argument("--set", nargs="+", metavar="KNOB=VALUE", help=knobs),
-        argument("--smoke", action="store_true", help=smoke),
-    ]
-    found = [dataclasses.replace(each, group=RUN) for each in found]
+    add("--set", nargs="+", metavar="KNOB=VALUE", help=knobs)
+    add("--smoke", action="store_true", help=smoke)
+    groups = {name: parser.add_argument_group(name).add_argument for name in (HERE, ON)}
     hints = get_type_hints(Options)
-    options = [field for field in dataclasses.fields(Options) if field.metadata]
-    found += [field_argument(f, hints[f.name], f.metadata["flag"]) for f in options]
+    for option in dataclasses.fields(Options):
+        if option.metadata:
+            add_field(groups[option.metadata["flag"]], option, hints[option.name])
     name = f"folder of this study in it [{study.name}]"
-    resume, plan = "resume the study of that name", "only say what it will cost, and end"
-    return [
-        *found,
-        argument("--name", metavar="NAME", group="where", help=name),
-        argument("--resume", action="store_true", group="where", help=resume),
-        argument("--plan", action="store_const", const="only", group="on what", help=plan),
-    ]
+    groups[HERE]("--name", metavar="NAME", help=name)
+    groups[HERE]("--resume", action="store_true", help="resume the study of that name")
+    plan = "only say what it will cost, and end"
+    groups[ON]("--plan", action="store_const", const="only", help=plan)
 
 
 def _searches(study: Study) -> bool:
@@ -117,7 +129,7 @@ def options_of(given: argparse.Namespace) -> Options:
 
 def resolve(study: Study, given: argparse.Namespace, folder: Path) -> Study:
     """The study with the options taken in; a resumed one as recorded, where no option differs."""
-    labels = list(_labels(study))
+    labels = {key: getattr(given, LABEL + key) for key in _labels(study)}
     if given.resume:
         header = read_record(folder).header
         if header["spec"]["name"] != study.name:
@@ -126,7 +138,7 @@ def resolve(study: Study, given: argparse.Namespace, folder: Path) -> Study:
                 f"Resume it with its own script, or choose another --name."
             )
         study = edited(study, header)
-    study = select(study, {key: values for key in labels if (values := getattr(given, key))})
+    study = select(study, {key: values for key, values in labels.items() if values})
     if given.smoke and not given.resume:
         study = smoke(study)
     base = dict(study.base)

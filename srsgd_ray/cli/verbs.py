@@ -7,34 +7,65 @@ import dataclasses
 import importlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from srsgd_ray.cli.guard import guarded
-from srsgd_ray.cli.parser import Argument, Verb, argument, field_argument, parse
+from srsgd_ray.cli.parser import Add, add_field, new_parser, parse
 from srsgd_ray.knobs import one_of
 
 __all__ = ["VERBS", "main"]
 
 SCRIPT = "FILE (a study script) or package.module:STUDY"
+DISK = (ValueError, OSError)
 
 
-def _study(what: str) -> list[Argument]:
+@dataclass(frozen=True)
+class Verb:
+    """One command.
+
+    Attributes:
+        help: what it does, in a line.
+        module: of ``srsgd_ray.cli``, whose function ``VERB_verb`` does it: it takes the parsed
+            words and returns the exit status, or None for 0.
+        arguments: adds what it takes; called when the verb is, for it may import much.
+        more: what ``--help`` says besides.
+        rest: whether the words after the first are a study's own.
+        resumed: makes the words that resume it after an interruption from those that it was given;
+            None: nothing resumes it.
+        refused: the errors that are messages about bad input.
+    """
+
+    help: str
+    module: str
+    arguments: Callable[[Add], object]
+    more: str = ""
+    rest: bool = False
+    resumed: Callable[[Sequence[str]], list[str]] | None = None
+    refused: tuple[type[Exception], ...] = (ValueError,)
+
+
+def _study(add: Add, what: str) -> None:
+    add("what", metavar="WHAT", help=what)
     options = "options of the study: srsgd-ray run FILE --help lists them"
-    return [
-        argument("what", metavar="WHAT", help=what),
-        argument("words", nargs=argparse.REMAINDER, metavar="...", help=options),
-    ]
+    add("words", nargs=argparse.REMAINDER, metavar="...", help=options)
 
 
-def _protocol() -> Argument:
+def _check(add: Add) -> None:
+    add("what", metavar="FILE|MODULE:NAME", help="a file with studies or trainables")
+    add("--workers", type=int, default=2, metavar="N", help="that must agree [2]")
+    add("--set", nargs="+", default=[], metavar="KNOB=VALUE", help="knobs to try")
+
+
+def _protocol(add: Add) -> None:
     from srsgd_ray.paper.compare import PROTOCOLS
 
     errors = "; ".join(f"{name}: {what}" for name, what in PROTOCOLS.items())
-    return argument("--protocol", default="last", help=f"which of our errors. {errors} [last]")
+    add("--protocol", default="last", help=f"which of our errors. {errors} [last]")
 
 
-def _table() -> list[Argument]:
+def _table(add: Add) -> None:
     from srsgd_ray.paper.compare import TABLES
     from srsgd_ray.table import FORMATS
 
@@ -42,16 +73,14 @@ def _table() -> list[Argument]:
         f"results/NAME, or a published table: {', '.join(TABLES)}. A folder of such a name: ./NAME"
     )
     any_epochs = "also runs that differ from a cell only in epochs or milestones"
-    return [
-        argument("what", help=what),
-        argument("folders", nargs="*", metavar="FOLDER", help="our results [published ones only]"),
-        argument("--format", default="text", help=f"{', '.join(FORMATS)} [text]"),
-        _protocol(),
-        argument("--any-epochs", action="store_true", help=any_epochs),
-    ]
+    add("what", help=what)
+    add("folders", nargs="*", metavar="FOLDER", help="our results [published ones only]")
+    add("--format", default="text", help=f"{', '.join(FORMATS)} [text]")
+    _protocol(add)
+    add("--any-epochs", action="store_true", help=any_epochs)
 
 
-def _figures() -> list[Argument]:
+def _figures(add: Add) -> None:
     from srsgd_ray.figures.save import FIGURES, FORMATS
     from srsgd_ray.paper.figures import PAPER_FIGURES, PAPER_OUT
 
@@ -61,69 +90,79 @@ def _figures() -> list[Argument]:
     )
     out = f"where the files go [FOLDER/figures, those of the paper {PAPER_OUT}]"
     plotted = "figures of the paper as it drew them, faults included"
-    return [
-        argument("words", nargs="+", metavar="FIGURE|FOLDER", help=words),
-        argument("--format", default="png,svg", help=f"any of {', '.join(FORMATS)} [png,svg]"),
-        argument("--out", metavar="DIR", help=out),
-        argument("--as-plotted", action="store_true", help=plotted),
-        _protocol(),
-    ]
+    add("words", nargs="+", metavar="FIGURE|FOLDER", help=words)
+    add("--format", default="png,svg", help=f"any of {', '.join(FORMATS)} [png,svg]")
+    add("--out", metavar="DIR", help=out)
+    add("--as-plotted", action="store_true", help=plotted)
+    _protocol(add)
 
 
-def _make(source: str) -> list[Argument]:
+def _make(add: Add, source: str) -> None:
     corrupt = "unreadable images: stop, skip (and list), or keep where they decode [stop]"
     force = "replace a database, or a half-built one of other options"
-    return [
-        argument("source", type=Path, help=source),
-        argument("destination", type=Path, help="NAME.lmdb; for train and val a folder"),
-        argument(
-            "--store", default="encoded", help="encoded (files) or decoded (pixels) [encoded]"
-        ),
-        argument("--largest-side", type=int, metavar="N", help="scale larger images down"),
-        argument("--quality", type=int, metavar="Q", help="encode every image anew, 1-100"),
-        argument("--on-corrupt", default="stop", help=corrupt),
-        argument("--force", action="store_true", help=force),
-        WORKERS,
-    ]
+    add("source", type=Path, help=source)
+    add("destination", type=Path, help="NAME.lmdb; for train and val a folder")
+    add("--store", default="encoded", help="encoded (files) or decoded (pixels) [encoded]")
+    add("--largest-side", type=int, metavar="N", help="scale larger images down")
+    add("--quality", type=int, metavar="Q", help="encode every image anew, 1-100")
+    add("--on-corrupt", default="stop", help=corrupt)
+    add("--force", action="store_true", help=force)
+    _workers(add)
 
 
-def _train() -> list[Argument]:
+def _verify(add: Add) -> None:
+    _path(add)
+    add("--against", type=Path, metavar="SOURCE", help="what it must equal")
+    add("--all", action="store_true", help="all problems, not the first of a kind")
+    _workers(add)
+
+
+def _path(add: Add) -> None:
+    add("path", type=Path, help="a database, or a folder tree of images")
+
+
+def _workers(add: Add) -> None:
+    add("--workers", type=int, default=0, help="processes [one for each CPU]")
+
+
+def _train(add: Add) -> None:
     from srsgd_ray.config import TrainConfig
     from srsgd_ray.knobs import knob_types
 
     types = knob_types(TrainConfig)
-    return [
-        argument("--out", default="results/run", metavar="DIR", help="folder of the results"),
-        argument("--resume", action="store_true", help="resume the run in that folder"),
-        *(field_argument(field, types[field.name]) for field in dataclasses.fields(TrainConfig)),
-    ]
+    add("--out", default="results/run", metavar="DIR", help="folder of the results")
+    add("--resume", action="store_true", help="resume the run in that folder")
+    for field in dataclasses.fields(TrainConfig):
+        add_field(add, field, types[field.name])
 
 
 def _with_resume(words: Sequence[str]) -> list[str]:
     return [*(word for word in words if word != "--resume"), "--resume"]
 
 
-WORKERS = argument("--workers", type=int, default=0, help="processes [one for each CPU]")
-PATH = argument("path", type=Path, help="a database, or a folder tree of images")
-DISK = (ValueError, OSError)
 VERBS = {
-    "run": Verb("run the study of a file or an import path", "studies", lambda: _study(SCRIPT)),
+    "run": Verb(
+        "run the study of a file or an import path",
+        "studies",
+        lambda add: _study(add, SCRIPT),
+        rest=True,
+    ),
     "resume": Verb(
-        "resume the study in a folder", "studies", lambda: _study("FOLDER, such as results/NAME")
+        "resume the study in a folder",
+        "studies",
+        lambda add: _study(add, "FOLDER, such as results/NAME"),
+        rest=True,
     ),
     "plan": Verb(
         "say what a study will cost",
         "studies",
-        lambda: _study(f"{SCRIPT}, or FOLDER of a study that has begun"),
+        lambda add: _study(add, f"{SCRIPT}, or FOLDER of a study that has begun"),
+        rest=True,
     ),
     "check": Verb(
         "test a trainable, for some seconds, against the contract that the engine relies on",
         "studies",
-        lambda: [
-            argument("what", metavar="FILE|MODULE:NAME", help="a file with studies or trainables"),
-            argument("--workers", type=int, default=2, metavar="N", help="that must agree [2]"),
-            argument("--set", nargs="+", default=[], metavar="KNOB=VALUE", help="knobs to try"),
-        ],
+        _check,
     ),
     "table": Verb(
         "a study's table and verdict, or a published table with our runs in comparison",
@@ -133,11 +172,9 @@ VERBS = {
     "columns": Verb(
         "every column of the results, with its meaning",
         "results",
-        lambda: [
-            argument(
-                "table", nargs="?", default="trials", help="trials, epochs, or a study's FOLDER"
-            )
-        ],
+        lambda add: add(
+            "table", nargs="?", default="trials", help="trials, epochs, or a study's FOLDER"
+        ),
     ),
     "figures": Verb(
         "draw a study's figures, or the paper's by name",
@@ -150,31 +187,23 @@ VERBS = {
     "lmdb build": Verb(
         "make an LMDB database of image files",
         "lmdb",
-        lambda: _make("a folder tree, its train and val, or a tar"),
+        lambda add: _make(add, "a folder tree, its train and val, or a tar"),
         "example: srsgd-ray lmdb build /data/imagenet /data/lmdb",
-        list,
+        resumed=list,
         refused=DISK,
     ),
     "lmdb convert": Verb(
         "make an LMDB database of another one",
         "lmdb",
-        lambda: _make("the original's, Caffe's or ours, or a pair"),
+        lambda add: _make(add, "the original's, Caffe's or ours, or a pair"),
         "example: srsgd-ray lmdb convert /data/train_faster_imagefolder.lmdb /data/train.lmdb",
-        list,
+        resumed=list,
         refused=DISK,
     ),
     "lmdb verify": Verb(
-        "read every image of a database, say what is wrong",
-        "lmdb",
-        lambda: [
-            PATH,
-            argument("--against", type=Path, metavar="SOURCE", help="what it must equal"),
-            argument("--all", action="store_true", help="all problems, not the first of a kind"),
-            WORKERS,
-        ],
-        refused=DISK,
+        "read every image of a database, say what is wrong", "lmdb", _verify, refused=DISK
     ),
-    "lmdb info": Verb("what a database holds", "lmdb", lambda: [PATH], refused=DISK),
+    "lmdb info": Verb("what a database holds", "lmdb", _path, refused=DISK),
     "train": Verb(
         "one training run, without Ray",
         "train",
@@ -182,7 +211,7 @@ VERBS = {
         "Under torchrun: torchrun --nproc-per-node 2 -m srsgd_ray.training ...\nOptions of a part, "
         "such as --model-options, are NAME=VALUE pairs (values as JSON, or as text)\nor one JSON "
         "object.",
-        _with_resume,
+        resumed=_with_resume,
     ),
 }
 
@@ -205,7 +234,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     prog, verb = f"srsgd-ray {name}", VERBS[name]
 
     def work() -> int | None:
-        given = parse(prog, verb.help, verb.arguments(), rest, epilog=verb.more)
+        parser = new_parser(prog, verb.help, verb.more)
+        verb.arguments(parser.add_argument)
+        given = parse(parser, rest, rest=verb.rest)
         module = importlib.import_module(f"srsgd_ray.cli.{verb.module}")
         status: int | None = getattr(module, f"{name.split()[-1]}_verb")(given)
         return status

@@ -42,6 +42,7 @@ class TrialRecord:
     rows: list[dict[str, Any]] = field(default_factory=list)
     end: dict[str, Any] | None = None
     artifacts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    session: dict[str, Any] = field(default_factory=dict)  # of the driver that assigned it first
 
     @property
     def state(self) -> str:
@@ -70,7 +71,9 @@ class Contents:
         elif kind == "trial":
             if event["trial"] in self.trials:
                 return False
-            self.trials[event["trial"]] = TrialRecord(**event, started=at)
+            self.trials[event["trial"]] = TrialRecord(
+                **event, started=at, session=self.sessions[-1] if self.sessions else {}
+            )
         elif kind == "epoch":
             trial = self.trials[event.pop("trial")]
             if event["epoch"] <= len(trial.rows) or trial.end is not None:

@@ -111,14 +111,13 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
     group = (columns or columns_in(contents))["trials"]
     reported = [c.name for c in group if c.role in ("metric", "measure")]
     bests = [pair for pair in pairwise(group) if pair[0].role == "outcome" and pair[0].better]
-    session = contents.sessions[-1] if contents.sessions else {}
     spec = contents.header.get("spec", {})
     design = {c.name: spec.get(c.name) for c in group if c.role == "design"}
     against = {arm["name"]: arm.get("against") for arm in spec.get("arms", [])}
     for trial in contents.trials.values():
         last = trial.rows[-1] if trial.rows else {}
         yield {
-            **session,
+            **trial.session,
             **design,
             "baseline": _baseline(trial.arm, spec.get("baseline"), against.get(trial.arm)),
             **_identity(contents, trial),

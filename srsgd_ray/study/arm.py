@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from srsgd_ray.knobs import knob
 from srsgd_ray.search_spaces import FIXED, SearchSpace, as_space
 
 __all__ = ["Arm", "called_from", "check_name"]
@@ -61,9 +62,9 @@ class Arm:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     against: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    workers: int = 1
-    trials: int | None = None
-    confirm_seeds: int | None = None
+    workers: int = knob(1, within="[1, inf)")
+    trials: int | None = knob(None, within="[0, inf)")
+    confirm_seeds: int | None = knob(None, within="[0, inf)")
     enqueue: tuple[Mapping[str, Any], ...] = ()
     place: str = field(default="", repr=False, compare=False)
 

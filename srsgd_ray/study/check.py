@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from srsgd_ray.knobs import one_of
-from srsgd_ray.study.schedulers import SCHEDULERS
+from srsgd_ray.knobs import check_knobs, one_of
 from srsgd_ray.study.search import check_searcher
 from srsgd_ray.study.spec import Arm, Study, check_name
 
-__all__ = ["check_study", "check_types"]
-
-LEAST = {"epochs": 1, "asha_grace": 1, "confirm_points": 1, "workers": 1}  # of others 0
+__all__ = ["check_fields", "check_study", "check_types"]
 
 
 @contextmanager
@@ -35,14 +31,8 @@ def check_study(study: Study) -> None:
     _ = study.work
     check_name(study.name)
     check_searcher(study.searcher, 1 + study.pareto)
-    one_of("scheduler", study.scheduler, SCHEDULERS)
-    one_of("confirm_on", study.confirm_on, ("train", "train+validation"))
     _check_metrics(study)
     _check_arms(study)
-    if not (1 < study.asha_reduction < math.inf):
-        raise ValueError(
-            f"asha_reduction > 1 must hold, but got asha_reduction={study.asha_reduction}."
-        )
     for arm in study.arms:
         with _about(arm):
             _check_arm(study, arm)
@@ -50,26 +40,17 @@ def check_study(study: Study) -> None:
 
 
 def check_types(study: Study) -> None:
-    """Raise ValueError unless every field of a study and its arms has the type it must have."""
-    _check_fields(study)
-    if study.lr_drops is not None and not isinstance(study.lr_drops, (tuple, list)):
-        raise ValueError(
-            f"lr_drops must lie between 0 and 1, but got {study.lr_drops!r}. Give the fractions of "
-            f"the training at which the learning rate falls, such as (0.5, 0.75), or () for none."
-        )
-    if isinstance(study.arms, Arm):
-        raise ValueError(
-            "arms must be a tuple of Arm, but got one Arm. A tuple of one needs a comma: "
-            "arms=(Arm(...),)."
-        )
-    if not isinstance(study.arms, tuple) or not all(isinstance(arm, Arm) for arm in study.arms):
+    """Raise ValueError unless every field of a study and its arms has a value that it may have."""
+    check_fields(study)
+    if not all(isinstance(arm, Arm) for arm in study.arms):
         raise ValueError(
             f"arms must be a tuple of Arm, but got {study.arms!r}. Write arms=(Arm(...), Arm(...))."
         )
     for arm in study.arms:
         with _about(arm):
             _check_arm_name(arm.name)
-            _check_fields(arm)
+            check_fields(arm)
+            _check_labels(arm.labels)
             arm.searched.ordered()
 
 
@@ -83,8 +64,22 @@ def _check_arm_name(name: object) -> None:
         )
 
 
-def _check_fields(owner: Study | Arm) -> None:
-    """Raise ValueError unless each field that is a text, number or dict is one."""
+def _check_labels(labels: Mapping[str, str]) -> None:
+    # They become options of the command line.
+    for name, value in labels.items():
+        named = isinstance(name, str) and name.replace("-", "_").isidentifier()
+        if not named or not isinstance(value, str):
+            raise ValueError(
+                f"a label must be a name and a text, such as {{'depth': '110'}}, but got "
+                f"{{{name!r}: {value!r}}}."
+            )
+
+
+def check_fields(owner: Any) -> None:
+    """Raise ValueError unless the fields of a study, an arm or options are of their types.
+
+    A number must lie within the interval that its field states.
+    """
     for name, hint in get_type_hints(type(owner)).items():
         value = getattr(owner, name)
         kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
@@ -94,21 +89,27 @@ def _check_fields(owner: Study | Arm) -> None:
             raise ValueError(f"{name} must be a text, but got {name}={value!r}. Put it in quotes.")
         if int in kinds:
             _check_whole(name, value)
-        if hint is float and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        if bool in kinds and not isinstance(value, bool):
+            raise ValueError(f"{name} must be True or False, but got {name}={value!r}.")
+        if float in kinds and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise ValueError(f"{name} must be a number, but got {name}={value!r}.")
         if get_origin(hint) is Mapping and not isinstance(value, Mapping):
             raise ValueError(
                 f"{name} must be a dict, but got {name}={value!r}. "
                 f"Write {name}={{'batch_size': 64}}."
             )
+        if any(get_origin(k) is tuple for k in kinds) and not isinstance(value, (tuple, list)):
+            raise ValueError(
+                f"{name} must be a tuple, but got {name}={value!r}. A tuple of one needs a comma: "
+                f"{name}=({value!r},)."
+            )
+    check_knobs(owner)
 
 
 def _check_whole(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         cure = f" Write {name}={value}, without quotes." if str(value).isdecimal() else ""
         raise ValueError(f"{name} must be a whole number, but got {name}={value!r}.{cure}")
-    if value < LEAST.get(name, 0):
-        raise ValueError(f"{name} >= {LEAST.get(name, 0)} must hold, but got {name}={value}.")
 
 
 def _check_metrics(study: Study) -> None:

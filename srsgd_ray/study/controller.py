@@ -220,12 +220,12 @@ class Controller:
         self.record.artifact(trial, name, dict(columns))
 
     def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:
-        """A trial ended; a complete one without a finite metric counts as diverged."""
+        """A trial ended; a complete one without a finite value of each goal counts as diverged."""
         known = self.record.trials[trial]
-        if state == "complete" and known.phase == "search":
-            value = known.rows[-1].get(self.study.metric) if known.rows else None
-            if value is None or not math.isfinite(value):
-                state, reason = "diverged", f"{self.study.metric} is {value} at the last epoch"
+        for goal in self.study.goals() if known.phase == "search" else ():
+            value = goal.value(known.rows)
+            if state == "complete" and (value is None or not math.isfinite(value)):
+                state, reason = "diverged", f"{goal.metric} is {value} at the last epoch"
         if self.record.end(trial, state, reason, **facts):
             if known.phase == "search":
                 self._searches[known.arm].tell(known)

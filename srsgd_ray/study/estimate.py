@@ -41,7 +41,7 @@ class Cost:
 
     @property
     def hours(self) -> float:
-        """Worker-hours: GPU-hours if each worker has a GPU."""
+        """Worker-hours: GPU-hours if each worker has one GPU of its own."""
         return self.seconds * self.plan.workers / 3600
 
     @property
@@ -51,7 +51,7 @@ class Cost:
 
     def text(self, now: datetime.datetime) -> str:
         """The plan, in a line or two."""
-        kind = "GPU-hours" if self.plan.gpus_per_worker else "worker-hours"
+        kind = "GPU-hours" if self.plan.gpus_per_worker == 1 else "worker-hours"
         timed, known = self.measured
         how = [f"{timed} configuration{'s' * (timed > 1)} timed here" if timed else ""]
         how += [f"{known} known from epochs done" if known else ""]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from srsgd_ray.knobs import knob
 
-__all__ = ["Options"]
+__all__ = ["HERE", "ON", "Options"]
 
 HERE, ON = "where", "on what"  # the groups of options in a script's --help
 
@@ -49,6 +49,7 @@ class Options:
         "seconds a trial may wait for its workers or a sign of life of them before it restarts",
         affects="",
         flag=ON,
+        within="(0, inf]",
     )
     figures: bool = knob(True, "draw figures at the end", affects="", flag=HERE)
     plan: str = "yes"
@@ -57,4 +58,5 @@ class Options:
         "stop in order after so many worker-hours (GPU-hours), all sessions together",
         affects="",
         flag=ON,
+        within="(0, inf]",
     )

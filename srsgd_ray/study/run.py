@@ -7,12 +7,13 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, make_backend
 from srsgd_ray.backends.store import CheckpointStore, absolute, check_storage, join, trial_folder
+from srsgd_ray.knobs import one_of
 from srsgd_ray.progress import all_output_to, watched
 from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
 from srsgd_ray.results.record import Contents, check_free
@@ -52,6 +53,8 @@ def run(
     Raises:
         ValueError: for anything that cannot work, before anything is written.
     """
+    for option in options:
+        one_of("option", option, [f.name for f in fields(Options) if f.name != "results"])
     where, name = Options(**{"plan": "no", **options, "results": Path(results)}), name or study.name
     status = execute(study, where, name=name, resume=resume)
     return StudyResult((where.results / name).resolve(), status)

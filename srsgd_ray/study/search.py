@@ -226,10 +226,12 @@ class Search:
         handle = self._handles.pop(record.trial)
         for name, value in _attributes(record).items():
             handle.set_user_attr(name, value)
-        state = STATES[record.end["state"]]
-        values = None
+        state, values = STATES[record.end["state"]], None
         if state == TrialState.COMPLETE:
-            values = [float(goal.value(record.rows) or 0.0) for goal in self.goals]
+            found = [goal.value(record.rows) for goal in self.goals]
+            values = [value for value in found if value is not None and math.isfinite(value)]
+            if len(values) < len(found):  # records of older versions call such a trial complete
+                state, values = TrialState.FAIL, None
         self._study.tell(handle, values, state=state)
 
     def reconcile(self, records: Sequence[TrialRecord]) -> None:

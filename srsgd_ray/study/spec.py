@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from srsgd_ray.knobs import knob_types, make, needed, one_of, plain
+from srsgd_ray.knobs import knob, knob_types, make, needed, one_of, plain
 from srsgd_ray.results import Column, columns_of
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.arm import Arm, called_from, check_name
-from srsgd_ray.study.schedulers import ArmScheduler
+from srsgd_ray.study.schedulers import SCHEDULERS, ArmScheduler
 from srsgd_ray.study.search import Goal
 from srsgd_ray.trainable import Trainable, find, path_of
 
@@ -68,26 +68,26 @@ class Study:
     arms: tuple[Arm, ...]
     baseline: str = ""
     base: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int | None = None
+    epochs: int | None = knob(None, within="[1, inf)")
     lr_drops: tuple[float, ...] | None = None
-    trials: int = 12
+    trials: int = knob(12, within="[0, inf)")
     searcher: str = "tpe"
-    scheduler: str = "none"
-    asha_grace: int = 1
-    asha_reduction: float = 3.0
+    scheduler: str = knob("none", valid=SCHEDULERS)
+    asha_grace: int = knob(1, within="[1, inf)")
+    asha_reduction: float = knob(3.0, within="(1, inf)")
     metric: str = ""
     mode: str = ""
-    confirm_seeds: int = 5
-    confirm_on: str = "train"
-    seed: int = 0
+    confirm_seeds: int = knob(5, within="[0, inf)")
+    confirm_on: str = knob("train", valid=("train", "train+validation"))
+    seed: int = knob(0, within="[0, inf)")
     pareto: bool = False
-    confirm_points: int = 4
+    confirm_points: int = knob(4, within="[1, inf)")
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     protocol: str = ""
     trainable: Any = "image"
     confirm_metric: str = ""
     pareto_metric: str = ""
-    confirm_seed: int | None = None
+    confirm_seed: int | None = knob(None, within="[0, inf)")
     place: str = field(default="", repr=False, compare=False)
     folder: str = field(default="", repr=False, compare=False)
 

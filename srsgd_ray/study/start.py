@@ -12,6 +12,7 @@ from pathlib import Path
 from srsgd_ray.backends import Job, Plan, check_counts, plan_slots
 from srsgd_ray.knobs import affecting, machine_knobs, one_of, plain
 from srsgd_ray.results import RecordError
+from srsgd_ray.study.check import check_fields
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainable import find, path_of
@@ -21,8 +22,7 @@ __all__ = ["check_data", "check_options", "fresh_folder", "job_of", "plan_of"]
 
 def check_options(study: Study, options: Options) -> None:
     """Raise ValueError for options that can never work."""
-    if options.budget_hours is not None and not options.budget_hours > 0:
-        raise ValueError(f"budget_hours > 0 must hold, but got {options.budget_hours}.")
+    check_fields(options)
     one_of("plan", options.plan, ("yes", "no", "only"))
     workers = _workers(study, options)
     if options.backend == "local" and workers > 1:
