@@ -19,7 +19,7 @@ from srsgd_ray.results import Record, TrialRecord, read_record
 from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
-from srsgd_ray.study.estimate import Budget, cost, spent_hours
+from srsgd_ray.study.estimate import HoursLimit, cost, spent_hours
 from srsgd_ray.study.shorten import select, smoke, with_epochs
 from srsgd_ray.training.timing import measure
 
@@ -104,14 +104,16 @@ def test_searched_epochs_are_planned_by_their_middle() -> None:
 def test_a_budget_stops_once_when_it_is_spent() -> None:
     stops: list[float] = []
     hours = 10.2 / 3600
-    with Budget(hours, 10.0 / 3600, TWO_SLOTS, lambda: stops.append(time.monotonic())) as budget:
+    with HoursLimit(
+        hours, 10.0 / 3600, TWO_SLOTS, lambda: stops.append(time.monotonic())
+    ) as budget:
         deadline = time.monotonic() + 10
         while not budget.spent and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.7)
     assert budget.spent
     assert len(stops) == 1
-    with Budget(None, 0.0, TWO_SLOTS, lambda: stops.append(0.0)) as budget:
+    with HoursLimit(None, 0.0, TWO_SLOTS, lambda: stops.append(0.0)) as budget:
         time.sleep(0.6)
     assert len(stops) == 1
     assert not budget.spent

@@ -271,7 +271,7 @@ def test_the_command_says_it_and_its_status_too(
 ) -> None:
     assert main(["lmdb", "verify", str(database), "--workers", "1"]) == 0
     assert capsys.readouterr().out == (
-        "12 images looked at, 0 problems, 0 with the bytes of another\n"
+        "12 images checked, 0 problems, 0 with the bytes of another\n"
     )
     shutil.copytree(tree, tmp_path / "other")
     for file in files(tmp_path / "other"):

@@ -388,7 +388,7 @@ def test_command_line_sorts_its_words(tmp_path: Path, monkeypatch: pytest.Monkey
         (["confirmation"], "figures of a study need its results folder"),
         (["fig1", "--protocol", "mine"], "unknown protocol 'mine'. Valid: last, as_published."),
         (["fig1", "--format", "gif"], "unknown format 'gif'. Valid: png, svg, pdf."),
-        ([".", "..", "--out", "x"], "--out must be for one study, but got 2"),
+        ([".", "..", "--out", "x"], "--out takes the figures of one study, but got 2"),
     ],
 )
 def test_command_line_refuses(

@@ -91,7 +91,7 @@ def _print_problems(found: Verdict, most: int | None) -> None:
     for name, earlier in found.doubled[:most]:
         _say(f"note: {name} has the bytes of {earlier}")
     _say(
-        f"{found.samples:,} images looked at, {len(found.problems)} problems, "
+        f"{found.samples:,} images checked, {len(found.problems)} problems, "
         f"{len(found.doubled)} with the bytes of another"
     )
 

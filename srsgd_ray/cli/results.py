@@ -68,8 +68,8 @@ def figures_verb(given: argparse.Namespace) -> int:
     studies = folders if study or not paper else []
     if given.out and len(studies) > 1:
         raise ValueError(
-            f"--out must be for one study, but got {len(studies)}: their files have the same "
-            f"names. Draw one after the other."
+            f"--out takes the figures of one study, but got {len(studies)} studies, whose files "
+            f"have the same names. Draw one after the other."
         )
     written = []
     for folder in studies:

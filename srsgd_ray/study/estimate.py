@@ -17,7 +17,7 @@ from srsgd_ray.progress import duration
 from srsgd_ray.results.record import Contents
 from srsgd_ray.study.spec import Study
 
-__all__ = ["Budget", "Cost", "cost", "spent_hours"]
+__all__ = ["Cost", "HoursLimit", "cost", "spent_hours"]
 
 Key = tuple[Any, ...]
 
@@ -155,7 +155,7 @@ def spent_hours(contents: Contents) -> float:
     return math.fsum(seconds) / 3600
 
 
-class Budget:
+class HoursLimit:
     """Calls ``stop`` once when the slots have been held for ``hours`` worker-hours in all.
 
     Args:
@@ -185,7 +185,7 @@ class Budget:
         self.spent = True
         self._stop()
 
-    def __enter__(self) -> Budget:
+    def __enter__(self) -> HoursLimit:
         if self._timer is not None:
             self._timer.start()
         return self

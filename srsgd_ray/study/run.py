@@ -19,7 +19,7 @@ from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
 from srsgd_ray.results.record import Contents, check_free
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.display import Display
-from srsgd_ray.study.estimate import Budget, cost, spent_hours
+from srsgd_ray.study.estimate import HoursLimit, cost, spent_hours
 from srsgd_ray.study.extend import extended
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
@@ -175,7 +175,7 @@ class _Session:
         storage = absolute(self.options.storage or str(record.folder))
         checkpoints = f"checkpoints-{record.contents.header['id']}"
         job = replace(self.job, root=join(storage, checkpoints))
-        budget = Budget(self.options.budget_hours, before, plan, self.backend.stop)
+        budget = HoursLimit(self.options.budget_hours, before, plan, self.backend.stop)
         try:
             controller = Controller(study, record, _searches(study, record), _forgetter(job.root))
             try:

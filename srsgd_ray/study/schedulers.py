@@ -1,7 +1,7 @@
 """Schedulers that stop bad trials early: Tune's own, one for each arm's search.
 
-An arm's trials are compared with that arm's only: otherwise the arm that learns faster at first
-would eat the other's budget. The confirmation runs to its end.
+An arm's trials are compared with that arm's only: otherwise the trials of an arm that learns
+more slowly at first would be stopped. The confirmation runs to its end.
 """
 
 from __future__ import annotations
