@@ -98,7 +98,7 @@ def knob(
 
 
 def check_knobs(config: Any) -> None:
-    """Raise ValueError for the first knob outside of its interval or its valid values; not None."""
+    """Raise ValueError for the first knob outside of its interval or values; None is in each."""
     for field in dataclasses.fields(config):
         value, within = getattr(config, field.name), field.metadata.get("within")
         if field.metadata.get("valid"):

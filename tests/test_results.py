@@ -31,6 +31,8 @@ from srsgd_ray.results import (
     schema_of,
     write_tables,
 )
+from srsgd_ray.results.columns import DESIGN, END, IDENTITY, PROVENANCE, STATE
+from srsgd_ray.trainable.protocol import SHARED
 
 EPOCH_COLUMNS, TRIAL_COLUMNS = columns("epochs"), columns("trials")
 Row = Callable[..., dict[str, Any]]
@@ -59,6 +61,13 @@ def test_columns_are_unique_and_documented() -> None:
         assert all(column.doc.strip() for column in table)
     assert set(TrainConfig().to_dict()) <= {c.name for c in EPOCH_COLUMNS}
     assert set(TrainConfig().to_dict()) <= {c.name for c in TRIAL_COLUMNS}
+
+
+def test_no_knob_or_metric_may_take_the_name_of_a_column_of_every_study() -> None:
+    # A trainable may report train_seconds itself.
+    groups = (*IDENTITY, *STATE, *END, *DESIGN, *PROVENANCE)
+    own = {"epoch", "time", "epochs_done", "diverged_step"}
+    assert set(SHARED) == {column.name for column in groups} - {"train_seconds"} | own
 
 
 def test_tables_hold_what_the_record_holds(tmp_path: Path, row: Row) -> None:
