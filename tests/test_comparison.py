@@ -18,13 +18,8 @@ from srsgd_ray.analysis import Estimate
 from srsgd_ray.cli import main
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.knobs import UnknownNameError
-from srsgd_ray.paper.cells import cells
-from srsgd_ray.paper.compare import (
-    TABLES,
-    compare_with_published,
-    difference_interval,
-    srsgd_minus_sgd,
-)
+from srsgd_ray.paper.cells import TABLES, cells
+from srsgd_ray.paper.compare import compare_with_published, difference_interval, srsgd_minus_sgd
 from srsgd_ray.paper.render import render_comparison, summary
 from srsgd_ray.paper.runs import IGNORED, OF_SRSGD
 from srsgd_ray.results import columns

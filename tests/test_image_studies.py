@@ -18,7 +18,8 @@ from srsgd_ray.paper.studies import paper_study
 from srsgd_ray.results import read_epochs, read_record, read_trials
 from srsgd_ray.search_spaces import SearchSpace, When
 from srsgd_ray.study import Arm, Study
-from srsgd_ray.study.run import Options, execute
+from srsgd_ray.study.options import Options
+from srsgd_ray.study.run import execute
 from srsgd_ray.study.shorten import select, smoke
 from srsgd_ray.training import train
 

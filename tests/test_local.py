@@ -24,7 +24,8 @@ from srsgd_ray.backends.processes import Running, _Process
 from srsgd_ray.results import read_record, read_table
 from srsgd_ray.search_spaces import SearchSpace, When
 from srsgd_ray.study import Arm, Study, StudyResult, run
-from srsgd_ray.study.run import Options, execute
+from srsgd_ray.study.options import Options
+from srsgd_ray.study.run import execute
 from srsgd_ray.study.search import open_storage
 
 X = {"x": FloatDistribution(0.0, 1.0)}

@@ -34,7 +34,8 @@ from srsgd_ray.results import read_epochs, read_record, read_trials
 from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
-from srsgd_ray.study.run import Options, execute
+from srsgd_ray.study.options import Options
+from srsgd_ray.study.run import execute
 from srsgd_ray.testing import play
 from srsgd_ray.trainable import find
 from srsgd_ray.training import train

@@ -29,7 +29,8 @@ from srsgd_ray.paper.trajectory_figure import TABLES, trajectory
 from srsgd_ray.results import read_trials
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
-from srsgd_ray.study.run import Options, execute
+from srsgd_ray.study.options import Options
+from srsgd_ray.study.run import execute
 from srsgd_ray.trainables.minefield_config import MinefieldConfig
 from srsgd_ray.trainables.spirals import (
     draw_spirals,

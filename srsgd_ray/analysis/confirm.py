@@ -16,8 +16,6 @@ from srsgd_ray.analysis.words import verdict
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
 
-__all__ = ["ArmResult", "Comparison", "Confirmation", "confirmation"]
-
 POWER = 0.8
 
 

@@ -14,8 +14,6 @@ from srsgd_ray.analysis.rows import arms, numbers, rows
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import schema_of
 
-__all__ = ["restart_stages", "restart_steps", "run_config", "seed_curves", "steps_per_epoch"]
-
 
 def seed_curves(
     epochs: pd.DataFrame, trials: pd.DataFrame, metric: str, level: float = 0.95

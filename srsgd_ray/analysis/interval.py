@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-__all__ = ["Estimate", "check_level", "estimate"]
-
 
 @dataclass(frozen=True)
 class Estimate:

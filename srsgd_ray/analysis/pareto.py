@@ -27,15 +27,6 @@ from srsgd_ray.analysis.words import in_words
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
 
-__all__ = [
-    "EpochsSaved",
-    "epochs_saved",
-    "epochs_saved_verdicts",
-    "error_by_epochs",
-    "pareto_front",
-    "spread_points",
-]
-
 RESAMPLES = 4000
 Numbers = npt.NDArray[np.float64]
 

@@ -28,8 +28,6 @@ from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
 from srsgd_ray.table import table
 
-__all__ = ["render"]
-
 WIDTH = 100
 # How restart knobs are called in a narrow column.
 SHORT = {

@@ -10,24 +10,6 @@ import pandas as pd
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
 
-__all__ = [
-    "arm_label",
-    "arms",
-    "baselines",
-    "better_of",
-    "confirm_metric",
-    "design",
-    "goal_of",
-    "length_column",
-    "numbers",
-    "outcomes",
-    "restarting",
-    "rows",
-    "search_goal",
-    "searched_knobs",
-    "several_lengths",
-]
-
 LABELS = {
     "srsgd": "SRSGD",
     "nesterov_no_restart": "Nesterov, no restart",

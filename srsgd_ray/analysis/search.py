@@ -21,8 +21,6 @@ from srsgd_ray.analysis.rows import (
 )
 from srsgd_ray.results import schema_of
 
-__all__ = ["best_so_far", "best_trial", "expected_best", "main_knobs", "sensitivity"]
-
 
 def best_trial(
     trials: pd.DataFrame, arm: str, metric: str | None = None, mode: str | None = None

@@ -12,8 +12,6 @@ from srsgd_ray.analysis.rows import arms, outcomes, restarting, rows, search_goa
 from srsgd_ray.analysis.search import best_trial
 from srsgd_ray.results import schema_of
 
-__all__ = ["ENDS", "shown_knobs", "summary"]
-
 ENDS = ("complete", "pruned", "diverged", "failed", "running")
 # What is always shown of studies of SRSGD.
 RESTARTS = ("lr", "weight_decay", "restart_f1", "restart_growth", "restart_kind")

@@ -11,8 +11,6 @@ from srsgd_ray.analysis.rows import arm_label
 if TYPE_CHECKING:
     from srsgd_ray.analysis.confirm import Comparison
 
-__all__ = ["in_words", "lost_text", "verdict"]
-
 SEEDS_NAMED = 5
 
 

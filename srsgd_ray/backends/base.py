@@ -15,8 +15,6 @@ from typing import Any, Protocol, TextIO
 from srsgd_ray.backends.capacity import Node, Plan
 from srsgd_ray.trainable import Trainable
 
-__all__ = ["RESTARTS", "Artifacts", "Assignment", "Backend", "Job", "NotMeasured", "Slot", "Trials"]
-
 RESTARTS = 3  # how often a trial is begun again after a death, or an error not in ends.HOPELESS
 ALONE = Plan(slots=1, workers=1, cpus_per_worker=1.0, gpus_per_worker=0.0)
 Artifacts = Mapping[str, dict[str, list[Any]]]  # tables of a trial's own, by name

@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["ACTOR_SHARE", "CapacityError", "Plan", "check_counts", "plan_slots"]
-
 # Tune asks for more than 0; the Tune actor of a slot only waits.
 ACTOR_SHARE = 0.01
 

@@ -16,8 +16,6 @@ from srsgd_ray.knobs import make
 from srsgd_ray.results.provenance import processor
 from srsgd_ray.trainable import Diverged, RankError, StopTraining
 
-__all__ = ["TROUBLE", "attempt", "reason_of", "run_trial", "said_by", "users_place"]
-
 TROUBLE = "trouble"  # the state of an attempt whose error may pass
 
 # Errors of the work itself: they would come again. Others may be the machine's.

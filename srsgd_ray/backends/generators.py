@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["generator_states", "generators_kept", "seed_all", "set_generator_states"]
-
 
 def generator_states() -> dict[str, Any]:
     """States of the global random generators, as torch can load them without running code."""

@@ -19,8 +19,6 @@ from srsgd_ray.backends.signals import interrupt, on_interrupt
 from srsgd_ray.backends.trial import Cache, TrialRun
 from srsgd_ray.knobs import make
 
-__all__ = ["LocalBackend"]
-
 
 class LocalBackend(Backend):
     """One slot is this process itself; more are processes, each with its share of the CPUs."""

@@ -17,8 +17,6 @@ from srsgd_ray.backends.ends import TROUBLE, attempt
 from srsgd_ray.backends.trial import Cache, TrialRun
 from srsgd_ray.trainable import find
 
-__all__ = ["Running", "run_in_processes"]
-
 POLL = 0.2  # seconds between two checks whether a stop was asked for
 TOUCH_EVERY = 1.0  # seconds between two signs of life that a process sends
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["interrupt", "on_interrupt"]
-
 
 @contextmanager
 def on_interrupt(act: Callable[[int], None]) -> Iterator[bool]:

@@ -12,8 +12,6 @@ from urllib.parse import quote
 
 import pyarrow.fs as pafs
 
-__all__ = ["FILE_NAME", "CheckpointStore", "absolute", "check_storage", "join", "trial_folder"]
-
 FILE_NAME = "checkpoint.pt"
 
 

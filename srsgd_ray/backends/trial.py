@@ -15,8 +15,6 @@ from srsgd_ray.backends.generators import generator_states, set_generator_states
 from srsgd_ray.backends.store import FILE_NAME, CheckpointStore, join, trial_folder
 from srsgd_ray.trainable import Diverged, Metric, Run, StopTraining, Trainable
 
-__all__ = ["Cache", "Link", "TrialRun"]
-
 FORMAT = 1
 
 

@@ -20,8 +20,6 @@ from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED
 from srsgd_ray.study.run import execute
 from srsgd_ray.study.spec import Study
 
-__all__ = ["launch", "resume_command", "shown"]
-
 
 def launch(
     study: Study,

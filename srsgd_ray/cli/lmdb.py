@@ -13,8 +13,6 @@ from srsgd_ray.image_lmdb.info import info
 from srsgd_ray.image_lmdb.verify import KINDS, Verdict, verify
 from srsgd_ray.progress import Pace, Progress, duration
 
-__all__ = ["build_verb", "convert_verb", "info_verb", "verify_verb"]
-
 SHOWN = 50  # problems of a kind that are printed
 
 

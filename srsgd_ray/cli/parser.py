@@ -11,8 +11,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-__all__ = ["Add", "add_field", "given_of", "new_parser", "pairs", "parse"]
-
 METAVARS = {int: "N", float: "X", Path: "DIR"}
 Add = Callable[..., argparse.Action]  # the ``add_argument`` of a parser, or of a group of options
 

@@ -12,15 +12,14 @@ import pandas as pd
 from srsgd_ray.knobs import UnknownNameError, one_of, unknown
 from srsgd_ray.results import columns, read_trials, schema_of
 
-__all__ = ["columns_verb", "figures_verb", "table_verb"]
-
 ALL = "paper"  # stands for all figures of the paper
 
 
 def table_verb(given: argparse.Namespace) -> None:
     """Print a study's own table, or a published table with our numbers in comparison."""
     from srsgd_ray.analysis import render
-    from srsgd_ray.paper.compare import PROTOCOLS, TABLES
+    from srsgd_ray.paper.cells import TABLES
+    from srsgd_ray.paper.compare import PROTOCOLS
     from srsgd_ray.paper.render import render_comparison
     from srsgd_ray.table import FORMATS
 

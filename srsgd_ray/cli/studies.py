@@ -20,8 +20,6 @@ from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainable import Trainable
 
-__all__ = ["check_verb", "load_study", "plan_verb", "recorded", "resume_verb", "run_verb"]
-
 
 def run_verb(given: argparse.Namespace) -> int:
     """Run the study of a file or an import path; the other words are as its script takes them."""

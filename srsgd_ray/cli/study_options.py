@@ -17,8 +17,6 @@ from srsgd_ray.study.search import SEARCHERS
 from srsgd_ray.study.shorten import select, smoke, with_epochs
 from srsgd_ray.study.spec import Study
 
-__all__ = ["add_options", "describe", "options_of", "resolve"]
-
 RUN = "what is run (a resumed study keeps what it was started with)"
 LABEL = "label "  # begins the names under which argparse keeps them: no option's name
 STUDY_FIELDS = (

@@ -12,8 +12,6 @@ from srsgd_ray.config import TrainConfig
 from srsgd_ray.knobs import knob_types
 from srsgd_ray.training.single import run_once
 
-__all__ = ["train_verb"]
-
 
 def train_verb(given: argparse.Namespace) -> int:
     """Train once; returns 1 if the run diverged."""

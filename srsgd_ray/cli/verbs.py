@@ -15,8 +15,6 @@ from srsgd_ray.cli.guard import guarded
 from srsgd_ray.cli.parser import Add, add_field, new_parser, parse
 from srsgd_ray.knobs import one_of
 
-__all__ = ["VERBS", "main"]
-
 SCRIPT = "FILE (a study script) or package.module:STUDY"
 DISK = (ValueError, OSError)
 
@@ -66,7 +64,7 @@ def _protocol(add: Add) -> None:
 
 
 def _table(add: Add) -> None:
-    from srsgd_ray.paper.compare import TABLES
+    from srsgd_ray.paper.cells import TABLES
     from srsgd_ray.table import FORMATS
 
     what = (

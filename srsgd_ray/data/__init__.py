@@ -12,7 +12,6 @@ from srsgd_ray.data.batches import Draws, EvalBatches, TrainBatches
 from srsgd_ray.data.dataset import (
     BatchFormat,
     Data,
-    DataError,
     Dataset,
     EvalSource,
     TrainSource,
@@ -25,6 +24,7 @@ from srsgd_ray.data.loader import CropItems, EpochSampler
 from srsgd_ray.data.stored import StoredData
 from srsgd_ray.data.streamed import StreamedEval, StreamedTrain
 from srsgd_ray.data.subset import ImageSubset
+from srsgd_ray.image_lmdb import DataError
 
 __all__ = [
     "BatchFormat",

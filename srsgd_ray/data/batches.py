@@ -15,8 +15,6 @@ from torch import Tensor
 
 from srsgd_ray.data.epochs import Epochs, Evaluations, Share, epoch_generator
 
-__all__ = ["Draws", "EvalBatches", "Normaliser", "TrainBatches"]
-
 
 class Draws(NamedTuple):
     """All that is random in an epoch, one value for each position of its order, on the CPU.

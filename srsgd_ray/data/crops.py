@@ -24,8 +24,6 @@ from srsgd_ray.image_lmdb.frames import Box, frame_of
 from srsgd_ray.image_lmdb.jpeg import by_pillow, decode_box
 from srsgd_ray.image_lmdb.store import Pixels
 
-__all__ = ["CropDraws", "Cutter", "crop_draws", "item_draws", "random_crop"]
-
 TRIES = 10  # of a random crop, before the central one is taken
 AREA = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)

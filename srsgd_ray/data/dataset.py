@@ -12,19 +12,6 @@ from torch import Tensor
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data.batches import EvalBatches, TrainBatches
-from srsgd_ray.image_lmdb.errors import DataError
-
-__all__ = [
-    "BatchFormat",
-    "Data",
-    "DataError",
-    "Dataset",
-    "EvalSource",
-    "TrainSource",
-    "hold_out",
-    "image_shape",
-    "stratified_split",
-]
 
 
 @dataclass(frozen=True)

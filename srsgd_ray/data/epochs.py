@@ -11,16 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = [
-    "Epochs",
-    "Evaluations",
-    "Share",
-    "check_share",
-    "epoch_generator",
-    "epoch_order",
-    "narrow",
-]
-
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     """What an epoch's order and augmentation are drawn from.

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data.dataset import Data, DataError, Dataset
+from srsgd_ray.data.dataset import Data, Dataset
+from srsgd_ray.image_lmdb import DataError
 from srsgd_ray.knobs import affecting, check_knobs
 from srsgd_ray.parts import call, data_sets, find_part, path_of_part
-
-__all__ = ["load_dataset"]
 
 NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
 MORE = ("validation_images", "validation_labels", "classes", "mean", "std", "pad", "flip")

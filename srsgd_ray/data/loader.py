@@ -14,8 +14,6 @@ from srsgd_ray.data.crops import Cutter, item_draws
 from srsgd_ray.data.epochs import check_share, epoch_generator, epoch_order, narrow
 from srsgd_ray.image_lmdb.store import Store
 
-__all__ = ["CropItems", "EpochSampler"]
-
 UNEVEN = ("drop", "pad", "keep")
 
 

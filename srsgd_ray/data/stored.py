@@ -14,8 +14,6 @@ from srsgd_ray.data.streamed import StreamedEval, StreamedTrain
 from srsgd_ray.data.subset import ImageSubset, Skipped
 from srsgd_ray.image_lmdb import open_pair
 
-__all__ = ["StoredData"]
-
 
 class StoredData:
     """Training, validation and test images, none of them in memory.

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from srsgd_ray.data.batches import Normaliser
 from srsgd_ray.data.crops import CropDraws, Cutter, crop_draws
-from srsgd_ray.data.dataset import BatchFormat, DataError
+from srsgd_ray.data.dataset import BatchFormat
 from srsgd_ray.data.epochs import Epochs, Evaluations, Share, epoch_order, narrow
 from srsgd_ray.data.subset import ImageSubset
-
-__all__ = ["StreamedEval", "StreamedTrain"]
+from srsgd_ray.image_lmdb import DataError
 
 # ImageNet's usual ones, of each channel, where 255 counts as 1.
 MEAN = (0.485, 0.456, 0.406)

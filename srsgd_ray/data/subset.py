@@ -11,8 +11,6 @@ from torch import Tensor
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.store import Store
 
-__all__ = ["ImageSubset", "Skipped"]
-
 LOG = logging.getLogger("srsgd_ray.data")
 
 

@@ -21,8 +21,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["generated_cifar", "generated_imagenet"]
-
 Images = npt.NDArray[np.uint8]
 
 CIFAR_TRAIN, CIFAR_TEST = 50, 20  # images in all training files together, and in the test file

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from srsgd_ray.data import Dataset
 
-__all__ = ["OWN", "cifar10", "cifar100"]
-
 SIZES = {"pixels": 32, "train": 50_000, "test": 10_000}
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 # Mean and standard deviation of each channel over the training images.

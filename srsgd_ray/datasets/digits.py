@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from srsgd_ray.data import Dataset
 
-__all__ = ["digits"]
-
 FILE = ("datasets", "data", "digits.csv.gz")
 TEST_IMAGES = 360
 TEST_SEED = 1797

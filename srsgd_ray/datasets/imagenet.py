@@ -9,8 +9,6 @@ from srsgd_ray.parts import GENERATED, data_set
 if TYPE_CHECKING:
     from srsgd_ray.data.stored import StoredData
 
-__all__ = ["imagenet"]
-
 
 @data_set("imagenet", "ImageNet, read from data_dir", classes=1000, train=1_281_167, test=50_000)
 def imagenet(

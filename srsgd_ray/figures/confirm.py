@@ -23,8 +23,6 @@ from srsgd_ray.figures.style import (
     title,
 )
 
-__all__ = ["confirmation"]
-
 ASIDE = 0.3  # where a mean stands next to its points
 MOST_VERDICTS = 4  # more would leave no room for the figure; `srsgd-ray table` prints them all
 SPREAD = 0.24  # over which points stand side by side: test errors of two seeds are often equal

@@ -25,8 +25,6 @@ from srsgd_ray.figures.style import (
 )
 from srsgd_ray.results import schema_of
 
-__all__ = ["training_curves"]
-
 MOST_TICKS = 60  # more restarts than this are too close to see: blocks stand for them
 FEWEST_FOR_INTERVAL = 3  # seeds; the t interval of two is so wide that it would hide the curves
 MOST_MARKERS = 30  # epochs; more would hide the lines

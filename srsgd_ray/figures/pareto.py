@@ -19,8 +19,6 @@ from srsgd_ray.figures.style import (
     title,
 )
 
-__all__ = ["error_by_epochs"]
-
 
 @settings()
 def error_by_epochs(trials: pd.DataFrame, metric: str | None = None) -> Figure:

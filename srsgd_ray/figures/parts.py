@@ -15,22 +15,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from srsgd_ray.figures.style import ENDED_BADLY, LETTERS, NOTE, WIDTH, ArmStyle
 
-__all__ = [
-    "bad_handles",
-    "band",
-    "column",
-    "legend_below",
-    "lines",
-    "log_axis",
-    "log_ticks",
-    "mark_bad",
-    "markers",
-    "point_handle",
-    "points",
-    "row",
-    "wide_range",
-]
-
 
 def row(
     height: float, widths: Sequence[float] = (1,), *, width: float = WIDTH, sharey: bool = False

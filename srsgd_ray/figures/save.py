@@ -16,8 +16,6 @@ from srsgd_ray.figures.style import NotMeant, NotYet, settings
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import read_epochs, read_trials
 
-__all__ = ["FIGURES", "FORMATS", "draw", "save"]
-
 # Every figure by its name, as a function of the tables of epochs and of trials.
 FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Figure]] = {
     "best_so_far": lambda _, trials: best_so_far(trials),

@@ -41,8 +41,6 @@ from srsgd_ray.figures.style import (
 )
 from srsgd_ray.results import schema_of
 
-__all__ = ["best_so_far", "sensitivity_map"]
-
 COLOURS = "viridis"  # its lightness grows evenly, so that it can be read in grey
 TWO = 2
 GOLDEN = 0.618  # steps of this fraction spread points evenly over a column

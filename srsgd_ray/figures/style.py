@@ -21,21 +21,6 @@ from matplotlib.lines import Line2D
 from srsgd_ray import analysis
 from srsgd_ray.results import schema_of
 
-__all__ = [
-    "ENDED_BADLY",
-    "ArmStyle",
-    "NotMeant",
-    "NotYet",
-    "arm_name",
-    "arm_styles",
-    "axis_name",
-    "better_words",
-    "check_arms",
-    "settings",
-    "short_label",
-    "title",
-]
-
 WIDTH = 7.2  # inches, of every figure
 LETTERS = 15.5  # letters of a note that fit into an inch
 NOTE = "0.35"  # grey of notes on the data

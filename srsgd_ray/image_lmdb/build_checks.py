@@ -18,11 +18,6 @@ from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.prepare import Options, prepare
 from srsgd_ray.image_lmdb.store import Store
 
-__all__ = [
-    "check_outside", "check_place", "check_room", "map_size", "plan_of", "room_of", "stated",
-    "tidy",
-]  # fmt: skip
-
 SAMPLES = 48  # images from which the room is estimated
 PAGE = 4096
 

@@ -31,8 +31,6 @@ from srsgd_ray.image_lmdb.store import Store, StrPath
 from srsgd_ray.image_lmdb.tars import TarStore
 from srsgd_ray.image_lmdb.writer import MOST, Writer
 
-__all__ = ["Built", "build", "convert"]
-
 PARTS = ("train", "val")
 PART = 20  # images that a process is given at a time
 REPORTED_EVERY = 20  # images

@@ -19,8 +19,6 @@ from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.places import Places
 from srsgd_ray.image_lmdb.store import KeyedStore, Pixels
 
-__all__ = ["CaffeStore", "Datum", "parse_datum"]
-
 KEY = re.compile(rb"\d+_(?:(?P<folders>.*)/)?[^/]*")
 WINDOW = 64  # bytes read at a time around the fields: data are skipped
 MOST_CLASSES = 10**6

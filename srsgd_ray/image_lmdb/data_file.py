@@ -15,8 +15,6 @@ from pathlib import Path
 
 from srsgd_ray.image_lmdb.errors import DataError
 
-__all__ = ["DataFile", "LmdbFile"]
-
 BEGIN = struct.pack("<IH", 0xBEEFC0DE, 1)  # LMDB's mark and the version of its format
 METAS = 8192  # bytes of the two pages that say which tree is the newest
 

@@ -12,8 +12,6 @@ from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.places import Keys
 from srsgd_ray.image_lmdb.store import Store, StrPath
 
-__all__ = ["SUFFIXES", "FolderStore", "image_files"]
-
 # Torchvision's; images of other kinds are left out there too.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 PARTS = ("train", "val", "validation", "test")

@@ -9,8 +9,6 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-__all__ = ["Box", "Frame", "frame_of", "upper"]
-
 Box = tuple[int, int, int, int]  # top, left, height, width
 
 SOS, DRI = 0xDA, 0xDD

@@ -13,8 +13,6 @@ from srsgd_ray.image_lmdb.opening import open_store
 from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.store import StrPath
 
-__all__ = ["info"]
-
 SAMPLES = 200  # images whose sizes are read
 KINDS = {
     "folder": "a folder a class",

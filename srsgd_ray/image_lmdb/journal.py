@@ -18,8 +18,6 @@ import numpy.typing as npt
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.layout import ENTRY
 
-__all__ = ["ANEW", "Entries", "Journal", "not_written", "partial_of"]
-
 ANEW = "begin anew with --force"
 Entries = npt.NDArray[np.void]
 FULL = None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG

@@ -12,8 +12,6 @@ from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.frames import Box, Frame, frame_of, upper
 from srsgd_ray.image_lmdb.store import Pixels
 
-__all__ = ["by_pillow", "complaint", "decode", "decode_box"]
-
 MOST_PIXELS = 89_478_485  # Pillow's limit too: a file that claims more is taken for damaged
 # What libjpeg says of a file with more data than rows, by whether it has restart markers.
 LEFT_OFF = {

@@ -38,12 +38,6 @@ import numpy as np
 
 from srsgd_ray.image_lmdb.errors import DataError
 
-__all__ = [
-    "CLASSES", "ENTRY", "FORMAT", "HEADER", "INDEX", "LABELS", "NAMES", "PAD_TO", "RECORDS",
-    "STORES", "TRAILER", "VERSION", "Header", "checksum", "key_of", "padded", "parse_trailer",
-    "trailer",
-]  # fmt: skip
-
 FORMAT = "srsgd_ray image_lmdb"
 VERSION = 1
 STORES = ("encoded", "decoded")

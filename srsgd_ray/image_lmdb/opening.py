@@ -16,8 +16,6 @@ from srsgd_ray.image_lmdb.own import ImageLmdb, find_records
 from srsgd_ray.image_lmdb.places import Places, find
 from srsgd_ray.image_lmdb.store import Store, StrPath
 
-__all__ = ["PAIRS", "check_classes", "open_pair", "open_store"]
-
 # What training and validation images are called, in the order in which they are looked for.
 PAIRS = (
     ("train.lmdb", "val.lmdb"),

@@ -10,8 +10,6 @@ from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.places import Places
 from srsgd_ray.image_lmdb.store import KeyedStore
 
-__all__ = ["OriginalStore"]
-
 
 class OriginalStore(KeyedStore):
     """Keys such as ``train/n01440764/n01440764_10026.JPEG``, values the files' bytes.

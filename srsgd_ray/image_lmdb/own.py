@@ -30,8 +30,6 @@ from srsgd_ray.image_lmdb.layout import (
 from srsgd_ray.image_lmdb.places import find
 from srsgd_ray.image_lmdb.store import Pixels, Store, StrPath
 
-__all__ = ["Entry", "ImageLmdb", "find_records"]
-
 _ENTRY = struct.Struct("<QIIIIiI")
 MOST_HEADER = 2**20  # bytes
 

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from srsgd_ray.image_lmdb.data_file import DataFile, LmdbFile
 from srsgd_ray.image_lmdb.scan import REFUSED
 
-__all__ = ["Keys", "Place", "Places", "find"]
-
 PROGRAM = Path(__file__).with_name("scan.py")
 
 

@@ -20,8 +20,6 @@ from typing import Any, TypeVar
 
 from srsgd_ray.image_lmdb.errors import DataError
 
-__all__ = ["in_processes"]
-
 T = TypeVar("T")
 AHEAD = 4  # parts for each process that may be done before they are asked for
 PATIENCE = 5.0  # seconds that a process has to leave

@@ -13,8 +13,6 @@ from srsgd_ray.image_lmdb.jpeg import decode
 from srsgd_ray.image_lmdb.layout import STORES
 from srsgd_ray.image_lmdb.store import Pixels, Store
 
-__all__ = ["Options", "Sample", "prepare", "prepare_part", "resembles"]
-
 QUALITY = 90  # of images that are scaled down and encoded again, unless stated
 FAR = 25.0  # levels in the mean by which an image and another encoding of it hardly differ
 

@@ -23,8 +23,6 @@ if __name__ == "__main__":  # without site-packages
 
 import lmdb
 
-__all__ = ["REFUSED", "Refused", "scan"]
-
 REFUSED = 3  # exit status after a message
 INNER = 48  # bytes that LMDB keeps of a database within another
 

@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from srsgd_ray.image_lmdb.places import Places
 
-__all__ = ["KeyedStore", "Pixels", "Store", "StrPath"]
-
 Pixels = npt.NDArray[np.uint8]
 StrPath = str | os.PathLike[str]
 

@@ -15,8 +15,6 @@ from srsgd_ray.image_lmdb.folder import SUFFIXES
 from srsgd_ray.image_lmdb.places import Keys, Places
 from srsgd_ray.image_lmdb.store import KeyedStore, StrPath
 
-__all__ = ["TarStore"]
-
 Member = tuple[Path, str, int, int]  # class folder or tar, file, offset in the outer file, bytes
 COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 

@@ -30,8 +30,6 @@ from srsgd_ray.image_lmdb.verify_names import (
     wrong_numbers,
 )
 
-__all__ = ["KINDS", "Problem", "Verdict", "verify"]
-
 KINDS = {
     "unreadable": "cannot be read, or decoded whole",
     "truncated": "ends before its end marker",

@@ -15,11 +15,6 @@ from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.places import find
 from srsgd_ray.image_lmdb.store import Store
 
-__all__ = [
-    "Problem", "keys_of", "pairs_of", "wrong_keys", "wrong_labels", "wrong_names",
-    "wrong_numbers",
-]  # fmt: skip
-
 Names = dict[int, str]  # by number of the image
 NUMBER = re.compile(r"^(\d+)_")
 BARE = re.compile(r"^(\d+)(?:_|$)")

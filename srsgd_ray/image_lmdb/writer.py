@@ -39,8 +39,6 @@ from srsgd_ray.image_lmdb.layout import (
 from srsgd_ray.image_lmdb.places import find
 from srsgd_ray.image_lmdb.prepare import Sample
 
-__all__ = ["Writer", "seal"]
-
 TOGETHER = 500  # images of a transaction
 MOST = 2**26  # bytes of images, after which a transaction ends with fewer
 

@@ -11,18 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = [
-    "Block",
-    "Dense",
-    "Network",
-    "PostActivation",
-    "PreActivation",
-    "TorchDefault",
-    "WideBlock",
-    "staged",
-    "transition",
-]
-
 
 class Mean(nn.Module):
     """The mean over an image's pixels: (N, C, H, W) to (N, C)."""

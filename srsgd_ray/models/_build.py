@@ -15,8 +15,6 @@ from torch.nn.parameter import UninitializedParameter
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.parts import call, check_sizes, find_part, networks, parameters, path_of_part
 
-__all__ = ["adapt_channels", "build_model", "check_fit", "materialise"]
-
 CHANNELS = ("channels", "in_channels", "in_chans")
 CLASSES = ("classes", "num_classes", "n_classes")
 

@@ -16,8 +16,6 @@ from srsgd_ray.parts import check_sizes, network
 if TYPE_CHECKING:
     from srsgd_ray.models._blocks import Block, Network
 
-__all__ = ["densenet", "preresnet", "resnet", "resnext", "wide_resnet"]
-
 BLOCKS = {"basic": 6, "bottleneck": 9}  # layers that a block in every stage adds
 
 

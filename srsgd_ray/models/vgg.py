@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from srsgd_ray.models._blocks import Network
 
-__all__ = ["alexnet", "vgg", "vgg_bn"]
-
 # Convolutions of each of the five stages, by depth; with the linear layers of the paper they add up
 # to the depth.
 CONVOLUTIONS = {

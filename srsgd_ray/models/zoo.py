@@ -9,8 +9,6 @@ from srsgd_ray.parts import network
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["resnet200"]
-
 TORCHVISION = (
     "alexnet", "densenet121", "densenet161", "densenet169", "densenet201", "resnet18",
     "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from srsgd_ray.optim._update import Mode, Numbers, update_
 
-__all__ = ["BUFFER", "Bucket", "fusable", "make_buckets"]
-
 BUFFER = "momentum_buffer"
 State = MutableMapping[Tensor, Any]
 _FUSED_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)

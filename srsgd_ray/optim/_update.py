@@ -31,8 +31,6 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Mode", "Numbers", "numbers_of_step", "update_"]
-
 Mode = Literal["plain", "foreach", "fused"]
 
 # Outside this range of z / s the kernel's M would blow the buffer up or wipe it out.

@@ -15,8 +15,6 @@ from srsgd_ray.optim.srsgd import SRSGD
 from srsgd_ray.optim.together import Together
 from srsgd_ray.parts import call, find_part, path_of_part
 
-__all__ = ["build_optimizer"]
-
 _NO_OPTIMIZER = (
     "optimizer must name a class of torch.optim.Optimizer, or a function that makes one, but "
     "{name!r} {found}. Name such a class, for example torch.optim:AdamW."

@@ -10,8 +10,6 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from srsgd_ray.config import TrainConfig
 
-__all__ = ["EpochRate", "StepRate", "build_lr_schedule"]
-
 
 class EpochRate(MultiStepLR):
     """The learning rate times ``lr_gamma`` at each milestone; ``step()`` it once an epoch."""

@@ -16,8 +16,6 @@ from srsgd_ray.optim._buckets import BUFFER, make_buckets
 from srsgd_ray.optim._update import numbers_of_step
 from srsgd_ray.restarts import RestartSchedule, constant, momentum
 
-__all__ = ["SRSGD"]
-
 _OPTIONS = ("lr", "restart", "weight_decay", "maximize", "foreach", "fused")
 _COUNTERS: dict[str, int | float] = {
     "step": 0,  # steps done

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-__all__ = ["Together"]
-
 
 class Together(Optimizer):
     """Several optimizers as one: their groups one after the other, a step of each in turn.

@@ -17,8 +17,6 @@ from srsgd_ray.config import TrainConfig
 from srsgd_ray.knobs import one_of
 from srsgd_ray.paper.published import PublishedRun, errors, recipes
 
-__all__ = ["FULL", "SETS", "TABLES", "Cell", "PublishedTable", "cells", "family", "label"]
-
 GROWTH = 2.0  # r of the F1 ablations: not printed, but that of every linear recipe
 SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
 FULL = {"cifar10": "table1", "cifar100": "table2", "imagenet": "table3"}  # at full length

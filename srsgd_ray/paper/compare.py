@@ -14,16 +14,6 @@ from srsgd_ray.knobs import one_of
 from srsgd_ray.paper.cells import SETS, TABLES, Cell
 from srsgd_ray.paper.runs import Variant, matched, precision, trained_on
 
-__all__ = [
-    "PROTOCOLS",
-    "STATUSES",
-    "TABLES",
-    "compare_with_published",
-    "difference_interval",
-    "flags",
-    "srsgd_minus_sgd",
-]
-
 PROTOCOLS = {
     "last": "ours at the last epoch",
     "as_published": "ours at the best epoch by test error, where every epoch was tested",

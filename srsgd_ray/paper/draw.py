@@ -17,8 +17,6 @@ from srsgd_ray.figures.style import LETTERS, NOTE, STYLES, WIDTH, ArmStyle, sett
 from srsgd_ray.paper.notes import notes, optimizer, variants
 from srsgd_ray.paper.panels import DEPTH, GAP, LOSS, PAPER
 
-__all__ = ["draw_numbers"]
-
 # Vertical limits of the published figures, by figure and panel.
 LIMITS = {
     ("fig2", "left"): (1e-10, 1.0),

@@ -16,15 +16,6 @@ from srsgd_ray.paper.numbers import figure_numbers
 from srsgd_ray.paper.panels import PAPER
 from srsgd_ray.results import RecordError, read_epochs, read_trials
 
-__all__ = [
-    "PAPER_FIGURES",
-    "PAPER_OUT",
-    "draw_numbers",
-    "draw_paper",
-    "paper_figure",
-    "paper_numbers",
-]
-
 TRAJECTORY = "appfig7"  # the one figure that no published numbers exist of
 # Every figure by its name, with its title.
 PAPER_FIGURES: dict[str, str] = {

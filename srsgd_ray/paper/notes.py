@@ -9,8 +9,6 @@ import pandas as pd
 from srsgd_ray.paper.faults import FAULTS
 from srsgd_ray.paper.panels import EACH, EPOCH, GAP, PAPER
 
-__all__ = ["notes", "variants"]
-
 MOST_FLAGS = 4  # of what ours did unlike the published runs; the Parquet has all
 # What a figure says about its fault: by default, and with --as-plotted.
 DRAWN = {

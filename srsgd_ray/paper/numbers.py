@@ -16,8 +16,6 @@ from srsgd_ray.paper.compare import flags
 from srsgd_ray.paper.panels import CASES, EPOCH, ERROR, F1, PAPER, PaperPanel, series
 from srsgd_ray.paper.runs import Variant, matched
 
-__all__ = ["COLUMNS", "figure_numbers"]
-
 COLUMNS = (
     "figure", "as_plotted", "panel", "title", "x_label", "y_label", "series", "x", "y", "role",
     "source", "variant", "flags", "std", "low", "high", "n", "position",

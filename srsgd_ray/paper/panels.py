@@ -8,8 +8,6 @@ from typing import Any
 from srsgd_ray.paper.cells import FEWER, FULL, SETS
 from srsgd_ray.paper.published import PublishedRun
 
-__all__ = ["PAPER", "PaperFigure", "PaperPanel", "series"]
-
 ERROR, LOSS, GAP = "test error (%)", "training loss (nats)", "gap |f - f*|"
 DEPTH, F1, EPOCH = "depth", "F1", "epoch (from 0)"
 EACH = "epochs fewer in each intermediate stage"

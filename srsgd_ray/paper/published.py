@@ -14,17 +14,6 @@ import pandas as pd
 
 from srsgd_ray.knobs import one_of
 
-__all__ = [
-    "PublishedRun",
-    "QuadraticMean",
-    "curves",
-    "errors",
-    "errors_table",
-    "quadratic_means",
-    "recipe",
-    "recipes",
-]
-
 Row = TypeVar("Row")
 DATA = files("srsgd_ray.paper") / "data"
 # How a cell of a CSV file becomes a field of each type.

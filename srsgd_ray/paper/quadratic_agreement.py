@@ -15,8 +15,6 @@ from srsgd_ray.results import read_table, read_trials
 from srsgd_ray.table import table
 from srsgd_ray.trainables.quadratic_problem import ITERATIONS, METHODS
 
-__all__ = ["Agreement", "agreement_table", "agreements", "show_agreement"]
-
 # Largest difference of an exact curve. ARNAG restarts where f has not fallen, which at the end is
 # decided by rounding.
 EXACT_BARS = {method: 2e-12 if method == "ARNAG" else 2e-14 for method in METHODS}

@@ -14,8 +14,6 @@ from srsgd_ray.results import read_trials
 from srsgd_ray.table import table as text_table
 from srsgd_ray.trainables.quadratic_problem import CASES, QuadraticConfig
 
-__all__ = ["compare", "report", "show_report", "word"]
-
 METRIC = "mean_gap_last_1000"
 SCALE = 1e6  # gaps are shown in millionths
 

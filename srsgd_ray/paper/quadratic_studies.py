@@ -8,10 +8,9 @@ from __future__ import annotations
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study.spec import Arm, Study
+from srsgd_ray.study.arm import Arm
+from srsgd_ray.study.spec import Study
 from srsgd_ray.trainables.quadratic_problem import CASES, ITERATIONS, METHODS
-
-__all__ = ["SEARCHES", "figure2", "schedule_search"]
 
 SHORT = {"GD": "gd", "GD + Momentum": "gd_momentum", "NAG": "nag", "ARNAG": "arnag"}
 SHORT["SRNAG"] = "srnag"

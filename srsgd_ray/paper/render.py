@@ -20,8 +20,6 @@ from srsgd_ray.paper.compare import (
 )
 from srsgd_ray.table import FORMATS, escape_latex, table
 
-__all__ = ["render_comparison", "summary"]
-
 WIDTH = 100  # letters of a line of text
 
 

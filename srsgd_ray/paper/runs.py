@@ -14,8 +14,6 @@ from srsgd_ray.config import GENERATED, TrainConfig
 from srsgd_ray.knobs import machine_knobs
 from srsgd_ray.paper.cells import Cell, cells, family, label
 
-__all__ = ["Variant", "matched", "precision", "trained_on"]
-
 # Fields that do not tell two variants apart: machine, seed, what sgd and srsgd do not read, and
 # what the key below holds in another form.
 IGNORED = machine_knobs(TrainConfig) | {

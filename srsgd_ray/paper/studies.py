@@ -13,8 +13,6 @@ from srsgd_ray.knobs import one_of
 from srsgd_ray.paper.cells import AS_PUBLISHED, FULL, SETS, Cell, cells
 from srsgd_ray.study import Arm, Study
 
-__all__ = ["PLANS", "PROTOCOLS", "paper_study"]
-
 PROTOCOLS: dict[str, dict[str, Any]] = {"as_published": AS_PUBLISHED, "corrected": {}}
 SHARED = ("lr", "lr_gamma", "weight_decay", "batch_size")  # knobs that all arms have in common
 BASE = {

@@ -27,9 +27,6 @@ from srsgd_ray.results.tables import replace_table
 from srsgd_ray.trainables.minefield_config import OPTIMIZERS, MinefieldConfig
 from srsgd_ray.trainables.spirals import Spirals, logits, one_thread, scores, spirals, train
 
-__all__ = ["Picture", "Plane", "draw_picture", "paths", "plane_of", "telling_seeds",
-           "write_tables"]  # fmt: skip
-
 MARGIN = 0.3  # of a surface around the paths, as a part of their width and height
 SIDE = 1.3  # the boundary is drawn over the square from -SIDE to SIDE
 DOTS = 120  # of it, along each side

@@ -19,8 +19,6 @@ from srsgd_ray import analysis
 from srsgd_ray.figures.parts import legend_below, log_axis, log_ticks, point_handle, wide_range
 from srsgd_ray.figures.style import STYLES, WIDTH, ArmStyle, NotYet, arm_styles, settings, title
 
-__all__ = ["TABLES", "trajectory"]
-
 # Greys, and none dark: the paths alone have colours.
 COLOURS = LinearSegmentedColormap.from_list("loss", ["white", "0.35"])
 LEVELS = 25  # of the contours

@@ -18,18 +18,6 @@ import pyarrow as pa
 from srsgd_ray.knobs import knob_types
 from srsgd_ray.trainable import Metric, Trainable, find
 
-__all__ = [
-    "STATES",
-    "Column",
-    "Columns",
-    "arrow_schema",
-    "columns",
-    "columns_from_plain",
-    "columns_of",
-    "columns_to_plain",
-    "first_edition",
-]
-
 SCHEMA_VERSION = 2
 Table = Literal["epochs", "trials"]
 

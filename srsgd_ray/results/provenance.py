@@ -12,8 +12,6 @@ from typing import Any
 import srsgd_ray
 from srsgd_ray.results.columns import SCHEMA_VERSION
 
-__all__ = ["processor", "provenance"]
-
 
 def provenance() -> dict[str, Any]:
     """The columns of ``results.columns.PROVENANCE`` that the driver knows."""

@@ -19,8 +19,6 @@ from typing import IO, Any
 
 from srsgd_ray.results.columns import STATES
 
-__all__ = ["FILE_NAME", "Record", "RecordError", "TrialRecord", "check_free", "read_record"]
-
 FILE_NAME = "record.jsonl"
 FORMAT = 1
 

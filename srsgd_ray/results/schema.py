@@ -11,8 +11,6 @@ import pyarrow as pa
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results.columns import Column, first_edition
 
-__all__ = ["KEY", "Schema", "schema_of"]
-
 KEY = "srsgd_ray"  # under which a frame's attrs hold it
 
 

@@ -28,18 +28,6 @@ from srsgd_ray.results.columns import (
 from srsgd_ray.results.record import Contents, RecordError, TrialRecord
 from srsgd_ray.results.schema import KEY, Schema
 
-__all__ = [
-    "epoch_rows",
-    "read_epochs",
-    "read_table",
-    "read_trials",
-    "replace_table",
-    "trial_rows",
-    "trials_frame",
-    "write_tables",
-]
-
-
 SHARED = (b"identity", b"design", b"provenance")  # roles of columns that every study has
 
 

@@ -17,8 +17,6 @@ from optuna.distributions import (
     json_to_distribution,
 )
 
-__all__ = ["FIXED", "SearchSpace", "When", "as_space"]
-
 
 class When:
     """A range that is searched only where other knobs have certain values.

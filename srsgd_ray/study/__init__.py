@@ -11,9 +11,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from srsgd_ray.study.arm import Arm
+from srsgd_ray.study.options import Options
 from srsgd_ray.study.result import StudyResult
-from srsgd_ray.study.run import Options, run
-from srsgd_ray.study.spec import Arm, Study
+from srsgd_ray.study.run import run
+from srsgd_ray.study.spec import Study
 
 __all__ = ["Arm", "Options", "Study", "StudyResult", "run"]
 

@@ -13,8 +13,6 @@ from typing import Any
 from srsgd_ray.knobs import knob
 from srsgd_ray.search_spaces import FIXED, SearchSpace, as_space
 
-__all__ = ["Arm", "called_from", "check_name"]
-
 PACKAGE = str(Path(__file__).resolve().parents[1])
 
 

@@ -8,10 +8,9 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from srsgd_ray.knobs import check_knobs, one_of
+from srsgd_ray.study.arm import Arm, check_name
 from srsgd_ray.study.search import check_searcher
-from srsgd_ray.study.spec import Arm, Study, check_name
-
-__all__ = ["check_fields", "check_study", "check_types"]
+from srsgd_ray.study.spec import Study
 
 
 @contextmanager

@@ -24,8 +24,6 @@ from srsgd_ray.study.schedulers import ArmScheduler
 from srsgd_ray.study.search import Search
 from srsgd_ray.study.spec import Study
 
-__all__ = ["Controller", "Counts"]
-
 TABLES_EVERY = 2.0  # seconds between two writings of the tables, at least
 TABLES_SHARE = 20.0  # and this many times as long as the last writing took
 

@@ -7,8 +7,6 @@ import time
 from srsgd_ray.progress import Pace, State, duration
 from srsgd_ray.study.controller import Controller
 
-__all__ = ["Display"]
-
 
 class Display:
     """Trials done, best so far, time left; asked from another thread, also while Ray starts."""

@@ -17,8 +17,6 @@ from srsgd_ray.progress import duration
 from srsgd_ray.results.record import Contents
 from srsgd_ray.study.spec import Study
 
-__all__ = ["Cost", "HoursLimit", "cost", "spent_hours"]
-
 Key = tuple[Any, ...]
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from srsgd_ray.results import RecordError
 from srsgd_ray.results.record import Contents
-from srsgd_ray.study.spec import Arm, Study
-
-__all__ = ["edited", "extended"]
+from srsgd_ray.study.arm import Arm
+from srsgd_ray.study.spec import Study
 
 GROWING = ("confirm_seeds", "trials")  # may be more when a study is resumed
 FIELDS_OF_ARMS = ("space", "fixed", "against", "trials", "confirm_seeds", "enqueue")

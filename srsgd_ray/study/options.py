@@ -7,8 +7,6 @@ from pathlib import Path
 
 from srsgd_ray.knobs import knob
 
-__all__ = ["HERE", "ON", "Options"]
-
 HERE, ON = "where", "on what"  # the groups of options in a script's --help
 
 

@@ -13,8 +13,6 @@ from srsgd_ray.analysis import Comparison
 from srsgd_ray.knobs import value_in
 from srsgd_ray.results import TrialRecord, read_epochs, read_record, read_trials
 
-__all__ = ["FINISHED", "INTERRUPTED", "OUT_OF_BUDGET", "PLANNED", "StudyResult", "barren"]
-
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
 OUT_OF_BUDGET = "out of budget"

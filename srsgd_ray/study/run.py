@@ -17,6 +17,7 @@ from srsgd_ray.knobs import one_of
 from srsgd_ray.progress import all_output_to, watched
 from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
 from srsgd_ray.results.record import Contents, check_free
+from srsgd_ray.study.arm import check_name
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.display import Display
 from srsgd_ray.study.estimate import HoursLimit, cost, spent_hours
@@ -24,10 +25,8 @@ from srsgd_ray.study.extend import extended
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
 from srsgd_ray.study.search import Search, open_storage
-from srsgd_ray.study.spec import Study, check_name
+from srsgd_ray.study.spec import Study
 from srsgd_ray.study.start import check_data, check_options, fresh_folder, job_of, plan_of
-
-__all__ = ["Options", "execute", "run"]
 
 
 def run(

@@ -14,8 +14,6 @@ from typing import Any
 
 from srsgd_ray.results.record import TrialRecord
 
-__all__ = ["SCHEDULERS", "ArmScheduler"]
-
 SCHEDULERS = {
     "none": "every trial runs to its last epoch",
     "asha": "asynchronous successive halving: bad trials stop at a rung",

@@ -29,8 +29,6 @@ from srsgd_ray.knobs import one_of, value_in
 from srsgd_ray.results.record import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
 
-__all__ = ["SEARCHERS", "Goal", "Search", "check_searcher", "open_storage"]
-
 SEARCHERS = {
     "tpe": "tree-structured Parzen estimator, multivariate (Optuna's default)",
     "random": "independent random draws",

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srsgd_ray.knobs import one_of
-from srsgd_ray.study.spec import Arm, Study
-
-__all__ = ["select", "smoke", "with_epochs"]
+from srsgd_ray.study.arm import Arm
+from srsgd_ray.study.spec import Study
 
 
 def select(study: Study, wanted: Mapping[str, Sequence[str]]) -> Study:

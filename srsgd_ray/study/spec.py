@@ -13,12 +13,10 @@ from typing import Any
 from srsgd_ray.knobs import knob, knob_types, make, needed, one_of, plain
 from srsgd_ray.results import Column, columns_of
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study.arm import Arm, called_from, check_name
+from srsgd_ray.study.arm import Arm, called_from
 from srsgd_ray.study.schedulers import SCHEDULERS, ArmScheduler
 from srsgd_ray.study.search import Goal
 from srsgd_ray.trainable import Trainable, find, path_of
-
-__all__ = ["Arm", "Study", "check_name"]
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from srsgd_ray.study.options import Options
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainable import find, path_of
 
-__all__ = ["check_data", "check_options", "fresh_folder", "job_of", "plan_of"]
-
 
 def check_options(study: Study, options: Options) -> None:
     """Raise ValueError for options that can never work."""

@@ -13,8 +13,6 @@ from srsgd_ray.import_path import load
 from srsgd_ray.knobs import knob_types, unknown
 from srsgd_ray.trainable.protocol import Budget, Metric, Run, Trainable
 
-__all__ = ["BUILT_IN", "FunctionTrainable", "as_trainable", "find", "names", "path_of"]
-
 GROUP = "srsgd_ray.trainables"  # entry points of other packages add names
 BUILT_IN = {
     "image": "srsgd_ray.trainables.image:IMAGE",

@@ -11,8 +11,6 @@ from typing import Any
 
 from srsgd_ray.knobs import check_knobs, knob_types, make, one_of
 
-__all__ = ["Budget", "Diverged", "Metric", "RankError", "Run", "StopTraining", "Trainable"]
-
 # Columns that every study has; no knob and no metric takes their names.
 SHARED = (
     "study", "phase", "arm", "trial", "number", "epoch", "time", "state", "reason", "epochs_done",

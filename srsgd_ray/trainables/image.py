@@ -15,8 +15,6 @@ from srsgd_ray.knobs import affecting
 from srsgd_ray.parts import data_sets
 from srsgd_ray.trainable import Budget, Diverged, Metric, Run, StopTraining, Trainable
 
-__all__ = ["IMAGE", "ImageClassification"]
-
 LR_DROPS = (0.5, 0.75)  # where the learning rate falls unless a study says else
 SMOKE_BATCH = 25
 SMOKE_PIXELS = 32

@@ -14,8 +14,6 @@ from srsgd_ray.knobs import affecting
 from srsgd_ray.trainable import Diverged, Metric, Run, Trainable
 from srsgd_ray.trainables.minefield_config import MinefieldConfig
 
-__all__ = ["APART", "MINEFIELD", "Minefield", "MinefieldConfig"]
-
 APART = 1_000_000  # between the seeds of a search and those of the confirmation
 
 

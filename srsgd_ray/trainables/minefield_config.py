@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from srsgd_ray.knobs import check_knobs, knob
 
-__all__ = ["OPTIMIZERS", "MinefieldConfig"]
-
 OPTIMIZERS = ("srsgd", "sgd")
 
 

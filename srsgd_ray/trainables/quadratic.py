@@ -16,8 +16,6 @@ from srsgd_ray.trainables.quadratic_expected import expected_gaps
 from srsgd_ray.trainables.quadratic_problem import Floats, QuadraticConfig
 from srsgd_ray.trainables.quadratic_run import TARGET, kept_steps, measure, run
 
-__all__ = ["QUADRATIC", "Quadratic", "QuadraticConfig", "objective"]
-
 TRIED = 400  # iterations that a plan times
 
 

@@ -15,8 +15,6 @@ from srsgd_ray.trainables.quadratic_problem import (
     noise_deviation,
 )
 
-__all__ = ["expected_gaps"]
-
 
 def expected_gaps(config: QuadraticConfig, last: int = 1000) -> Floats:
     """The gap's expectation over the noise, at the last ``last`` iterations, without a random draw.

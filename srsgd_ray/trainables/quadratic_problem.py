@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from srsgd_ray.knobs import check_knobs, knob
 from srsgd_ray.restarts import RestartSchedule
 
-__all__ = ["CASES", "METHODS", "SCHEDULES", "QuadraticConfig", "momenta", "noise_deviation"]
-
 SIZE = 1000
 STEP_SIZE = 0.25  # 1/L; the eigenvalues of P lie between 0 and L = 4
 ITERATIONS = 50_000

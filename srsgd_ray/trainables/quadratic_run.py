@@ -18,8 +18,6 @@ from srsgd_ray.trainables.quadratic_problem import (
     noise_deviation,
 )
 
-__all__ = ["TARGET", "kept_steps", "measure", "run"]
-
 TARGET = 1e-10  # of the exact case: the gap whose reaching counts
 BLOCK = 64  # steps whose noise is drawn, and whose gaps are taken, at a time
 

@@ -16,16 +16,6 @@ from srsgd_ray.knobs import one_of
 from srsgd_ray.optim import SRSGD
 from srsgd_ray.trainables.minefield_config import OPTIMIZERS, MinefieldConfig
 
-__all__ = [
-    "Spirals",
-    "draw_spirals",
-    "logits",
-    "one_thread",
-    "scores",
-    "spirals",
-    "train",
-]
-
 MOMENTUM = 0.9  # of sgd
 GAMMA = 0.1  # factor of the learning rate at each milestone
 GROWTH = 2.0  # of SRSGD's restart frequency

@@ -8,9 +8,10 @@ for bit. ``checks`` tries before a run what no rule decides, ``timing`` measures
 there is; of Ray nothing is known here.
 """
 
+from srsgd_ray.trainable import RankError, StopTraining
 from srsgd_ray.training.checkpoint import CheckpointError, load_checkpoint
 from srsgd_ray.training.loop import train
-from srsgd_ray.training.outcome import Keep, Outcome, RankError, Report, Save, StopTraining
+from srsgd_ray.training.outcome import Keep, Outcome, Report, Save
 
 __all__ = [
     "CheckpointError",

@@ -15,8 +15,6 @@ import torch
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.knobs import machine_knobs
 
-__all__ = ["FILE_NAME", "CheckpointError", "load_checkpoint", "rng_state", "save_checkpoint"]
-
 FILE_NAME = "checkpoint.pt"
 FORMAT = 1
 

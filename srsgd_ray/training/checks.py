@@ -11,8 +11,6 @@ from srsgd_ray.models import build_model, check_fit, materialise
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
 from srsgd_ray.parts import data_sets, networks
 
-__all__ = ["check_parts", "check_share_of_batch", "fitting_model"]
-
 
 def check_parts(config: TrainConfig) -> None:
     """Read the data set; build network, optimizer and schedule that are not of this package.

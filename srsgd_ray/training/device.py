@@ -12,10 +12,6 @@ from torch import nn
 
 from srsgd_ray.config import TrainConfig
 
-__all__ = [
-    "Precision", "check_layout", "choose_device", "default_threads", "kernels", "memory_format",
-]  # fmt: skip
-
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

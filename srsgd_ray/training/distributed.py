@@ -10,8 +10,6 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["minimum", "parallel", "rank_and_size", "total"]
-
 
 def _active() -> bool:
     return dist.is_available() and dist.is_initialized()

@@ -17,6 +17,7 @@ from torch import nn
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import BatchFormat, Data, DataError, EvalSource, load_dataset
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
+from srsgd_ray.trainable import RankError, StopTraining
 from srsgd_ray.training import checkpoint
 from srsgd_ray.training.checks import check_share_of_batch, fitting_model
 from srsgd_ray.training.device import (
@@ -27,20 +28,8 @@ from srsgd_ray.training.device import (
     memory_format,
 )
 from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
-from srsgd_ray.training.outcome import (
-    Keep,
-    Outcome,
-    Progress,
-    RankError,
-    Report,
-    Row,
-    StopTraining,
-    as_sums,
-    means,
-)  # fmt: skip
+from srsgd_ray.training.outcome import Keep, Outcome, Progress, Report, Row, as_sums, means
 from srsgd_ray.training.step import Step
-
-__all__ = ["train"]
 
 CHECK_EVERY = 50  # steps between two checks of the loss: each check waits for the device
 NEVER = torch.iinfo(torch.int64).max

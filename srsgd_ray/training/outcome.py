@@ -10,12 +10,6 @@ from typing import Any
 import torch
 
 from srsgd_ray.data import DataError
-from srsgd_ray.trainable import RankError, StopTraining
-
-__all__ = [
-    "Keep", "Outcome", "Progress", "RankError", "Report", "Row", "Save", "StopTraining", "as_sums",
-    "means",
-]  # fmt: skip
 
 Row = dict[str, Any]
 Save = Callable[[Path], Path]

@@ -21,8 +21,6 @@ from srsgd_ray.training.distributed import rank_and_size
 from srsgd_ray.training.loop import train
 from srsgd_ray.training.outcome import Save
 
-__all__ = ["run_once"]
-
 TRIAL = "single-run-000"
 
 

@@ -13,8 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.training.device import Precision
 
-__all__ = ["Step"]
-
 
 class Step:
     """A step on one global batch, in micro-batches if the config asks for them.

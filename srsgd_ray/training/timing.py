@@ -16,8 +16,6 @@ from srsgd_ray.parts import data_sets
 from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
 from srsgd_ray.training.step import Step
 
-__all__ = ["Timing", "UnknownSizeError", "measure"]
-
 MOST_STEPS = 20
 
 

@@ -12,8 +12,6 @@ import logging
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.state import list_jobs, list_placement_groups
 
-__all__ = ["free_abandoned"]
-
 logger = logging.getLogger(__name__)
 
 

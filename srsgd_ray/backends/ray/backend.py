@@ -14,8 +14,6 @@ from srsgd_ray.backends.ray.cluster import gentle_stop, ray_cluster
 from srsgd_ray.backends.signals import interrupt
 from srsgd_ray.backends.store import join
 
-__all__ = ["RayBackend"]
-
 MEASURE_LIMIT = 900.0  # seconds for all measurements, with the wait for a machine
 SHORTEST_WAIT = 1.0
 

@@ -20,8 +20,6 @@ import ray
 from srsgd_ray.backends.base import RESTARTS
 from srsgd_ray.backends.ends import TROUBLE
 
-__all__ = ["CLOSE", "Channel", "RemoteChannel"]
-
 CLOSE = "close"
 ANSWER = 90.0  # seconds within which the channel must answer, longer than any wait asked of it
 Message = dict[str, Any]

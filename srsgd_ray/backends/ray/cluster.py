@@ -13,8 +13,6 @@ from typing import TextIO
 
 from srsgd_ray.backends.signals import on_interrupt
 
-__all__ = ["gentle_stop", "ray_cluster"]
-
 ANSWER = 10.0  # seconds within which a cluster's port must take a connection
 
 

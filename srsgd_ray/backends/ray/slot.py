@@ -27,8 +27,6 @@ from srsgd_ray.backends.ray.channel import Channel, RemoteChannel
 from srsgd_ray.backends.ray.worker import serve, take_trials
 from srsgd_ray.backends.store import join
 
-__all__ = ["TrialError", "WarmTrainable", "trial_config"]
-
 POLL = 2.0  # seconds between two checks of a silent trial
 LEAVE = 20.0  # seconds that workers get to leave
 FREE_AFTER = 30.0  # seconds without workers before abandoned reservations are looked for

@@ -17,8 +17,6 @@ from ray.tune.search import Searcher
 from srsgd_ray.backends.base import Trials
 from srsgd_ray.backends.ray.slot import trial_config
 
-__all__ = ["StopScheduler", "TrialCallback", "TrialSearcher"]
-
 logger = logging.getLogger(__name__)
 
 

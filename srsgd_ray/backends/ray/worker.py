@@ -12,8 +12,6 @@ from srsgd_ray.backends.ray.channel import CLOSE, RemoteChannel
 from srsgd_ray.backends.trial import Cache, Link, TrialRun
 from srsgd_ray.trainable import RankError, find
 
-__all__ = ["serve", "take_trials"]
-
 POLL = 30.0  # seconds a call to the channel may wait before it is made again
 TOUCH_EVERY = 5.0  # seconds between two signs of life within an epoch
 
