@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -56,11 +56,7 @@ def draw(
         RecordError: if the folder holds no tables.
         ValueError: if it holds more than one study.
     """
-    selected = list(FIGURES if names is None else names)
-    for name in selected:
-        one_of("figure", name, FIGURES)
-    for form in formats:
-        one_of("format", form, FORMATS)
+    selected = checked("figure", names, FIGURES, formats)
     epochs, trials = read_epochs(folder), read_trials(folder)
     target = Path(folder) / "figures" if out is None else Path(out)
     written: list[Path] = []
@@ -73,6 +69,23 @@ def draw(
             continue
         written += save(figure, name, formats, target)
     return written
+
+
+def checked(
+    kind: str, names: Sequence[str] | None, known: Iterable[str], formats: Sequence[str]
+) -> list[str]:
+    """The names of the figures to draw, all that are known for None.
+
+    Raises:
+        UnknownNameError: for an unknown figure or format; ``kind`` is what messages call the first.
+    """
+    known = list(known)
+    selected = known if names is None else list(names)
+    for name in selected:
+        one_of(kind, name, known)
+    for form in formats:
+        one_of("format", form, FORMATS)
+    return selected
 
 
 def save(figure: Figure, stem: str, formats: Sequence[str], target: Path) -> list[Path]:

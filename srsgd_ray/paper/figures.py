@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from srsgd_ray.figures.save import FORMATS, save
+from srsgd_ray.figures.save import checked, save
 from srsgd_ray.figures.style import NotYet
 from srsgd_ray.knobs import one_of
 from srsgd_ray.paper.draw import draw_numbers
@@ -94,11 +94,7 @@ def draw_paper(
         RecordError: if a folder holds no results.
         ValueError: if the files cannot be written there.
     """
-    selected = list(PAPER_FIGURES if names is None else names)
-    for name in selected:
-        one_of("figure of the paper", name, PAPER_FIGURES)
-    for form in formats:
-        one_of("format", form, FORMATS)
+    selected = checked("figure of the paper", names, PAPER_FIGURES, formats)
     target = Path(out)
     written: list[Path] = []
     for name in selected:
