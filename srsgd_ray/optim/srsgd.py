@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, overload
@@ -13,8 +12,9 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, StateDict
 
 from srsgd_ray.optim._buckets import BUFFER, make_buckets
+from srsgd_ray.optim._options import check_modes, checked, number_of, plain_schedule
 from srsgd_ray.optim._update import numbers_of_step
-from srsgd_ray.restarts import RestartSchedule, constant, momentum
+from srsgd_ray.restarts import RestartSchedule, momentum
 
 _OPTIONS = ("lr", "restart", "weight_decay", "maximize", "foreach", "fused")
 _COUNTERS: dict[str, int | float] = {
@@ -82,7 +82,7 @@ class SRSGD(Optimizer):
         foreach: bool | None = None,
         fused: bool | None = None,
     ) -> None:
-        defaults = _checked(
+        defaults = checked(
             {
                 "lr": lr,
                 "restart": restart,
@@ -120,7 +120,7 @@ class SRSGD(Optimizer):
                         f"Valid: {', '.join(_GROUP_KEYS)}."
                     )
             options = {key: param_group.get(key, self.defaults[key]) for key in _OPTIONS}
-            param_group = {**param_group, **_checked(options), **_COUNTERS}
+            param_group = {**param_group, **checked(options), **_COUNTERS}
         super().add_param_group(param_group)
         if param_group["fused"]:
             try:
@@ -158,7 +158,7 @@ class SRSGD(Optimizer):
 
     def schedule(self, group: int = 0) -> RestartSchedule:
         """The restart schedule of a parameter group; its ``period(step)`` is F at a step."""
-        return RestartSchedule.from_dict(_plain_schedule(self.param_groups[group]["restart"]))
+        return RestartSchedule.from_dict(plain_schedule(self.param_groups[group]["restart"]))
 
     @torch.no_grad()
     def base_iterates(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -179,12 +179,12 @@ class _Plan:
     """What the options and parameters of one group boil down to, kept from step to step."""
 
     def __init__(self, group: dict[str, Any]) -> None:
-        group["restart"] = _plain_schedule(group["restart"])
+        group["restart"] = plain_schedule(group["restart"])
         self.schedule = RestartSchedule.from_dict(group["restart"])
         self._restart = self.schedule.to_dict()
         self._modes = (group["foreach"], group["fused"])
         self._params = list(group["params"])
-        _check_modes(*self._modes)
+        check_modes(*self._modes)
         self.buckets = make_buckets(self._params, foreach=group["foreach"], fused=group["fused"])
         self.fused = any(bucket.mode == "fused" for bucket in self.buckets)
 
@@ -206,49 +206,6 @@ class _Plan:
                 "step, and a graph would repeat those of the captured one. Capture the forward "
                 "and backward pass, and call step() outside."
             )
-
-
-def _plain_schedule(restart: object) -> dict[str, Any]:
-    """``restart`` as plain data, or ValueError."""
-    if isinstance(restart, RestartSchedule):
-        return restart.to_dict()
-    if isinstance(restart, Mapping):
-        return RestartSchedule.from_dict(restart).to_dict()
-    if isinstance(restart, bool) or not isinstance(restart, (int, float)):
-        raise ValueError(
-            f"restart must be a number of steps or a RestartSchedule, but got {restart!r}. "
-            f"Use math.inf never to restart."
-        )
-    return constant(restart).to_dict()
-
-
-def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a group, with ``restart`` as plain data, or ValueError."""
-    for name in ("lr", "weight_decay"):
-        _number(name, options[name])
-    _check_modes(options["foreach"], options["fused"])
-    return {**options, "restart": _plain_schedule(options["restart"])}
-
-
-def _check_modes(foreach: bool | None, fused: bool | None) -> None:
-    if foreach and fused:
-        raise ValueError(
-            "foreach and fused exclude each other, but got foreach=True, fused=True. "
-            "Set at most one of them to True."
-        )
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        # item(), for float() warns if the tensor wants a gradient; + 0.0, for "0.1" is no number.
-        number = float(value.item() if isinstance(value, Tensor) else value + 0.0)
-    except (TypeError, ValueError, RuntimeError):
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise ValueError(
-            f"0 <= {name} < inf must hold, but got {name}={value!r}. Give one number; 0 is allowed."
-        )
-    return number
 
 
 @functools.cache
@@ -273,11 +230,11 @@ def _advance(optimizer: SRSGD) -> None:
         dropped = schedule.buffer == "drop" and schedule.begins_stage(step)
         numbers = numbers_of_step(
             momentum(count),
-            _number("lr", group["lr"]),
+            number_of("lr", group["lr"]),
             0.0 if dropped else group["carry"],
             fused=plan.fused,
         )
-        weight_decay = _number("weight_decay", group["weight_decay"])
+        weight_decay = number_of("weight_decay", group["weight_decay"])
         tensors = [(bucket, *bucket.gather()) for bucket in plan.buckets]
         work.append((group, schedule, count, numbers, weight_decay, tensors))
     for group, schedule, count, numbers, weight_decay, tensors in work:
