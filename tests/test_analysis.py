@@ -50,17 +50,6 @@ def test_best_so_far() -> None:
     np.testing.assert_array_equal(other["best_val_error"], [np.nan, 6.0])
 
 
-def test_expected_best_is_exact() -> None:
-    # Values 1, 2, 4 and a diverged one, which counts as 4. Of the 6 pairs, 3 hold the 1, and 2 of
-    # the others the 2.
-    rows = [made_trial("sgd", n, val_error=v) for n, v in enumerate((4.0, 1.0, 2.0))]
-    rows += [made_trial("sgd", 3, "diverged"), made_trial("sgd", 4, "running", val_error=0.5)]
-    table = analysis.expected_best(made_table(rows), "sgd")
-    np.testing.assert_allclose(table["expected"], [11 / 4, 11 / 6, 5 / 4, 1.0])
-    assert list(table["low"]) == [1.0, 1.0, 1.0, 1.0]
-    assert list(table["high"]) == [4.0, 4.0, 2.0, 1.0]
-
-
 def test_sensitivity() -> None:
     whole = analysis.sensitivity(searched(), *KNOBS)
     assert list(whole["arm"]) == ["srsgd"] * 4 + ["sgd"] * 2
@@ -180,12 +169,21 @@ def test_bad_input(call: Any, message: str) -> None:
     assert message in str(error.value)
 
 
-def test_render_says_what_the_best_of_k_trials_is_worth() -> None:
+def test_render_says_what_a_smaller_budget_would_have_found() -> None:
     rows = [made_trial("sgd", n, val_error=error) for n, error in enumerate([4.0, 1.0, 3.0, 2.0])]
-    text = analysis.render(made_table(rows))
-    part = text.split("Expected best validation error % after k trials")[1]
+    title = "Expected best validation error % after a budget (middle 95 % of the orders of trials)"
+    part = render(made_table(rows)).split(f"{title}\n")[1].split("\n\n")[0]
     lines = [" ".join(line.split()) for line in part.splitlines()]
     # One trial: the mean of 1 to 4. Two: 1 with chance 3/6, 2 with 2/6, 3 with 1/6.
-    assert "1 2.50 (1.00-4.00)" in lines
-    assert "2 1.67 (1.00-3.00)" in lines
-    assert "4 1.00 (1.00-1.00)" in lines
+    assert lines[1:] == [
+        "arm 10 epochs 20 epochs 40 epochs",
+        "SGD 2.50 (1.00 to 4.00) 1.67 (1.00 to 3.00) 1.00 (1.00 to 1.00)",
+    ]
+    bad = [
+        made_trial("sgd", 4, "pruned", val_error=5.0, epochs_done=1),
+        made_trial("sgd", 5, "diverged"),
+    ]
+    text = " ".join(render(made_table([*rows, *bad])).split())
+    assert "A pruned trial counts with the value at which it was stopped: where" in text
+    assert "too good. A trial without a value counts as the worst one of the study." in text
+    assert "Expected best" not in render(made_table(rows[:3]))

@@ -123,28 +123,43 @@ def _form(values: Iterable[Any], unit: str) -> str:
 
 
 def _expected_text(trials: pd.DataFrame) -> str:
-    """Expected best after k trials, for some k that all arms have."""
-    tables = {}
-    for arm in arms(trials):
-        if (rows(trials, "search", arm)["state"] == "complete").any():
-            tables[arm_label(arm)] = expected_best(trials, arm).set_index("trials")
-    most = min((len(found) for found in tables.values()), default=0)
-    if most < 4:
+    """Expected best after up to four budgets that the searches of all arms have spent."""
+    search = rows(trials, "search")
+    complete = set(search.loc[search["state"] == "complete", "arm"])
+    ended = search[search["arm"].isin(complete) & (search["state"] != "running")]
+    names = arms(ended)
+    if not names or ended["arm"].value_counts().min() < 4:
         return ""
-    counts = [k for k in (1, 2, 4, 8, 16, 32, 64) if k < most] + [most]
+    spent = min(int(expected_best(trials, arm)["epochs"].max()) for arm in names)
+    longest = int(ended["epochs_done"].fillna(0).max())
+    if spent < 2 * longest:
+        return ""
+    factor = 2
+    while longest * factor**4 < spent:
+        factor *= 2
+    budgets = [longest * factor**k for k in range(3) if longest * factor**k < spent] + [spent]
+    tables = [expected_best(trials, arm, epochs=budgets) for arm in names]
     metric = search_goal(trials)[0]
     unit = schema_of(trials).number(metric).unit
-    form = _form([value for found in tables.values() for value in found["high"]], unit)
-    texts = {
-        label: [
-            f"{row['expected']:{form}} ({row['low']:{form}}-{row['high']:{form}})"
-            for _, row in found.loc[counts].iterrows()
-        ]
-        for label, found in tables.items()
-    }
+    form = _form([value for table in tables for value in table["high"]], unit)
+    texts = [
+        f"{row['expected']:{form}} ({row['low']:{form}} to {row['high']:{form}})"
+        for table in tables
+        for _, row in table.iterrows()
+    ]
+    spent_on = schema_of(trials)["epochs_done"].unit or "epochs"
+    shown = pd.DataFrame({"arm": names})
+    for at, budget in enumerate(budgets):
+        shown[f"{budget} {spent_on}"] = texts[at :: len(budgets)]
     what = f"{in_words(metric)} {unit}".rstrip()
-    title = f"Expected best {what} after k trials (middle 95 % of the orders of trials)"
-    return _table(title, pd.DataFrame({"k": counts, **texts}))
+    title = f"Expected best {what} after a budget (middle 95 % of the orders of trials)"
+    notes = {
+        "pruned": "A pruned trial counts with the value at which it was stopped: where a budget "
+        "pays for few trials, the result may be up to a third too good.",
+        "diverged": "A trial without a value counts as the worst one of the study.",
+    }
+    said = [text for state, text in notes.items() if (ended["state"] == state).any()]
+    return "\n".join([_table(title, shown), *textwrap.wrap(" ".join(said), WIDTH)])
 
 
 def _estimates(title: str, found: pd.DataFrame, form: str, level: float = 0.95) -> str:

@@ -72,6 +72,12 @@ def outcomes(table: pd.DataFrame, metric: str) -> pd.Series[float]:
     return values.where((table["state"] == "complete") & np.isfinite(values))
 
 
+def search_numbers(table: pd.DataFrame) -> pd.Series[int]:
+    """Which of a study's independent searches each trial belongs to; 0 where it is not said."""
+    said = numbers(table, "search") if "search" in table else pd.Series(0.0, table.index)
+    return said.fillna(0).astype("int64")
+
+
 def design(trials: pd.DataFrame, name: str) -> Any:
     """What the study says under a column of its design; None if it says nothing."""
     said = list(trials[name].dropna()[:1]) if name in trials else []

@@ -178,8 +178,8 @@ def _state_handles(table: pd.DataFrame) -> list[Line2D]:
 def best_so_far(trials: pd.DataFrame) -> Figure:
     """Best value of the search metric of each arm against the epochs that its search had spent.
 
-    Steps: the best so far; points: each complete trial, at the end of its epochs. In the strip
-    below, the trials that spent epochs without a result.
+    Steps: the best so far, of each of several searches; points: each complete trial, at the end of
+    its epochs. In the strip below, the trials that spent epochs without a result.
 
     Raises:
         NotYet: if no search trial is complete.
@@ -196,7 +196,8 @@ def best_so_far(trials: pd.DataFrame) -> Figure:
     heights = [10.0] + ([0.5 + 0.8 * len(arms)] if len(bad) else [])
     figure, panels = column(3.5 + 0.5 * len(arms), heights)
     known = table[table[so_far].notna()]
-    lines(panels[0], known, "epochs", so_far, styles, drawstyle="steps-post", linewidth=1.8)
+    steps = {"drawstyle": "steps-post", "linewidth": 1.8, "units": "search"}
+    lines(panels[0], known, "epochs", so_far, styles, **steps)
     complete = table[table[metric].notna()]
     points(panels[0], complete, "epochs", metric, styles, s=24, alpha=0.75)
     name_axis(panels[0], "y", axis_name(trials, metric), values)
@@ -209,7 +210,7 @@ def best_so_far(trials: pd.DataFrame) -> Figure:
     if len(bad):
         _bad_strip(panels[-1], bad, styles)
     spent_on = schema_of(trials)["epochs_done"].unit or "epochs"
-    panels[-1].set_xlabel(f"{spent_on} spent by the search of an arm")
+    panels[-1].set_xlabel(f"{spent_on} spent by a search of an arm")
     spent = table["epochs"].max()
     panels[-1].set_xlim(-0.015 * spent, 1.015 * spent)
     legend_below(figure, [*handles, *bad_handles(bad["state"])])
