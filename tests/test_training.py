@@ -33,6 +33,7 @@ from srsgd_ray.training import (
     train,
 )
 from srsgd_ray.training.device import Precision
+from srsgd_ray.training.predictions import gathered
 from srsgd_ray.training.step import Step
 
 Rows = list[dict[str, Any]]
@@ -523,42 +524,58 @@ def as_rank(rank: int, cut: TrainConfig, tiny: TrainConfig, folder: Path) -> Non
     except Killed:
         dist.barrier()
     found["resumed"] = run(cut, resume_from=folder)[0]
+    seen: list[Any] = []
     for parts in ("1", "4"):
-        found[parts] = run(tiny.replace(accumulate=int(parts)))[0]
-    if rank == 0:
-        told = {name: numbers(rows) for name, rows in found.items()}
-        (folder / "rows.json").write_text(json.dumps(told))
+        config = tiny.replace(accumulate=int(parts))
+        found[parts] = run(config, predictions=lambda *both: seen.append(both))[0]
+    short = gathered(torch.arange(4 - 3 * rank))  # numbers of rows that fit no turns
+    told: dict[str, Any] = {name: numbers(rows) for name, rows in found.items()}
+    told |= {"seen": seen[0], "short": short.tolist()}
+    (folder / f"{rank}.json").write_text(json.dumps(told))
     dist.destroy_process_group()
 
 
 TINY = TrainConfig(
     model="own_parts:Tiny", epochs=2, batch_size=64, threads=1, lr_schedule="one_cycle",
-    clip_grad_norm=0.5, label_smoothing=0.1, restart_f1=5,
+    clip_grad_norm=0.5, label_smoothing=0.1, restart_f1=5, evaluate_test=True,
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rows]:
-    """The rows of several runs on two processes."""
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What either of two processes says of several runs."""
     folder = tmp_path_factory.mktemp("two")
     cut = small().replace(checkpoint_steps=2)  # epochs of 9 steps
     torch.multiprocessing.spawn(as_rank, (cut, TINY, folder), nprocs=2)  # type: ignore[no-untyped-call]
-    found: dict[str, Rows] = json.loads((folder / "rows.json").read_text())
-    return found
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-def test_two_processes_go_on_within_an_epoch(of_two: dict[str, Rows]) -> None:
+def test_two_processes_go_on_within_an_epoch(of_two: list[dict[str, Any]]) -> None:
     """Each image counts once in the epoch's row, though either has a sum of its own."""
-    assert len(of_two["whole"]) == small().epochs and of_two["resumed"] == of_two["whole"]
+    for found in of_two[:1]:
+        assert len(found["whole"]) == small().epochs and found["resumed"] == found["whole"]
 
 
-def test_two_processes_with_micro_batches_train_as_one(of_two: dict[str, Rows]) -> None:
+def test_two_processes_with_micro_batches_train_as_one(of_two: list[dict[str, Any]]) -> None:
     """No batch norm, so that all agree but for rounding: clipped, smoothed, step-wise rate too."""
     alone = numbers(run(TINY)[0])
-    for rows in (of_two["1"], of_two["4"]):
+    for rows in (of_two[0]["1"], of_two[0]["4"]):
         for mine, theirs in zip(alone, rows, strict=True):
             for name in ("train_loss", "val_loss", "epoch_lr"):
                 assert theirs[name] == pytest.approx(mine[name], rel=1e-4)
+
+
+def test_two_processes_tell_the_images_in_the_order_of_the_set(
+    of_two: list[dict[str, Any]],
+) -> None:
+    """Though the images are shared out, each process is told those of all."""
+    alone: list[Any] = []
+    run(TINY, predictions=lambda *both: alone.extend(both))
+    for found in of_two:
+        labels, classes = found["seen"]
+        assert labels == alone[0]
+        assert sum(a == b for a, b in zip(classes, alone[1], strict=True)) >= 355  # of 360
+        assert found["short"] == [0, 1, 2, 3, 0]
 
 
 def test_progress_counts_steps(config: TrainConfig) -> None:

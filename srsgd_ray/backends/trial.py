@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from srsgd_ray.backends.base import Artifacts, Assignment, Slot
 from srsgd_ray.backends.generators import generator_states, set_generator_states
 from srsgd_ray.backends.store import FILE_NAME, CheckpointStore, join, trial_folder
-from srsgd_ray.trainable import Diverged, Metric, Run, StopTraining, Trainable
+from srsgd_ray.trainable import PREDICTIONS, Diverged, Metric, Run, StopTraining, Trainable
 
 FORMAT = 1
 
@@ -221,6 +221,16 @@ class TrialRun(Run):
         if len({len(values) for values in lists.values()}) > 1:
             sizes = ", ".join(f"{key}: {len(values)}" for key, values in lists.items())
             raise ValueError(f"columns of an artifact must be of equal length, but are {sizes}.")
+        if name == PREDICTIONS and set(lists) != {"label", "predicted"}:
+            raise ValueError(
+                f"predictions have the columns label and predicted, but got {', '.join(lists)}. "
+                f"Give an artifact with other columns another name."
+            )
+        if name == PREDICTIONS and not self.final:
+            raise ValueError(
+                "predictions are made on the test split, which a confirmation run alone may read. "
+                "Store them only `if run.final`."
+            )
         self._artifacts[name] = lists
 
     def alive(self, step: int) -> None:

@@ -13,6 +13,7 @@ from srsgd_ray.results.columns import (
     columns_of,
     columns_to_plain,
 )
+from srsgd_ray.results.predictions import read_predictions, write_predictions
 from srsgd_ray.results.provenance import provenance
 from srsgd_ray.results.record import Record, RecordError, TrialRecord, read_record
 from srsgd_ray.results.schema import Schema, schema_of
@@ -33,9 +34,11 @@ __all__ = [
     "columns_to_plain",
     "provenance",
     "read_epochs",
+    "read_predictions",
     "read_record",
     "read_table",
     "read_trials",
     "schema_of",
+    "write_predictions",
     "write_tables",
 ]

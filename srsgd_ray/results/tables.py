@@ -48,10 +48,17 @@ def write_tables(folder: Path, contents: Contents, columns: Columns | None = Non
         _write_artifact(folder, contents, name, given)
 
 
-def replace_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file by an atomic rename: a reader sees the old table or the new one."""
+def replace_table(path: Path, table: pa.Table, *, sync: bool = False) -> None:
+    """Write a Parquet file by an atomic rename: a reader sees the old table or the new one.
+
+    With ``sync`` it is on the disk when this returns.
+    """
     partial = path.with_suffix(f".{os.getpid()}.tmp")
-    pq.write_table(table, partial)
+    with partial.open("wb") as file:
+        pq.write_table(table, file)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
     partial.replace(path)
 
 

@@ -18,11 +18,12 @@ import pandas as pd
 from srsgd_ray import analysis
 from srsgd_ray.backends.base import Assignment
 from srsgd_ray.knobs import make
-from srsgd_ray.results import Record, TrialRecord, write_tables
+from srsgd_ray.results import Record, TrialRecord, write_predictions, write_tables
 from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.schedulers import ArmScheduler
 from srsgd_ray.study.search import Search
 from srsgd_ray.study.spec import Study
+from srsgd_ray.trainable import PREDICTIONS
 
 TABLES_EVERY = 2.0  # seconds between two writings of the tables, at least
 TABLES_SHARE = 20.0  # and this many times as long as the last writing took
@@ -215,6 +216,9 @@ class Controller:
 
     def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:
         """A trial made a table of its own."""
+        if name == PREDICTIONS:
+            write_predictions(self.record.folder, trial, columns)
+            return
         self.record.artifact(trial, name, dict(columns))
 
     def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:

@@ -14,6 +14,7 @@ from srsgd_ray.trainable.named import (
     path_of,
 )
 from srsgd_ray.trainable.protocol import (
+    PREDICTIONS,
     Budget,
     Diverged,
     Metric,
@@ -25,6 +26,7 @@ from srsgd_ray.trainable.protocol import (
 
 __all__ = [
     "BUILT_IN",
+    "PREDICTIONS",
     "Budget",
     "Diverged",
     "FunctionTrainable",

@@ -19,6 +19,7 @@ SHARED = (
     "schema_version", "commit", "host", "hardware", "python_version", "srsgd_ray_version",
     "torch_version", "ray_version", "optuna_version",
 )  # fmt: skip
+PREDICTIONS = "predictions"  # see Run.artifact
 
 
 class StopTraining(BaseException):
@@ -136,7 +137,8 @@ class Run(ABC):
     def artifact(self, name: str, **columns: Sequence[Any]) -> None:
         """A table that belongs to the trial, such as a curve: ``NAME.parquet`` of the study.
 
-        It is stored with the next report. The columns must be of equal length.
+        It is stored with the next report; its columns are equally long. ``predictions`` is what a
+        confirmation run predicts of each test image in turn: ``label`` and ``predicted``.
         """
 
     @abstractmethod

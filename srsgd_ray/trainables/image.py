@@ -13,7 +13,7 @@ from typing import Any
 from srsgd_ray.config import GENERATED, TrainConfig
 from srsgd_ray.knobs import affecting
 from srsgd_ray.parts import data_sets
-from srsgd_ray.trainable import Budget, Diverged, Metric, Run, StopTraining, Trainable
+from srsgd_ray.trainable import PREDICTIONS, Budget, Diverged, Metric, Run, StopTraining, Trainable
 
 LR_DROPS = (0.5, 0.75)  # where the learning rate falls unless a study says else
 SMOKE_BATCH = 25
@@ -165,6 +165,9 @@ class ImageClassification(Trainable):
         def load(key: str) -> Any:
             return load_dataset(TrainConfig.from_dict(json.loads(key)))
 
+        def store(labels: list[int], classes: list[int]) -> None:
+            run.artifact(PREDICTIONS, label=labels, predicted=classes)
+
         with run.stored() as folder:
             outcome = train(
                 config,
@@ -173,6 +176,7 @@ class ImageClassification(Trainable):
                 progress=run.alive,
                 load=lambda config: run.cached(load, key),
                 keep=run.save,
+                predictions=store if run.final else None,
             )
         if outcome.state == "stopped":
             raise StopTraining(outcome.reason)

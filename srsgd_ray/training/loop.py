@@ -29,6 +29,7 @@ from srsgd_ray.training.device import (
 )
 from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
 from srsgd_ray.training.outcome import Keep, Outcome, Progress, Report, Row, as_sums, means
+from srsgd_ray.training.predictions import Predictions, tell
 from srsgd_ray.training.step import Step
 
 CHECK_EVERY = 50  # steps between two checks of the loss: each check waits for the device
@@ -44,6 +45,7 @@ def train(
     load: Callable[[TrainConfig], Data] = load_dataset,
     keep: Keep | None = None,
     ready: Callable[[], None] | None = None,
+    predictions: Predictions | None = None,
 ) -> Outcome:
     """Train one network as ``config`` says, reporting every finished epoch.
 
@@ -62,6 +64,8 @@ def train(
         keep: called on the first rank as ``keep(save)`` every ``checkpoint_steps`` steps within an
             epoch; a run that resumes from there begins at the very next sample.
         ready: called on every rank once all is checked and built, before the first step.
+        predictions: called on every rank with the labels and the predicted classes of the test
+            images, in order, before the last epoch is reported; not if one was unreadable.
 
     Raises:
         ValueError: for a config, data set or checkpoint that breaks a rule.
@@ -70,6 +74,7 @@ def train(
     """
     try:
         run = _Run(config.check(), load)
+        run.predictions = predictions
     except DataError as error:
         raise RankError(str(error)) from error
     try:
@@ -90,6 +95,7 @@ class _Run:
 
     def __init__(self, config: TrainConfig, load: Callable[[TrainConfig], Data]) -> None:
         self.config = config
+        self.predictions: Predictions | None = None
         self.rank, self.size = rank_and_size()
         check_share_of_batch(config, self.size)
         self.device = choose_device(config)
@@ -172,8 +178,10 @@ class _Run:
         val_loss, val_error, val_skipped = self._evaluate(self.validation)
         if val_loss is not None and not math.isfinite(val_loss):
             return {}, self.step - 1
-        now = self.config.test_every_epoch or self.epoch == self.config.epochs
-        test_loss, test_error, test_skipped = self._evaluate(self.test if now else None)
+        last = self.epoch == self.config.epochs
+        test = self.test if last or self.config.test_every_epoch else None
+        told = self.predictions if last else None
+        test_loss, test_error, test_skipped = self._evaluate(test, told)
         ended = time.perf_counter()
         row = {
             "epoch": self.epoch,
@@ -238,21 +246,26 @@ class _Run:
             keep(partial(checkpoint.save_checkpoint, state=self._state()))
 
     @torch.no_grad()
-    def _evaluate(self, batches: EvalSource | None) -> tuple[float | None, float | None, int]:
+    def _evaluate(
+        self, batches: EvalSource | None, predictions: Predictions | None = None
+    ) -> tuple[float | None, float | None, int]:
         """Mean loss, error in percent, and how many images were skipped."""
         if batches is None:
             return None, None, 0
         self.model.eval()
         skipped = self.data.skipped()
-        sums = self._no_sums()
+        sums, seen = self._no_sums(), []
         for images, labels in batches.batches(rank=self.rank, world_size=self.size):
             with self.precision.autocast():
                 logits = self.model(images).float()
             loss = F.cross_entropy(logits, labels, reduction="sum")
-            wrong = (logits.argmax(1) != labels).sum()
-            sums[:3] += as_sums(loss, wrong, len(labels))
+            classes = logits.argmax(1)
+            sums[:3] += as_sums(loss, (classes != labels).sum(), len(labels))
+            seen.append(torch.stack([labels, classes], 1))
         sums[3] = self.data.skipped() - skipped
         loss_mean, error, _ = means(total(sums))
+        if predictions is not None and sums[3] == 0:
+            tell(predictions, seen)
         return loss_mean, error, int(sums[3].item())
 
     def _state(self) -> dict[str, Any]:
