@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from operator import is_
 from typing import Any
 
@@ -116,6 +117,38 @@ class Bucket:
         self._checked = (params, [grad.stride() for grad in grads])
         return grads
 
+    def slope(
+        self,
+        params: list[Tensor],
+        grads: list[Tensor],
+        state: State,
+        *,
+        lr: float,
+        carry: float,
+        weight_decay: float,
+        maximize: bool,
+    ) -> float:
+        """The inner product of d_t and v_{t+1} - v_t = -(s d_t + z b) of _update.py, of all active.
+
+        Takes what :meth:`gather` returned, changes no number and waits for the device. The shards
+        of DTensors are summed over their ranks, so that each rank decides alike.
+        """
+        if not params:
+            return 0.0
+        buffers = [_buffer(param, state) for param in params] if carry else []
+        params, ds, buffers = self._real(params, grads, buffers)
+        if maximize:
+            ds = list(torch._foreach_neg(ds))
+        if weight_decay:
+            ds = list(torch._foreach_add(ds, params, alpha=weight_decay))
+        moved = list(torch._foreach_mul(ds, -lr))
+        if carry:
+            torch._foreach_add_(moved, buffers, alpha=-carry)
+        torch._foreach_mul_(moved, ds)
+        wide = torch.promote_types(moved[0].dtype, torch.float32)
+        found = functools.reduce(torch.add, [each.sum(dtype=wide) for each in moved])
+        return float(found.full_tensor() if hasattr(found, "full_tensor") else found)
+
     def apply(
         self,
         params: list[Tensor],
@@ -134,12 +167,7 @@ class Bucket:
             return
         if numbers.carry and self._buffers is None:
             self._buffers = [_buffer(param, state) for param in params]
-        buffers = self._buffers or []
-        if self._complex:
-            # Views made anew each time: a cached one would miss a swap of param.data.
-            params = [torch.view_as_real(param) for param in params]
-            grads = [torch.view_as_real(grad.resolve_conj()) for grad in grads]
-            buffers = [torch.view_as_real(buffer) for buffer in buffers]
+        params, grads, buffers = self._real(params, grads, self._buffers or [])
         update_(
             params,
             grads,
@@ -149,6 +177,13 @@ class Bucket:
             maximize=maximize,
             mode=self.mode,
         )
+
+    def _real(self, *lists: list[Tensor]) -> Iterator[list[Tensor]]:
+        """Real views of complex tensors, made anew: a cached one would miss a swap of its data."""
+        for tensors in lists:
+            if self._complex:
+                tensors = [torch.view_as_real(tensor.resolve_conj()) for tensor in tensors]
+            yield tensors
 
 
 def _rest(params: list[Tensor], active: list[Tensor], state: Mapping[Tensor, Any]) -> None:

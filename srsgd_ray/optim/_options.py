@@ -29,6 +29,8 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a group, with ``restart`` as plain data, or ValueError."""
     for name in ("lr", "weight_decay"):
         number_of(name, options[name])
+    if not isinstance(options["adaptive"], bool):
+        raise ValueError(f"adaptive must be True or False, but got {options['adaptive']!r}.")
     check_modes(options["foreach"], options["fused"])
     return {**options, "restart": plain_schedule(options["restart"])}
 

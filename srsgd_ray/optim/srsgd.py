@@ -16,12 +16,13 @@ from srsgd_ray.optim._options import check_modes, checked, number_of, plain_sche
 from srsgd_ray.optim._update import numbers_of_step
 from srsgd_ray.restarts import RestartSchedule, momentum
 
-_OPTIONS = ("lr", "restart", "weight_decay", "maximize", "foreach", "fused")
+_OPTIONS = ("lr", "restart", "adaptive", "weight_decay", "maximize", "foreach", "fused")
 _COUNTERS: dict[str, int | float] = {
     "step": 0,  # steps done
     "count": 0,  # steps since the last restart, for the next step
     "carry": 0.0,  # z of _update.py
     "momentum_used": 0.0,  # m of the last step, to be read
+    "restarts": 0,  # steps with count 0, but for the first, to be read
 }
 # "initial_lr" is what LR schedulers read and write, "name" a free label.
 _GROUP_KEYS = ("params", "param_names", "name", "initial_lr", *_OPTIONS)
@@ -50,6 +51,10 @@ class SRSGD(Optimizer):
         lr: step size s, a number or a tensor of one element, read at each step.
         restart: F, a number of steps (``math.inf`` never restarts, 1 is SGD without momentum), or
             a :class:`~srsgd_ray.restarts.RestartSchedule`. The group keeps it as plain data.
+        adaptive: restart besides wherever the gradient says that the momentum leads uphill: where
+            d(w_t) . (v_{t+1} - v_t) > 0, summed over all groups with this option, which then have
+            m_t = 0 and count from there (gradient scheme of O'Donoghue and Candès, Found. Comput.
+            Math. 15, 2015, with the count above). Each step then waits for the device once.
         weight_decay: L2 penalty added to the gradient, at w.
         maximize: ascend in place of descending.
         foreach: True: a few calls for a list of tensors.
@@ -77,6 +82,7 @@ class SRSGD(Optimizer):
         lr: float | Tensor = 0.1,
         *,
         restart: float | RestartSchedule = 30,
+        adaptive: bool = False,
         weight_decay: float = 0.0,
         maximize: bool = False,
         foreach: bool | None = None,
@@ -86,6 +92,7 @@ class SRSGD(Optimizer):
             {
                 "lr": lr,
                 "restart": restart,
+                "adaptive": adaptive,
                 "weight_decay": weight_decay,
                 "maximize": maximize,
                 "foreach": foreach,
@@ -101,6 +108,8 @@ class SRSGD(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for index, group in enumerate(state["param_groups"]):
+            for key, before in (("adaptive", False), ("restarts", 0)):  # came after version 0.1
+                group.setdefault(key, before)
             missing = [key for key in (*_OPTIONS, *_COUNTERS) if key not in group]
             if missing:
                 raise ValueError(
@@ -228,25 +237,30 @@ def _advance(optimizer: SRSGD) -> None:
         step, schedule = group["step"], plan.schedule
         count = schedule.enter(step, group["count"])
         dropped = schedule.buffer == "drop" and schedule.begins_stage(step)
-        numbers = numbers_of_step(
-            momentum(count),
-            number_of("lr", group["lr"]),
-            0.0 if dropped else group["carry"],
-            fused=plan.fused,
-        )
-        weight_decay = number_of("weight_decay", group["weight_decay"])
+        before: dict[str, Any] = {
+            "lr": number_of("lr", group["lr"]),
+            "carry": 0.0 if dropped else group["carry"],
+        }
+        decay: dict[str, Any] = {
+            "weight_decay": number_of("weight_decay", group["weight_decay"]),
+            "maximize": group["maximize"],
+        }
         tensors = [(bucket, *bucket.gather()) for bucket in plan.buckets]
-        work.append((group, schedule, count, numbers, weight_decay, tensors))
-    for group, schedule, count, numbers, weight_decay, tensors in work:
+        work.append((group, plan, count, before, decay, tensors))
+    slopes = (
+        bucket.slope(params, grads, optimizer.state, **before, **decay)
+        for group, _, _, before, decay, tensors in work
+        if group["adaptive"]
+        for bucket, params, grads in tensors
+    )
+    uphill = sum(slopes) > 0
+    for group, plan, count, before, decay, tensors in work:
+        if uphill and group["adaptive"]:
+            count = 0
+        numbers = numbers_of_step(momentum(count), **before, fused=plan.fused)
         for bucket, params, grads in tensors:
-            bucket.apply(
-                params,
-                grads,
-                numbers,
-                optimizer.state,
-                weight_decay=weight_decay,
-                maximize=group["maximize"],
-            )
+            bucket.apply(params, grads, numbers, optimizer.state, **decay)
         group["carry"], group["momentum_used"] = numbers.carry, momentum(count)
-        group["count"] = schedule.leave(group["step"], count)
+        group["count"] = plan.schedule.leave(group["step"], count)
+        group["restarts"] += count == 0 and group["step"] > 0
         group["step"] += 1
