@@ -23,6 +23,7 @@ from srsgd_ray.analysis.pareto import (
     pareto_front,
     spread_points,
 )
+from srsgd_ray.analysis.remarks import remarks
 from srsgd_ray.analysis.report import render
 from srsgd_ray.analysis.rows import (
     arm_label,
@@ -72,6 +73,7 @@ __all__ = [
     "lost_text",
     "main_knobs",
     "pareto_front",
+    "remarks",
     "render",
     "restart_stages",
     "restart_steps",

@@ -11,6 +11,7 @@ import pandas as pd
 
 from srsgd_ray.analysis.confirm import Confirmation, confirmation
 from srsgd_ray.analysis.pareto import epochs_saved_verdicts, error_by_epochs
+from srsgd_ray.analysis.remarks import remarks
 from srsgd_ray.analysis.rows import (
     arm_label,
     arms,
@@ -22,7 +23,7 @@ from srsgd_ray.analysis.rows import (
     several_lengths,
 )
 from srsgd_ray.analysis.search import expected_best
-from srsgd_ray.analysis.summary import ENDS, shown_knobs, summary
+from srsgd_ray.analysis.summary import ENDS, configurations, summary
 from srsgd_ray.analysis.words import in_words, lost_text
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
@@ -61,6 +62,8 @@ def render(trials: pd.DataFrame, baseline: str | None = None, metric: str | None
         found = confirmation(trials, baseline or baselines(trials), metric)
         parts += [_expected_text(trials), _knobs_text(trials, searched)]
         parts += _confirmation_texts(found)
+    said = remarks(trials, baseline, metric)
+    parts.append("\n".join(textwrap.fill(f"Note: {text}", WIDTH) for text in said))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -72,14 +75,18 @@ def _table(
 
 
 def _knobs_text(trials: pd.DataFrame, searched: bool) -> str:
-    """The configuration of each arm that was selected, or that it is."""
-    names = shown_knobs(trials)
+    """The configuration of each arm that was selected, in each search, or that it is."""
+    found = configurations(trials)
+    names = [str(name) for name in found if name not in ("arm", "search")]
     if not names:
         return ""
     heads = {n: SHORT.get(n, in_words(n).removeprefix("options.")) for n in names}
-    shown = summary(trials)[["arm", *names]]
+    several = ["search"] * bool(found["search"].any())
+    shown = found[["arm", *several, *names]]
     shown = shown.assign(**{name: shown[name].map(_knob_text) for name in names})
-    title = f"{'Best c' if searched else 'C'}onfiguration of each arm"
+    title = (
+        f"{'Best c' if searched else 'C'}onfiguration of each arm{' in each search' * len(several)}"
+    )
     return _table(title, shown.rename(columns=heads))
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
 
 from srsgd_ray.analysis.confirm import Confirmation, confirmation
-from srsgd_ray.analysis.rows import arms, outcomes, restarting, rows, search_goal, searched_knobs
+from srsgd_ray.analysis.rows import (
+    arms,
+    outcomes,
+    restarting,
+    rows,
+    search_goal,
+    search_numbers,
+    searched_knobs,
+)
 from srsgd_ray.analysis.search import best_trial
 from srsgd_ray.results import schema_of
 
@@ -24,40 +33,30 @@ def summary(trials: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     Returns:
         One row for each arm: ``arm``; ``trials`` of the search, of which ``complete``, ``pruned``,
         ``diverged``, ``failed``, ``running``; ``epochs`` that the search has spent;
-        ``best_METRIC`` (the best value of the search metric of a complete trial); the knobs of
-        :func:`shown_knobs` of the configuration that was confirmed, or else of the best trial so
-        far; ``confirmed`` (complete confirmation runs) and ``mean`` and ``std`` of the metric over
-        them. What does not exist is NaN or None, also the restart columns of an arm without
-        restarts.
+        ``best_METRIC`` (the best value of the search metric of a complete trial); the knobs of the
+        first of its :func:`configurations`; ``confirmed`` (complete confirmation runs) and
+        ``mean`` and ``std`` of the metric over them. What does not exist is NaN or None.
 
     Raises:
         UnknownNameError: if there is no such metric.
         ValueError: if it holds no numbers, or the table holds more than one study.
     """
     found = confirmation(trials, None, metric)
-    return pd.DataFrame([_summary_row(trials, arm, found) for arm in arms(trials)])
+    knobs = configurations(trials).drop(columns="search").drop_duplicates("arm")
+    return pd.DataFrame(
+        [_summary_row(trials, own, found) for own in knobs.astype(object).to_dict("records")]
+    )
 
 
-def _summary_row(trials: pd.DataFrame, arm: str, found: Confirmation) -> dict[str, Any]:
-    search, confirm = rows(trials, "search", arm), rows(trials, "confirm", arm)
+def _summary_row(
+    trials: pd.DataFrame, knobs: dict[Hashable, Any], found: Confirmation
+) -> dict[Hashable, Any]:
+    search = rows(trials, "search", knobs["arm"])
     metric, mode = search_goal(trials)
     value = outcomes(search, metric)
-    selected = None
-    if len(confirm):
-        selected = confirm.iloc[0]
-    elif value.notna().any():
-        selected = best_trial(trials, arm)
-    without = arm not in restarting(trials)
-    known = schema_of(trials)
-    knobs: dict[str, Any] = {}
-    for knob in shown_knobs(trials):
-        if selected is None or (without and knob.startswith("restart_")):
-            knobs[knob] = None if str(known[knob].type) == "string" else math.nan
-        else:
-            knobs[knob] = selected[knob]
-    result = found.arm(arm).estimate
+    result = found.arm(knobs["arm"]).estimate
     return {
-        "arm": arm,
+        "arm": knobs.pop("arm"),
         "trials": len(search),
         **{state: int((search["state"] == state).sum()) for state in ENDS},
         "epochs": int(search["epochs_done"].fillna(0).sum()),
@@ -67,6 +66,47 @@ def _summary_row(trials: pd.DataFrame, arm: str, found: Confirmation) -> dict[st
         "mean": result.mean,
         "std": result.std,
     }
+
+
+def configurations(trials: pd.DataFrame) -> pd.DataFrame:
+    """The knobs of :func:`shown_knobs` of each arm's :func:`selected` configurations.
+
+    Returns:
+        A row for each: ``arm``, ``search`` (its number) and the knobs, NaN or None where there is
+        none: of an arm with nothing to show yet, and of the restarts of an arm without restarts.
+    """
+    known, names, table = schema_of(trials), shown_knobs(trials), []
+    for arm in arms(trials):
+        own = selected(trials, arm)
+        without = arm not in restarting(trials)
+        for at in range(max(1, len(own))):
+            row = {"arm": arm, "search": own["search"].iloc[at] if len(own) else 0}
+            for knob in names:
+                none = own.empty or (without and knob.startswith("restart_"))
+                empty = None if str(known[knob].type) == "string" else math.nan
+                row[knob] = empty if none else own[knob].iloc[at]
+            table.append(row)
+    return pd.DataFrame(table)
+
+
+def selected(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """What each search of an arm has found: a row of a trial with that configuration.
+
+    Returns:
+        Of each search in order, the first confirmation run, or else the best trial so far, if one
+        is complete; of an arm without a search, its first run. ``search`` is the number.
+    """
+    own = trials[trials["arm"] == arm].reset_index(drop=True)
+    own = own.assign(search=search_numbers(own))
+    metric = search_goal(trials)[0]
+    found = []
+    for _, of_search in own.groupby("search"):
+        confirm = rows(of_search, "confirm")
+        if confirm.empty and outcomes(rows(of_search, "search"), metric).notna().any():
+            confirm = of_search[of_search["trial"] == best_trial(of_search, arm)["trial"]]
+        found += list(confirm["trial"][:1])
+    searched = (own["phase"] == "search").any()
+    return own[own["trial"].isin(found if searched else found[:1])].sort_values("search")
 
 
 def shown_knobs(trials: pd.DataFrame) -> list[str]:

@@ -110,6 +110,7 @@ DESIGN = _group(
     ("confirm_metric", TEXT, "column by which the confirmation compares arms"),
     ("tie_break", TEXT, "column that decides between equal values of the metric"),
     ("trainable", TEXT, "name or import path of what a trial ran"),
+    ("search_space", TEXT, "range of each knob that its arm searched, as JSON; none: no search"),
 )
 PROVENANCE = _group(
     "provenance",

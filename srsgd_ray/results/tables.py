@@ -6,6 +6,7 @@ reader never sees half a table, also while the study runs.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
@@ -109,12 +110,14 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
     spec = contents.header.get("spec", {})
     design = {c.name: spec.get(c.name) for c in group if c.role == "design"}
     against = {arm["name"]: arm.get("against") for arm in spec.get("arms", [])}
+    spaces = {arm["name"]: _search_space(spec, arm.get("space")) for arm in spec.get("arms", [])}
     for trial in contents.trials.values():
         last = trial.rows[-1] if trial.rows else {}
         yield {
             **trial.session,
             **design,
             "baseline": _baseline(trial.arm, spec.get("baseline"), against.get(trial.arm)),
+            "search_space": spaces.get(trial.arm),
             **_identity(contents, trial),
             **flat(trial.config, group),
             **{name: last.get(name) for name in reported},
@@ -145,6 +148,19 @@ def _best(trial: TrialRecord, best: Column, at: Column) -> dict[str, Any]:
 def _baseline(arm: str, of_study: str | None, own: str | None) -> str | None:
     said = of_study if own is None else own
     return said if said and said != arm else None
+
+
+def _search_space(spec: Mapping[str, Any], space: Any) -> str | None:
+    """The ranges of a recorded space: their ends or choices, and the conditions they have."""
+    found = {}
+    for name, text in (space or {}).get("ranges", {}).items():
+        said = json.loads(text)["attributes"]
+        grid = space.get("grid", {}).get(name)
+        if spec.get("searcher") == "grid" and grid and "low" in said:
+            said |= {"low": min(grid), "high": max(grid)}
+        when = space.get("conditions", {}).get(name)
+        found[name] = said | ({"when": when} if when else {})
+    return json.dumps(found) if found else None
 
 
 def _identity(contents: Contents, trial: TrialRecord) -> dict[str, Any]:

@@ -67,6 +67,11 @@ class StudyResult:
         """The comparisons as sentences."""
         return [comparison.verdict for comparison in self.comparisons]
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a careful reader would remark on them, as sentences."""
+        return analysis.remarks(self.trials)
+
     def __str__(self) -> str:
         return analysis.render(self.trials)
 
