@@ -32,6 +32,7 @@ STUDY = Study(
     trials=2,
     confirm_seeds=2,
     seed=5,
+    confirm_seed=6,
 )
 
 
@@ -54,7 +55,7 @@ class Stage:
         storage = open_storage(folder / "optuna.db" if on_disk else None)
         self.forgotten: list[str] = []
         searches = {
-            arm.name: Search(
+            (arm.name, number): Search(
                 storage,
                 "t",
                 arm.name,
@@ -62,8 +63,10 @@ class Stage:
                 goals=study.goals(),
                 searcher="tpe",
                 trials=study.trials_of(arm.name),
-                seed=study.seed,
+                seed=study.search_seed(number),
+                number=number,
             )
+            for number in range(study.searches)
             for arm in study.arms
             if study.trials_of(arm.name)
         }

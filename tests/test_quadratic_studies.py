@@ -358,7 +358,7 @@ def test_the_spaces_are_those_of_the_page() -> None:
         assert all(d.log for d in ranges.values())
         assert study.trials_of(f"{case}_{kind}") == 60
         assert study.seeds_of(f"{case}_{kind}") == (1 if case == "exact" else 20)
-    assert study.first_confirm_seed == 1000
+    assert study.confirmation_seed(0, 0) == 1000
 
 
 def test_knobs_make_the_settings_they_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,3 +136,20 @@ class Once(Trainable):
         value = 1 - config.x + 0.01 * run.seed
         run.report(score=value, cost=config.x, test_score=value if run.final else None)
         return {"parameters": 3}
+
+
+@dataclass(frozen=True)
+class LuckyConfig(ToyConfig):
+    """What a seed's luck is worth besides."""
+
+    luck: float = knob(0.0, "size of a luck that is equal for nobody")
+
+
+@as_trainable(metrics=METRICS, place="actor")
+def lucky(config: LuckyConfig, run: Run) -> None:
+    """Report a score that has a luck of its own for each seed and each x."""
+    luck = random.Random(f"{run.seed} {config.x}").gauss(0.0, config.luck)
+    for epoch in range(run.resume(), config.epochs):
+        score = luck - (config.x - 1) ** 2
+        last = run.final and epoch + 1 == config.epochs
+        run.report(score=score, cost=config.x, test_score=score if last else None)

@@ -13,7 +13,7 @@ from srsgd_ray import analysis
 from srsgd_ray.cli.guard import Terminated, guarded
 from srsgd_ray.cli.parser import new_parser, parse
 from srsgd_ray.cli.study_options import add_options, describe, options_of, resolve
-from srsgd_ray.results import read_trials
+from srsgd_ray.results import read_record, read_trials
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.check import check_types
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, barren
@@ -153,7 +153,10 @@ def _report(folder: Path, figures: bool) -> None:
     print(f"Log:       {folder}/log.txt")
     if (folder / "optuna.db").exists():
         print(f"Trials:    optuna-dashboard sqlite:///{folder}/optuna.db")
-    print("More seeds: the same command with --resume and a larger --confirm-seeds", flush=True)
+    several = read_record(folder).header["spec"].get("searches", 1) > 1
+    what, option = ("searches", "--searches") if several else ("seeds", "--confirm-seeds")
+    again = f"the same command with --resume and a larger {option}"
+    print(f"More {what}: {again}, or --until-decided N", flush=True)
 
 
 def _draw_figures(folder: Path) -> list[str]:

@@ -20,7 +20,8 @@ from srsgd_ray.study.spec import Study
 RUN = "what is run (a resumed study keeps what it was started with)"
 LABEL = "label "  # begins the names under which argparse keeps them: no option's name
 STUDY_FIELDS = (
-    "trials", "seed", "searcher", "scheduler", "confirm_seeds", "confirm_on", "protocol",
+    "trials", "searches", "seed", "searcher", "scheduler", "confirm_seeds", "until_decided",
+    "confirm_on", "protocol",
 )  # fmt: skip
 
 
@@ -65,6 +66,8 @@ def _add_options(parser: argparse.ArgumentParser, study: Study) -> None:
     if _searches(study):
         trials = f"search trials of each arm [{study.trials}]"
         add("--trials", type=int, metavar="N", help=trials)
+        several = f"independent searches of each arm, each one confirmed [{study.searches}]"
+        add("--searches", type=int, metavar="N", help=several)
         add("--searcher", metavar="NAME", help=f"{', '.join(SEARCHERS)} [{study.searcher}]")
         add("--scheduler", metavar="NAME", help=f"{', '.join(SCHEDULERS)} [{study.scheduler}]")
     data = f"what confirmation runs are trained on: train, train+validation [{study.confirm_on}]"
@@ -75,6 +78,9 @@ def _add_options(parser: argparse.ArgumentParser, study: Study) -> None:
     seeds = f"runs of each configuration that is judged [{study.confirm_seeds}]"
     flags = ["--confirm-seeds"] if study.trials else ["--seeds", "--confirm-seeds"]
     add(*flags, dest="confirm_seeds", type=int, metavar="N", help=seeds)
+    most = study.until_decided or "none"
+    until = f"while undecided, double the searches (or seeds) up to N pairs [{most}]"
+    add("--until-decided", type=int, metavar="N", help=until)
     if work.budget is not None:
         flags = list(dict.fromkeys(["--epochs", f"--{work.budget.field.replace('_', '-')}"]))
         text = f"{work.budget.unit} of the longest trial; others scale with it [{_longest(study)}]"

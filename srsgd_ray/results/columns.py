@@ -18,7 +18,7 @@ import pyarrow as pa
 from srsgd_ray.knobs import knob_types
 from srsgd_ray.trainable import Metric, Trainable, find
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 Table = Literal["epochs", "trials"]
 
 STATES = {
@@ -85,6 +85,8 @@ IDENTITY = _group(
     ("arm", TEXT, "which side of the comparison, such as srsgd or sgd"),
     ("trial", TEXT, "name of the trial, unique in the study: phase-arm-number"),
     ("number", WHOLE, "0-based number of the trial within its phase and arm"),
+    ("search", WHOLE, "0-based number of the independent search that it belongs to; none: 0"),
+    ("look", WHOLE, "how often more had been asked for after results were seen; none: 0"),
 )
 STATE = _group(
     "outcome",

@@ -37,6 +37,8 @@ class TrialRecord:
     number: int
     config: dict[str, Any]
     started: float
+    search: int = 0  # which of the study's independent searches it belongs to
+    look: int = 0  # how often the study had been extended after results were seen
     rows: list[dict[str, Any]] = field(default_factory=list)
     end: dict[str, Any] | None = None
     artifacts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
@@ -55,6 +57,11 @@ class Contents:
     header: dict[str, Any]
     sessions: list[dict[str, Any]]
     trials: dict[str, TrialRecord]
+
+    @property
+    def look(self) -> int:
+        """How often the study was extended after results of its confirmation were seen."""
+        return int(self.header.get("look", 0))
 
     def apply(self, event: dict[str, Any]) -> bool:
         """Take in one event; False if it repeats what is known (a trial resumed earlier)."""
@@ -210,9 +217,18 @@ class Record:
         """The driver leaves, in order: the session lasted until now."""
         self._event("pause")
 
-    def begin(self, trial: str, phase: str, arm: str, number: int, config: dict[str, Any]) -> bool:
+    def begin(
+        self,
+        trial: str,
+        phase: str,
+        arm: str,
+        number: int,
+        config: dict[str, Any],
+        search: int = 0,
+    ) -> bool:
         """A trial was assigned; False if it had been before."""
-        return self._event("trial", trial=trial, phase=phase, arm=arm, number=number, config=config)
+        named = {"trial": trial, "phase": phase, "arm": arm, "number": number, "config": config}
+        return self._event("trial", **named, search=search, look=self.contents.look)
 
     def epoch(self, trial: str, row: Mapping[str, Any]) -> bool:
         """A trial finished an epoch; False if that epoch is known already."""
@@ -225,8 +241,14 @@ class Record:
     def extend(
         self, spec: Mapping[str, Any], columns: Mapping[str, Any], script: Mapping[str, Any]
     ) -> None:
-        """The study continues as ``spec`` from here."""
-        self._event("spec", spec=dict(spec), columns=dict(columns), script=dict(script))
+        """The study continues as ``spec`` from here; more runs than before are another look."""
+        was = self.contents.header["spec"]
+        more = any(spec.get(name, 1) > was.get(name, 1) for name in ("confirm_seeds", "searches"))
+        seen = any(t.phase == "confirm" and t.end is not None for t in self.trials.values())
+        self._event(
+            "spec", spec=dict(spec), columns=dict(columns), script=dict(script),
+            look=self.contents.look + (more and seen),
+        )  # fmt: skip
 
     def end(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> bool:
         """A trial ended; False if it had ended before."""

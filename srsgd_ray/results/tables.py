@@ -170,6 +170,8 @@ def _identity(contents: Contents, trial: TrialRecord) -> dict[str, Any]:
         "arm": trial.arm,
         "trial": trial.trial,
         "number": trial.number,
+        "search": trial.search,
+        "look": trial.look,
     }
 
 

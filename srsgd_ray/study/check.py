@@ -32,6 +32,7 @@ def check_study(study: Study) -> None:
     check_searcher(study.searcher, 1 + study.pareto)
     _check_metrics(study)
     _check_arms(study)
+    _check_searches(study)
     for arm in study.arms:
         with _about(arm):
             _check_arm(study, arm)
@@ -158,6 +159,31 @@ def _check_arms(study: Study) -> None:
             )
 
 
+def _check_searches(study: Study) -> None:
+    """Several searches need something to search; going on until decided, a verdict."""
+    if study.searches > 1 and not any(study.trials_of(arm.name) for arm in study.arms):
+        raise ValueError(
+            f"searches=1 must hold for a study without search trials, but got "
+            f"searches={study.searches}. Give it more confirm_seeds instead."
+        )
+    if study.pareto and (study.searches > 1 or study.until_decided is not None):
+        raise ValueError(
+            f"searches=1 and until_decided=None must hold for pareto=True, whose verdicts are of "
+            f"one search, but got searches={study.searches}, until_decided={study.until_decided}. "
+            f"Run studies of other seeds, each with a name of its own."
+        )
+    if study.until_decided is None:
+        return
+    if not any(study.baseline_of(arm.name) for arm in study.arms):
+        raise ValueError("until_decided needs a comparison, but no arm has a baseline. Name one.")
+    if study.pairs < 2 or any(arm.confirm_seeds is not None for arm in study.arms):
+        raise ValueError(
+            f"until_decided needs 2 or more pairs to begin with, and arms without confirm_seeds "
+            f"of their own, but got confirm_seeds={study.confirm_seeds}. Leave it out of the arms, "
+            f"and give confirm_seeds=8."
+        )
+
+
 def _check_arm(study: Study, arm: Arm) -> None:
     work = study.work
 
@@ -169,7 +195,7 @@ def _check_arm(study: Study, arm: Arm) -> None:
     space = arm.searched
     config = checked({})
     if study.seeds_of(arm.name):
-        work.confirmed(config, study.first_confirm_seed, study.confirm_on)
+        work.confirmed(config, study.confirmation_seed(0, 0), study.confirm_on)
     trials = study.trials_of(arm.name)
     if not trials:
         return

@@ -39,23 +39,13 @@ class Counts:
     epochs_done: int
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A run of the confirmation."""
-
-    trial: str
-    arm: str
-    number: int
-    config: dict[str, Any]
-
-
 class Controller:
-    """Assigns trials (unfinished ones first, then the search, then the confirmation).
+    """Assigns trials: unfinished ones first, then search after search with its confirmation.
 
     Args:
         study: the study.
         record: of it; what it holds is resumed.
-        searches: the search of each arm that has one.
+        searches: of each arm that has some, by arm and number.
         forget: called with the name of a trial that has ended.
     """
 
@@ -63,7 +53,7 @@ class Controller:
         self,
         study: Study,
         record: Record,
-        searches: Mapping[str, Search],
+        searches: Mapping[tuple[str, int], Search],
         forget: Callable[[str], None],
     ) -> None:
         self.study, self.record, self._searches, self._forget = study, record, searches, forget
@@ -72,22 +62,24 @@ class Controller:
         self._lengths: dict[str, int] = {}
         self._arm_epochs = {arm.name: study.epochs_of(arm.name) for arm in study.arms}
         self._finish_reached()
-        self._schedulers: dict[str, ArmScheduler] = {}
-        for arm, search in searches.items():
-            mine = [t for t in self._of("search") if t.arm == arm]
+        self._schedulers: dict[tuple[str, int], ArmScheduler] = {}
+        for (arm, number), search in searches.items():
+            mine = [t for t in self._of("search", number) if t.arm == arm]
             search.reconcile(mine)
-            self._schedulers[arm] = study.scheduler_of(arm)
-            self._schedulers[arm].refill(mine)
+            self._schedulers[arm, number] = study.scheduler_of(arm)
+            self._schedulers[arm, number].refill(mine)
         self._waiting = [t.trial for t in record.trials.values() if t.end is None]
-        self._confirm: list[_Run] | None = None
+        self._confirm: dict[int, list[tuple[str, dict[str, Any]]]] = {}
         self._written = (0.0, 0.0)
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Tune pickles all that it is given, for a snapshot of its own that is never read."""
         return _only_the_record_restores, ()
 
-    def _of(self, phase: str) -> list[TrialRecord]:
-        return [t for t in list(self.record.trials.values()) if t.phase == phase]
+    def _of(self, phase: str, search: int | None = None) -> list[TrialRecord]:
+        """The trials of a phase, of all searches or of one."""
+        of_phase = [t for t in list(self.record.trials.values()) if t.phase == phase]
+        return of_phase if search is None else [t for t in of_phase if t.search == search]
 
     def length(self, trial: TrialRecord) -> int:
         """Epochs of a whole trial."""
@@ -108,7 +100,12 @@ class Controller:
         """The next trial; None while none can be named yet, and when :attr:`finished`."""
         if self._waiting:
             return self._assign(self.record.trials[self._waiting.pop(0)])
-        return self._next_search() or self._next_confirmation()
+        for search in range(self.study.searches):
+            # While a search waits for its last trials, the next one has work for idle slots.
+            found = self._next_search(search) or self._next_confirmation(search)
+            if found is not None:
+                return found
+        return None
 
     def _assign(self, trial: TrialRecord) -> Assignment:
         return Assignment(
@@ -120,57 +117,75 @@ class Controller:
             trial.phase == "confirm",
         )
 
-    def _next_search(self) -> Assignment | None:
-        begun = Counter(trial.arm for trial in self._of("search"))
-        left = [arm for arm in self._searches if begun[arm] < self.study.trials_of(arm)]
+    def _next_search(self, search: int) -> Assignment | None:
+        begun = Counter(trial.arm for trial in self._of("search", search))
+        arms = [arm for arm, number in self._searches if number == search]
+        left = [arm for arm in arms if begun[arm] < self.study.trials_of(arm)]
         if not left:
             return None
         # The arms take turns, so that at any moment their budgets differ by one trial at most.
         arm = min(left, key=begun.__getitem__)
-        number = begun[arm]
-        name = f"search-{arm}-{number:03d}"
-        params = self._searches[arm].ask(name, number)
-        return self._begin(name, "search", arm, number, self.study.plain(arm, params))
+        name, number = self._free_name("search", arm)
+        params = self._searches[arm, search].ask(name, begun[arm])
+        config = self.study.plain(arm, params, search)
+        return self._begin(name, "search", arm, number, config, search)
 
-    def _next_confirmation(self) -> Assignment | None:
-        if any(trial.end is None for trial in self._of("search")):
+    def _free_name(self, phase: str, arm: str) -> tuple[str, int]:
+        """Name and number of an arm's next trial; numbers go on from search to search."""
+        number = sum(trial.arm == arm for trial in self._of(phase))
+        return f"{phase}-{arm}-{number:03d}", number
+
+    def _next_confirmation(self, search: int) -> Assignment | None:
+        if any(trial.end is None for trial in self._of("search", search)):
             return None
-        for run in self._confirmation():
-            if run.trial not in self.record.trials:
-                return self._begin(run.trial, "confirm", run.arm, run.number, run.config)
-        return None
+        left = self._left_to_confirm(search)
+        if not left:
+            return None
+        arm, config = left[0]
+        name, number = self._free_name("confirm", arm)
+        return self._begin(name, "confirm", arm, number, config, search)
 
-    def _confirmation(self) -> list[_Run]:
-        """The runs of the confirmation, seed by seed, so that pairs are made early."""
-        if self._confirm is None:
-            study = self.study
-            selected = [(arm, c) for arm, configs in self.selected().items() for c in configs]
-            self._confirm = []
-            taken: Counter[str] = Counter()
-            for index in range(max(study.seeds_of(arm.name) for arm in study.arms)):
-                for arm, config in selected:
-                    if index < study.seeds_of(arm):
-                        name = f"confirm-{arm}-{taken[arm]:03d}"
-                        made = study.confirmed(config, study.first_confirm_seed + index)
-                        self._confirm.append(_Run(name, arm, taken[arm], made))
-                        taken[arm] += 1
-        return self._confirm
+    def _left_to_confirm(self, search: int) -> list[tuple[str, dict[str, Any]]]:
+        """Of a search's confirmation, those runs of each arm that have not begun, in order."""
+        begun = Counter(trial.arm for trial in self._of("confirm", search))
+        left = []
+        for arm, config in self._confirmation(search):
+            begun[arm] -= 1
+            if begun[arm] < 0:
+                left.append((arm, config))
+        return left
 
-    def selected(self) -> dict[str, list[dict[str, Any]]]:
-        """Configs to confirm, by arm: its fixed one, its best, or points of its Pareto front.
+    def _confirmation(self, search: int) -> list[tuple[str, dict[str, Any]]]:
+        """The runs of a search's confirmation, seed by seed, so that pairs are made early."""
+        if search not in self._confirm:
+            study, selected = self.study, self.selected(search)
+            self._confirm[search] = [
+                (arm, study.confirmed(config, study.confirmation_seed(search, index)))
+                for index in range(max(study.seeds_of(arm.name) for arm in study.arms))
+                for arm, configs in selected.items()
+                for config in configs
+                if index < study.seeds_of(arm)
+            ]
+        return self._confirm[search]
 
-        Searched arms without a complete search trial are left out.
+    def selected(self, search: int = 0) -> dict[str, list[dict[str, Any]]]:
+        """Configs that a search's confirmation runs, by arm.
+
+        Its fixed one, its best of that search, or points of its Pareto front. Searched arms without
+        a complete trial in that search are left out.
         """
         study = self.study
         found: dict[str, list[dict[str, Any]]] = {}
         table = pd.DataFrame()
-        if self._searches:
+        mine = self._of("search", search)
+        if mine:
             table = trials_frame(self.record.contents, self._columns)
+            table = table[table["search"] == search]
         for arm in study.arms:
-            if arm.name not in self._searches:
+            if (arm.name, search) not in self._searches:
                 found[arm.name] = [study.plain(arm.name, {})]
                 continue
-            if not any(t.arm == arm.name and t.state == "complete" for t in self._of("search")):
+            if not any(t.arm == arm.name and t.state == "complete" for t in mine):
                 continue
             metric, mode = study.metric, study.mode
             if study.pareto:
@@ -183,11 +198,11 @@ class Controller:
         return found
 
     def _begin(
-        self, name: str, phase: str, arm: str, number: int, config: dict[str, Any]
+        self, name: str, phase: str, arm: str, number: int, config: dict[str, Any], search: int
     ) -> Assignment:
-        self.record.begin(name, phase, arm, number, config)
+        self.record.begin(name, phase, arm, number, config, search)
         if phase == "search":
-            self._schedulers[arm].begin(name)
+            self._schedulers[arm, search].begin(name)
         return self._assign(self.record.trials[name])
 
     @property
@@ -195,10 +210,10 @@ class Controller:
         """Whether every trial has been assigned and has ended."""
         if self._waiting or any(t.end is None for t in self.record.trials.values()):
             return False
-        wanted = sum(self.study.trials_of(arm) for arm in self._searches)
+        wanted = sum(self.study.trials_of(arm) for arm, _ in self._searches)
         if len(self._of("search")) < wanted:
             return False
-        return all(run.trial in self.record.trials for run in self._confirmation())
+        return not any(map(self._left_to_confirm, range(self.study.searches)))
 
     # What happened.
 
@@ -206,13 +221,16 @@ class Controller:
         """A trial finished an epoch."""
         known = self.record.trials[trial]
         if self.record.epoch(trial, row) and known.phase == "search":
-            self._searches[known.arm].report(trial, row["epoch"], row.get(self.study.metric))
+            search = self._searches[known.arm, known.search]
+            search.report(trial, row["epoch"], row.get(self.study.metric))
         self.write_tables()
 
     def continues(self, trial: str, row: Mapping[str, Any]) -> bool:
         """Whether the trial's scheduler lets it continue after this row."""
         known = self.record.trials[trial]
-        return known.phase != "search" or self._schedulers[known.arm].continues(trial, row)
+        if known.phase != "search":
+            return True
+        return self._schedulers[known.arm, known.search].continues(trial, row)
 
     def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:
         """A trial made a table of its own."""
@@ -230,7 +248,7 @@ class Controller:
                 state, reason = "diverged", f"{goal.metric} is {value} at the last epoch"
         if self.record.end(trial, state, reason, **facts):
             if known.phase == "search":
-                self._searches[known.arm].tell(known)
+                self._searches[known.arm, known.search].tell(known)
             self._forget(trial)
         self.write_tables()
 
@@ -249,11 +267,14 @@ class Controller:
         study, length = self.study, self._arm_epochs
         begun = list(self.record.trials.values())
         points = study.confirm_points if study.pareto else 1
-        runs: Mapping[str, int] = {arm: study.seeds_of(arm) * points for arm in length}
-        if self._confirm is not None:
-            runs = Counter(run.arm for run in list(self._confirm))
+        runs: Counter[str] = Counter()
+        for search in range(study.searches):
+            if (known := self._confirm.get(search)) is not None:
+                runs.update(arm for arm, _ in known)
+            else:
+                runs.update({arm: study.seeds_of(arm) * points for arm in length})
         started = Counter(trial.arm for trial in begun)
-        left = {arm: study.trials_of(arm) + runs[arm] - started[arm] for arm in length}
+        left = {a: study.trials_of(a) * study.searches + runs[a] - started[a] for a in length}
         ended = [t for t in begun if t.end is not None]
         done = sum(len(t.rows) for t in begun)
         running = sum(self.length(t) - len(t.rows) for t in begun if t.end is None)

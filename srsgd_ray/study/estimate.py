@@ -94,7 +94,8 @@ def cost(
             ("search", study.trials_of(arm.name), searched),
             ("confirm", study.seeds_of(arm.name) * points, study.confirmed(searched, study.seed)),
         )
-        for phase, count, config in phases:
+        for phase, each, config in phases:
+            count = each * study.searches
             mine = [t for t in done if t.arm == arm.name and t.phase == phase]
             left = count * length - sum(len(t.rows) if t.end is None else length for t in mine)
             if left <= 0:

@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pandas as pd
+
+from srsgd_ray import analysis
 from srsgd_ray.results import RecordError
 from srsgd_ray.results.record import Contents
 from srsgd_ray.study.arm import Arm
 from srsgd_ray.study.spec import Study
 
-GROWING = ("confirm_seeds", "trials")  # may be more when a study is resumed
+MORE = ("confirm_seeds", "searches")  # may be more when a study is resumed
 FIELDS_OF_ARMS = ("space", "fixed", "against", "trials", "confirm_seeds", "enqueue")
 
 
@@ -52,16 +55,26 @@ def extended(study: Study, contents: Contents, folder: object) -> tuple[Study, l
         RecordError: naming each difference that cannot be, with both values and the reason.
     """
     confirming = any(trial.phase == "confirm" for trial in contents.trials.values())
+    recorded = Study.from_dict(contents.header["spec"])
+    if study.confirm_seed is None and recorded.confirm_seed == recorded.seed + 1:
+        # Begun by a version that had no hashes.
+        study = dataclasses.replace(study, confirm_seed=recorded.confirm_seed)
+    if recorded.until_decided is not None:  # what it has grown to stays
+        study = dataclasses.replace(
+            study,
+            confirm_seeds=max(study.confirm_seeds, recorded.confirm_seeds),
+            searches=max(study.searches, recorded.searches),
+        )
     taken, refused = [], []
-    for what, was, now in _differences(Study.from_dict(contents.header["spec"]), study):
+    for what, was, now in _differences(recorded, study):
         grows = isinstance(was, int) and isinstance(now, int) and now > was
-        if what == "question":
-            taken.append(f"question: {now}")
+        if what in ("question", "until_decided"):
+            taken.append(f"{what}: {now}")
         elif isinstance(now, Arm):
             taken.append(f"{what} is new")
         elif isinstance(was, Arm):
             refused.append(f"{what} is gone")
-        elif grows and what.endswith(("confirm_seeds",) if confirming else GROWING):
+        elif grows and what.endswith(MORE if confirming else (*MORE, "trials")):
             taken.append(f"{what}: {was} before, {now} now")
         elif grows and what.endswith("trials"):
             refused.append(
@@ -76,6 +89,22 @@ def extended(study: Study, contents: Contents, folder: object) -> tuple[Study, l
             f"another --name."
         )
     return study, taken
+
+
+def grown(study: Study, trials: pd.DataFrame) -> Study | None:
+    """A finished study with twice as many pairs, up to ``until_decided``.
+
+    None if all comparisons are decided, or there are as many pairs already.
+    """
+    if study.until_decided is None or study.pairs >= study.until_decided:
+        return None
+    found = analysis.confirmation(trials, analysis.baselines(trials))
+    if all(comparison.lower is not None for comparison in found.comparisons):
+        return None
+    pairs = min(2 * study.pairs, study.until_decided)
+    if study.searches > 1:
+        return dataclasses.replace(study, searches=pairs)
+    return dataclasses.replace(study, confirm_seeds=pairs)
 
 
 def _differences(recorded: Study, study: Study) -> Iterator[tuple[str, Any, Any]]:

@@ -17,11 +17,12 @@ from srsgd_ray.knobs import one_of
 from srsgd_ray.progress import all_output_to, watched
 from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
 from srsgd_ray.results.record import Contents, check_free
+from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.arm import check_name
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.display import Display
 from srsgd_ray.study.estimate import HoursLimit, cost, spent_hours
-from srsgd_ray.study.extend import extended
+from srsgd_ray.study.extend import extended, grown
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
 from srsgd_ray.study.search import Search, open_storage
@@ -168,24 +169,18 @@ class _Session:
 
     def conduct(self, record: Record) -> str:
         """Search and confirm; leaves the tables complete, whatever happens."""
-        study, plan = self.study, self.plan
-        before = spent_hours(record.contents)
+        plan, before = self.plan, spent_hours(record.contents)
         record.session(**provenance(), held_workers=plan.slots * plan.workers)
         storage = absolute(self.options.storage or str(record.folder))
         checkpoints = f"checkpoints-{record.contents.header['id']}"
         job = replace(self.job, root=join(storage, checkpoints))
         budget = HoursLimit(self.options.budget_hours, before, plan, self.backend.stop)
         try:
-            controller = Controller(study, record, _searches(study, record), _forgetter(job.root))
-            try:
-                if not controller.finished:
-                    self._say(_plan_line(study, plan))
-                    shown = watched(self.screen, Display(controller)) if self.screen else None
-                    with budget, shown or nullcontext():
-                        self.backend.run(controller, job, plan, self.screen)
-            finally:
-                controller.write_tables(force=True)
-            if controller.finished:
+            with budget:
+                study: Study | None = self.study
+                while study is not None and not budget.spent and self._work(study, record, job):
+                    study = self._undecided(study, record)
+            if study is None:
                 _forgetter(storage)(checkpoints)
                 return FINISHED
             if budget.spent:
@@ -194,14 +189,36 @@ class _Session:
         finally:
             record.pause()
 
+    def _work(self, study: Study, record: Record, job: Job) -> bool:
+        """Run what is left of a study; whether all of it is done."""
+        controller = Controller(study, record, _searches(study, record), _forgetter(job.root))
+        try:
+            if not controller.finished:
+                self._say(_plan_line(study, self.plan))
+                shown = watched(self.screen, Display(controller)) if self.screen else None
+                with shown or nullcontext():
+                    self.backend.run(controller, job, self.plan, self.screen)
+        finally:
+            controller.write_tables(force=True)
+        return controller.finished
 
-def _searches(study: Study, record: Record) -> dict[str, Search]:
+    def _undecided(self, study: Study, record: Record) -> Study | None:
+        """The study with twice as many pairs, if it asks for them: the record says so, too."""
+        more = grown(study, trials_frame(record.contents, study.columns()))
+        if more is not None:
+            script = record.contents.header.get("script", study.to_dict())
+            record.extend(more.to_dict(), columns_to_plain(more.columns()), script)
+            self._say(f"\nUndecided after {study.pairs} pairs: {more.pairs} in all now.")
+        return more
+
+
+def _searches(study: Study, record: Record) -> dict[tuple[str, int], Search]:
     searched = [arm for arm in study.arms if study.trials_of(arm.name)]
     if not searched:
         return {}
     database = open_storage(record.folder / "optuna.db")
     return {
-        arm.name: Search(
+        (arm.name, number): Search(
             database,
             record.contents.header["study"],
             arm.name,
@@ -209,10 +226,12 @@ def _searches(study: Study, record: Record) -> dict[str, Search]:
             goals=study.goals(),
             searcher=study.searcher,
             trials=study.trials_of(arm.name),
-            seed=study.seed,
+            seed=study.search_seed(number),
             fixed=study.fixed_of(arm.name),
             enqueue=arm.enqueue,
+            number=number,
         )
+        for number in range(study.searches)
         for arm in searched
     }
 
@@ -228,8 +247,11 @@ def _plan_line(study: Study, plan: Plan) -> str:
         what += " and the fixed ones"
     if study.pareto:
         what = f"up to {study.confirm_points} points of each front"
+    times = f"{study.searches} independent searches of " if study.searches > 1 else ""
+    until = f", and more until decided, up to {study.until_decided} pairs"
+    what += until if study.until_decided is not None else ""
     return (
-        f"{runs}{study.confirm_seeds} seed{'s' * (study.confirm_seeds != 1)} of {what}. "
+        f"{times}{runs}{study.confirm_seeds} seed{'s' * (study.confirm_seeds != 1)} of {what}. "
         f"{plan.slots} at a time, {each} each with {plan.cpus_per_worker:g} CPU{gpus}."
     )
 

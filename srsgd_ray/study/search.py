@@ -150,7 +150,7 @@ class Goal:
 
 
 class Search:
-    """One arm's search in its own Optuna study, named ``study-arm``.
+    """One arm's search in its own Optuna study, ``study-arm``, or ``study-arm/1`` and so on.
 
     The sampler is made anew for each trial from (seed, number): what it proposes depends on the
     trials that have ended, not on the order in which it was asked, and a resumed study proposes
@@ -161,8 +161,10 @@ class Search:
         goals: one, or two whose Pareto front is searched.
         searcher: a key of ``SEARCHERS``, or the import path of an Optuna sampler.
         trials: how many there will be.
+        seed: of what is drawn.
         fixed: values of knobs outside of the space, which conditions may name.
         enqueue: known points, which the first trials take; knobs they leave out are sampled.
+        number: of this among the arm's independent searches, from 0.
     """
 
     def __init__(
@@ -178,14 +180,16 @@ class Search:
         seed: int,
         fixed: Mapping[str, Any] | None = None,
         enqueue: Sequence[Mapping[str, Any]] = (),
+        number: int = 0,
     ) -> None:
         self.space, self.searcher, self.trials, self.seed = space, searcher, trials, seed
         self.goals, self._fixed, self._enqueue = tuple(goals), dict(fixed or {}), tuple(enqueue)
         said, aims = optuna.logging.get_verbosity(), [goal.direction for goal in self.goals]
+        name = f"{study}-{arm}" + f"/{number}" * (number > 0)  # no arm's name has a slash
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs each study made
         try:
             self._study = optuna.create_study(
-                storage=storage, study_name=f"{study}-{arm}", directions=aims, load_if_exists=True
+                storage=storage, study_name=name, directions=aims, load_if_exists=True
             )
         finally:
             optuna.logging.set_verbosity(said)

@@ -93,6 +93,8 @@ def smoke(study: Study) -> Study:
         base=base,
         epochs=epochs or study.epochs,
         trials=min(study.trials, 2),
+        searches=min(study.searches, 2),
+        until_decided=None,
         confirm_seeds=min(study.confirm_seeds, 2) if searched else 1,
         confirm_points=2,
     )

@@ -16,6 +16,7 @@ from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.arm import Arm, called_from
 from srsgd_ray.study.schedulers import SCHEDULERS, ArmScheduler
 from srsgd_ray.study.search import Goal
+from srsgd_ray.study.seeds import hashed_seed
 from srsgd_ray.trainable import Trainable, find, path_of
 
 
@@ -25,7 +26,9 @@ class Study:
 
     A search tries ``trials`` configurations an arm, judged on held-out data. Then each arm's best
     one is run again over ``confirm_seeds`` seeds, the same in all arms, and judged once on the test
-    data. An arm without trials is one configuration, run over the seeds at once.
+    data. An arm without trials is one configuration, run over the seeds at once. All that is done
+    ``searches`` times, each time with other seeds: the differences between the arms then show the
+    chance of the search, too.
 
     Attributes:
         name: name of the study, and by default of its results folder.
@@ -37,16 +40,20 @@ class Study:
             default of the configuration.
         lr_drops: a knob of image classification, for which it is passed on: where the learning
             rate falls, as fractions of the epochs.
-        trials: search trials of each arm; 0: no search.
+        trials: search trials of each arm in one search; 0: no search.
+        searches: independent searches of each arm, each with its own confirmation.
         searcher: one of ``study.search.SEARCHERS``, or the import path of an Optuna sampler.
         scheduler: one of ``study.schedulers.SCHEDULERS``; it compares within an arm only.
         asha_grace: epochs that no trial is stopped before.
         asha_reduction: one trial in so many continues past a rung.
         metric: what the search judges by, at the last epoch; "": the trainable's own.
         mode: min or max; "": as the metric is better.
-        confirm_seeds: runs of each arm's best configuration; 0: no confirmation.
+        confirm_seeds: runs of each arm's best configuration of a search; 0: no confirmation.
+        until_decided: when all is run and a comparison is undecided, the searches (the seeds, if
+            there is one search) are doubled, up to so many; None: they are not.
         confirm_on: ``train`` or ``train+validation``: what those runs are trained on.
-        seed: seed of the search, and of its trials; the confirmation's seeds follow on it.
+        seed: seed of the first search, and of its trials; all other seeds are hashes of the
+            study's name, of this and of what they are for.
         pareto: search for the front of two metrics, and confirm ``confirm_points`` of its points
             instead of the best configuration.
         confirm_points: points of an arm's front that are confirmed, at most.
@@ -56,7 +63,8 @@ class Study:
             an import path.
         confirm_metric: what the confirmation compares; "": the trainable's own.
         pareto_metric: the second metric of ``pareto``; "": the epochs, which are then searched.
-        confirm_seed: first seed of the confirmation; None: the one after ``seed``.
+        confirm_seed: first seed of the first search's confirmation, on which the others follow;
+            None: they are hashes. Records from before ``searches`` have ``seed + 1``.
         place: ``FILE:LINE`` where it was made, for messages.
         folder: of the script that made it, where workers look for what it names; "" if none.
     """
@@ -69,6 +77,7 @@ class Study:
     epochs: int | None = knob(None, within="[1, inf)")
     lr_drops: tuple[float, ...] | None = None
     trials: int = knob(12, within="[0, inf)")
+    searches: int = knob(1, within="[1, inf)")
     searcher: str = "tpe"
     scheduler: str = knob("none", valid=SCHEDULERS)
     asha_grace: int = knob(1, within="[1, inf)")
@@ -76,6 +85,7 @@ class Study:
     metric: str = ""
     mode: str = ""
     confirm_seeds: int = knob(5, within="[0, inf)")
+    until_decided: int | None = knob(None, within="[2, inf)")
     confirm_on: str = knob("train", valid=("train", "train+validation"))
     seed: int = knob(0, within="[0, inf)")
     pareto: bool = False
@@ -125,7 +135,7 @@ class Study:
 
     # Configurations.
 
-    def config(self, arm: str, params: Mapping[str, Any]) -> Any:
+    def config(self, arm: str, params: Mapping[str, Any], search: int = 0) -> Any:
         """The full configuration of a trial of ``arm`` with searched values ``params``.
 
         A searched knob that has no value there and no default has one of its range.
@@ -141,12 +151,12 @@ class Study:
         if self.lr_drops is not None:
             known.setdefault("lr_drops", self.lr_drops)
         if "seed" in knob_types(work.Config):
-            known.setdefault("seed", self.seed)
+            known.setdefault("seed", self.search_seed(search))
         return work.configure(known)
 
-    def plain(self, arm: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    def plain(self, arm: str, params: Mapping[str, Any], search: int = 0) -> dict[str, Any]:
         """The same as plain values, with its seed, as a record holds it."""
-        return {"seed": self.seed, **plain(self.config(arm, params))}
+        return {"seed": self.search_seed(search), **plain(self.config(arm, params, search))}
 
     def confirmed(self, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """The plain values of a confirmation run of a recorded configuration."""
@@ -174,9 +184,19 @@ class Study:
         return self.confirm_seeds if own is None else own
 
     @property
-    def first_confirm_seed(self) -> int:
-        """Seed of the first confirmation run of each arm."""
-        return self.seed + 1 if self.confirm_seed is None else self.confirm_seed
+    def pairs(self) -> int:
+        """Pairs of a comparison: of searches if there are several, else of seeds."""
+        return self.searches if self.searches > 1 else self.confirm_seeds
+
+    def search_seed(self, search: int) -> int:
+        """Seed of a search of every arm, and of its trials."""
+        return hashed_seed(self.name, self.seed, "search", search) if search else self.seed
+
+    def confirmation_seed(self, search: int, index: int) -> int:
+        """Seed of a search's confirmation run ``index`` (from 0) of every arm."""
+        if self.confirm_seed is not None and search == 0:
+            return self.confirm_seed + index
+        return hashed_seed(self.name, self.seed, "confirm", search, index)
 
     def baseline_of(self, arm: str) -> str | None:
         """Name of the arm that ``arm`` is compared with, or None."""
@@ -256,6 +276,8 @@ class Study:
         """Inverse of :meth:`to_dict`."""
         known = dict(recorded)
         known.pop("tie_break", None)
+        if "searches" not in known and known.get("confirm_seed") is None:
+            known["confirm_seed"] = known.get("seed", 0) + 1  # as it was then
         folder = known.pop("trainable_folder", "")
         arms = tuple(
             Arm(**{**arm, "space": SearchSpace.from_dict(arm["space"]),
