@@ -19,7 +19,7 @@ from srsgd_ray.trainables.quadratic_problem import (
 )
 
 TARGET = 1e-10  # of the exact case: the gap whose reaching counts
-BLOCK = 64  # steps whose noise is drawn, and whose gaps are taken, at a time
+BLOCK = 64  # steps whose noise is drawn, and whose gaps are taken, at a time, of one curve
 
 
 def _generator(seed: int, case: str) -> np.random.Generator:
@@ -89,7 +89,8 @@ def run(configs: Sequence[QuadraticConfig], seeds: Sequence[int] = (0,)) -> Floa
     generators = [_generator(seed, case) for seed in seeds]
     shape = (len(configs), len(seeds))
     rows = shape[0] * shape[1]
-    deviations = np.array([noise_deviation(config) for config in configs])
+    # The step size is a power of two: scaling by it is exact, whenever it is done.
+    deviations = STEP_SIZE * np.array([noise_deviation(config) for config in configs])
     alike = bool((deviations == deviations[0]).all())
     known = np.zeros((steps, *shape, 1))
     for i, config in enumerate(configs):
@@ -101,14 +102,16 @@ def run(configs: Sequence[QuadraticConfig], seeds: Sequence[int] = (0,)) -> Floa
 
     # A step is a few microseconds, in which each call and each slice counts: so the steps of a
     # block have arrays of their own, sliced once, and noise and values are taken a block at a time.
-    ys, products = np.zeros((BLOCK + 1, rows, SIZE)), np.zeros((BLOCK, rows, SIZE))
+    # A block of many curves has fewer steps, so that its arrays stay in the processor's cache.
+    block = max(4, BLOCK // rows)
+    ys, products = np.zeros((block + 1, rows, SIZE)), np.zeros((block, rows, SIZE))
     places = [(y, px, px[:, 1:], y[:, :-1], px[:, :-1], y[:, 1:], following)
               for y, px, following in zip(ys[:-1], products, ys[1:], strict=True)]  # fmt: skip
     x, new, slope = (np.zeros((rows, SIZE)) for _ in range(3))
     by_method = slope.reshape(*shape, SIZE)[... if len(configs) > 1 else 0]
-    unit = np.eye(1, SIZE)
-    drawn = np.empty((len(seeds), BLOCK, SIZE))
-    noises = [drawn[:, place] for place in range(BLOCK)]
+    slope_first = slope[:, 0]
+    drawn = np.empty((len(seeds), block, SIZE))
+    noises = [drawn[:, place] for place in range(block)]
     scaled = np.empty((len(seeds), SIZE))
     adaptive = [
         _Adaptive([state.reshape(*shape, SIZE)[i] for state in (new, x)], known[:, i, :, 0])
@@ -117,8 +120,8 @@ def run(configs: Sequence[QuadraticConfig], seeds: Sequence[int] = (0,)) -> Floa
     ]
     gaps = np.empty((steps, rows))
     add, multiply, subtract = np.add, np.multiply, np.subtract
-    for begin in range(0, steps, BLOCK):
-        here = min(BLOCK, steps - begin)
+    for begin in range(0, steps, block):
+        here = min(block, steps - begin)
         if case != "exact":
             for row, generator in enumerate(generators):
                 generator.standard_normal(out=drawn[row])
@@ -129,14 +132,14 @@ def run(configs: Sequence[QuadraticConfig], seeds: Sequence[int] = (0,)) -> Floa
             multiply(y, two, px)
             subtract(px_right, y_left, px_right)
             subtract(px_left, y_right, px_left)
-            subtract(px, unit, slope)
+            multiply(px, step_size, slope)
+            subtract(slope_first, step_size, slope_first)
             if case != "exact" and alike:
                 add(by_method, noises[place], by_method)
             elif case != "exact":
                 for part, deviation in zip(by_method, deviations[:, step], strict=True):
                     multiply(noises[place], deviation, scaled)
                     part += scaled
-            multiply(slope, step_size, slope)
             subtract(y, slope, new)
             subtract(new, x, following)
             for one in adaptive:
