@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from srsgd_ray.config import TrainConfig
+from srsgd_ray.study.search import open_storage
 
 # Tests run in as many processes as there are cores: threads of one would wait for another's.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,12 +66,22 @@ def config() -> TrainConfig:
     return small()
 
 
+@pytest.fixture
+def in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Optuna's storage in memory, but in a test marked ``on_disk``: most of a toy study's time."""
+    if request.node.get_closest_marker("on_disk") is None:
+        running = sys.modules["srsgd_ray.study.run"]  # the package has a function of that name
+        monkeypatch.setattr(running, "open_storage", lambda file: open_storage(None))
+
+
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
     """The one Ray instance of the tests, of test_ray.py: two CPUs on this machine."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    # One process less in each group of workers: no node of this cluster is ever reclaimed.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     import ray
 
     ray.init(address="local", num_cpus=2, include_dashboard=True, log_to_driver=False)

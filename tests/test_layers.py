@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -129,6 +130,28 @@ def test_ray_and_torch_stay_in_their_layers() -> None:
         top = module.split(".")[0]
         assert top != "ray" or layer in KNOW_RAY, f"{file} imports {module}"
         assert top not in ("torch", "torchvision") or layer in KNOW_TORCH, f"{file}: {module}"
+
+
+def test_what_mypy_skips_is_imported_nowhere() -> None:
+    """Its types would be Any without a word."""
+    root = PACKAGE.parent
+    mypy = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["mypy"]
+    skipped = tuple(
+        name.removesuffix("*")
+        for part in mypy["overrides"]
+        if part.get("follow_imports") == "skip"
+        for name in part["module"]
+    )
+    assert skipped
+    for file in (file for folder in mypy["files"] for file in (root / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}." for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [f"{alias.name}." for alias in node.names]
+            found = [name for name in names if name.startswith(skipped)]
+            assert not found, f"{file} imports {found}, which pyproject.toml has mypy skip"
 
 
 # What the import of a module must not bring. The modules of a list are imported in its order by

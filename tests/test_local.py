@@ -42,13 +42,12 @@ STUDY = Study(
 TIMES = {"train_seconds", "time"}
 
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
+
 @pytest.fixture(autouse=True)
-def in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Optuna's storage in memory, but where a test looks at the file."""
+def quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if request.node.get_closest_marker("on_disk") is None:
-        running = sys.modules["srsgd_ray.study.run"]
-        monkeypatch.setattr(running, "open_storage", lambda file: open_storage(None))
 
 
 def conduct(study: Study, folder: Path, **options: Any) -> StudyResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ from srsgd_ray.study import Arm, Study, launch
 @pytest.fixture(autouse=True)
 def quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with the finished study."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert conduct(STUDY, folder).status == "finished"
+    return folder
 
 
 def cut(folder: Path, after: int) -> None:
@@ -54,9 +63,9 @@ def cut(folder: Path, after: int) -> None:
     ],
 )
 def test_what_would_mix_two_studies_is_refused(
-    tmp_path: Path, changes: dict[str, Any], message: str
+    tmp_path: Path, finished: Path, changes: dict[str, Any], message: str
 ) -> None:
-    conduct(STUDY, tmp_path)
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     before = (tmp_path / "t" / "record.jsonl").read_bytes()
     with pytest.raises(ValueError) as error:
         conduct(dataclasses.replace(STUDY, **changes), tmp_path, resume=True)
@@ -65,8 +74,8 @@ def test_what_would_mix_two_studies_is_refused(
     assert (tmp_path / "t" / "record.jsonl").read_bytes() == before
 
 
-def test_more_seeds_are_taken_in(tmp_path: Path) -> None:
-    conduct(STUDY, tmp_path)
+def test_more_seeds_are_taken_in(tmp_path: Path, finished: Path) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     told = rows(tmp_path / "t")
     more = dataclasses.replace(STUDY, confirm_seeds=4)
     assert conduct(more, tmp_path, resume=True).status == "finished"
@@ -82,16 +91,18 @@ def test_more_seeds_are_taken_in(tmp_path: Path) -> None:
         conduct(STUDY, tmp_path, resume=True)
 
 
-def test_more_trials_are_taken_in_before_the_confirmation(tmp_path: Path) -> None:
-    conduct(STUDY, tmp_path)
+def test_more_trials_are_taken_in_before_the_confirmation(tmp_path: Path, finished: Path) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     cut(tmp_path / "t", after=5)
     more = dataclasses.replace(STUDY, trials=4)
     assert conduct(more, tmp_path, resume=True).status == "finished"
     assert sum(name.startswith("search") for name in ends(tmp_path / "t")) == 8
 
 
-def test_another_arm_is_taken_in_and_compared_on_the_same_seeds(tmp_path: Path) -> None:
-    conduct(STUDY, tmp_path)
+def test_another_arm_is_taken_in_and_compared_on_the_same_seeds(
+    tmp_path: Path, finished: Path
+) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     more = dataclasses.replace(STUDY, arms=(*STUDY.arms, Arm("new", X)))
     result = conduct(more, tmp_path, resume=True)
     table = result.trials
@@ -129,12 +140,14 @@ def test_an_edited_script_is_told_and_options_stay(
     assert sum(name.startswith("search") for name in ends(tmp_path / "t")) == 4
 
 
+@pytest.mark.usefixtures("in_memory")
 def test_more_seeds_by_the_command_line(tmp_path: Path) -> None:
     assert start(STUDY, tmp_path) == 0
     assert start(STUDY, tmp_path, "--resume", "--confirm-seeds", "3") == 0
     assert sum(name.startswith("confirm") for name in ends(tmp_path / "t")) == 6
 
 
+@pytest.mark.usefixtures("in_memory")
 def test_an_arm_of_which_every_trial_failed_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,7 +176,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_refused_start_leaves_nothing_and_the_corrected_one_begins(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+    case: str,
 ) -> None:
     words, message = REFUSED[case]
     (tmp_path / "FILE").write_text("")
@@ -173,6 +189,7 @@ def test_a_refused_start_leaves_nothing_and_the_corrected_one_begins(
     assert message in error
     assert len(error.strip().splitlines()) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["FILE"]
+    request.getfixturevalue("in_memory")  # not before: the storage would be a thing left behind
     assert start(dataclasses.replace(STUDY, trials=1), tmp_path / "r") == 0
 
 
@@ -214,6 +231,7 @@ def test_labels_that_cannot_be_options_are_refused(
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.usefixtures("in_memory")
 def test_labels_of_any_spelling_select_arms(tmp_path: Path) -> None:
     labelled = [
         dataclasses.replace(arm, labels={"how-far": arm.name, "in_percent": "5 %"})

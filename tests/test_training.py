@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -48,6 +49,12 @@ def run(config: TrainConfig, **more: Any) -> tuple[Rows, Outcome]:
 
 def numbers(rows: Rows) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def usual() -> Rows:
+    """The rows of ``config`` uncut."""
+    return numbers(run(small())[0])
 
 
 def cut_after(config: TrainConfig, epoch: int, folder: Path, **more: Any) -> Rows:
@@ -95,10 +102,10 @@ def test_the_test_set_can_be_read_after_every_epoch_without_changing_the_run(
 
 
 def test_statistics_over_all_workers_need_gpus(
-    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    config: TrainConfig, usual: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone, _ = run(config.replace(sync_batch_norm=True))
-    assert [row["train_loss"] for row in alone] == [row["train_loss"] for row in run(config)[0]]
+    assert [row["train_loss"] for row in alone] == [row["train_loss"] for row in usual]
     monkeypatch.setattr(distributed, "rank_and_size", lambda: (0, 2))
     with pytest.raises(ValueError, match="sync_batch_norm=True needs GPUs, but this worker has"):
         distributed.parallel(torch.nn.BatchNorm2d(3), torch.device("cpu"), sync_batch_norm=True)
@@ -132,10 +139,9 @@ class Killed(Exception):
     ("every", "killed_at", "goes_on_at"), [(5, 16, 14), (7, 17, 16), (6, 13, 9)]
 )
 def test_a_run_cut_within_an_epoch_goes_on_at_the_next_step(
-    tmp_path: Path, config: TrainConfig, every: int, killed_at: int, goes_on_at: int
+    tmp_path: Path, config: TrainConfig, usual: Rows, every: int, killed_at: int, goes_on_at: int
 ) -> None:
     config = config.replace(checkpoint_steps=every)  # epochs of 9 steps
-    whole, _ = run(config)
     steps: list[int] = []
 
     def progress(step: int) -> None:
@@ -156,7 +162,7 @@ def test_a_run_cut_within_an_epoch_goes_on_at_the_next_step(
     resumed, outcome = run(config, resume_from=tmp_path, progress=steps.append)
     assert outcome.state == "complete"
     assert steps == list(range(goes_on_at + 1, 28))
-    assert numbers(resumed) == numbers(whole)
+    assert numbers(resumed) == usual
 
 
 @pytest.mark.parametrize(
@@ -271,14 +277,12 @@ def test_a_resumed_epoch_is_timed_by_what_was_trained_after_it(
     assert trained == pytest.approx(1150 / 9)
 
 
-def test_the_global_generator_is_left_alone_and_not_read(config: TrainConfig) -> None:
-    torch.manual_seed(1)
+def test_the_global_generator_is_left_alone_and_not_read(config: TrainConfig, usual: Rows) -> None:
+    torch.manual_seed(2)  # `usual` began with another state
     before = torch.get_rng_state()
-    first, _ = run(config)
+    assert numbers(run(config)[0]) == usual
     assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(2)
-    assert numbers(run(config)[0]) == numbers(first)
-    assert numbers(run(config.replace(seed=1))[0]) != numbers(first)
+    assert numbers(run(config.replace(seed=1))[0]) != usual
 
 
 def test_paired_seeds_share_initialisation_and_order(config: TrainConfig) -> None:
@@ -305,10 +309,10 @@ def test_validation_off_and_larger_training_set(config: TrainConfig) -> None:
     assert rows[0]["step"] == math.ceil(1437 / 128)
 
 
-def test_mixed_precision_runs_on_the_cpu(config: TrainConfig) -> None:
-    exact, _ = run(config)
+def test_mixed_precision_runs_on_the_cpu(config: TrainConfig, usual: Rows) -> None:
+    exact = usual
     for precision in ("bfloat16", "float16"):
-        rows, outcome = run(config.replace(precision=precision))
+        rows, outcome = run(config.replace(precision=precision, epochs=1, lr_milestones=[]))
         assert outcome.state == "complete"
         assert rows[0]["train_loss"] == pytest.approx(exact[0]["train_loss"], rel=0.05)
         assert rows[0]["train_loss"] != exact[0]["train_loss"]
@@ -351,13 +355,15 @@ def test_a_checkpoint_of_another_run_is_refused(
     assert message in str(error.value)
 
 
-def test_a_checkpoint_from_before_a_knob_came_goes_on(tmp_path: Path, config: TrainConfig) -> None:
+def test_a_checkpoint_from_before_a_knob_came_goes_on(
+    tmp_path: Path, config: TrainConfig, usual: Rows
+) -> None:
     cut_after(config, 1, tmp_path)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     for name in ("accumulate", "lr_schedule", "model_options"):
         del state["config"][name]
     torch.save(state, tmp_path / "checkpoint.pt")
-    assert numbers(run(config, resume_from=tmp_path)[0]) == numbers(run(config)[0])
+    assert numbers(run(config, resume_from=tmp_path)[0]) == usual
     with pytest.raises(CheckpointError, match=r"another run: accumulate=1 \(now 2\)"):
         run(config.replace(accumulate=2), resume_from=tmp_path)
 
@@ -484,20 +490,14 @@ def test_parts_and_their_options_on_the_command_line(
     assert "holds another run: model_options differ" in capsys.readouterr().err
 
 
-def test_two_processes_train_the_same_images_and_agree(tmp_path: Path) -> None:
+def test_two_processes_train_the_same_images_and_agree(tmp_path: Path, torchrun: Path) -> None:
     """One is this process, the two are torchrun's."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "srsgd_ray.training"]
     ends = {}
-    for name in ("one", "two"):
-        # Plain SGD without batch statistics would be equal; with them the ranks' halves differ.
-        arguments = [*ARGUMENTS, str(tmp_path / name), "--batch-size", "64"]
+    for name, folder in (("one", tmp_path), ("two", torchrun)):
         if name == "one":
-            assert main(arguments) == 0
-        else:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            subprocess.run([*command, *arguments], check=True, timeout=120, env=environment)
-        ends[name] = read_record(tmp_path / name).trials["single-run-000"]
+            # Plain SGD without batch statistics would be equal; with them the ranks' halves differ.
+            assert main([*ARGUMENTS, str(folder / name), "--batch-size", "64"]) == 0
+        ends[name] = read_record(folder / name).trials["single-run-000"]
     one, two = ends["one"].rows, ends["two"].rows
     assert [r["step"] for r in one] == [r["step"] for r in two] == [18, 36, 54]
     # Each rank normalises by its own half of the batch, so the losses agree only roughly.
@@ -508,10 +508,10 @@ def test_two_processes_train_the_same_images_and_agree(tmp_path: Path) -> None:
     assert (end["workers"], end["state"]) == (2, "complete")
 
 
-def as_rank(rank: int, cut: TrainConfig, tiny: TrainConfig, folder: Path) -> None:
+def as_rank(rank: int, folder: Path) -> None:
     """What a process does: a whole run, one that breaks off in an epoch and its rest, and parts."""
+    cut = small().replace(checkpoint_steps=2)  # epochs of 9 steps
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    sys.path.append(str(Path(__file__).parent))
     dist.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank, world_size=2)
     found = {"whole": run(cut.replace(checkpoint_steps=0))[0]}
 
@@ -526,7 +526,7 @@ def as_rank(rank: int, cut: TrainConfig, tiny: TrainConfig, folder: Path) -> Non
     found["resumed"] = run(cut, resume_from=folder)[0]
     seen: list[Any] = []
     for parts in ("1", "4"):
-        config = tiny.replace(accumulate=int(parts))
+        config = TINY.replace(accumulate=int(parts))
         found[parts] = run(config, predictions=lambda *both: seen.append(both))[0]
     short = gathered(torch.arange(4 - 3 * rank))  # numbers of rows that fit no turns
     told: dict[str, Any] = {name: numbers(rows) for name, rows in found.items()}
@@ -542,12 +542,20 @@ TINY = TrainConfig(
 
 
 @pytest.fixture(scope="module")
-def of_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def torchrun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that this file fills as a script on two processes of torchrun."""
+    folder = tmp_path_factory.mktemp("torchrun")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", __file__, str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, timeout=120, env=environment)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def of_two(torchrun: Path) -> list[dict[str, Any]]:
     """What either of two processes says of several runs."""
-    folder = tmp_path_factory.mktemp("two")
-    cut = small().replace(checkpoint_steps=2)  # epochs of 9 steps
-    torch.multiprocessing.spawn(as_rank, (cut, TINY, folder), nprocs=2)  # type: ignore[no-untyped-call]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return [json.loads((torchrun / f"{rank}.json").read_text()) for rank in range(2)]
 
 
 def test_two_processes_go_on_within_an_epoch(of_two: list[dict[str, Any]]) -> None:
@@ -583,3 +591,14 @@ def test_progress_counts_steps(config: TrainConfig) -> None:
     progress: Callable[[int], None] = steps.append
     run(config.replace(epochs=2, lr_milestones=[]), progress=progress)
     assert steps == list(range(1, 19))
+
+
+if __name__ == "__main__":  # under torchrun: `-m srsgd_ray.training`, and then what as_rank does
+    target = Path(sys.argv[1])
+    sys.argv[1:] = [*ARGUMENTS, str(target / "two"), "--batch-size", "64"]
+    try:
+        runpy.run_module("srsgd_ray.training", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            raise
+    as_rank(int(os.environ["RANK"]), target)
