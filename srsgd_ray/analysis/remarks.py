@@ -78,6 +78,8 @@ def _barren(trials: pd.DataFrame, arm: str) -> str:
             f"{len(lone)} of {len(found)} searches of {label} have one complete trial, which was "
             f"the best without a rival."
         )
+    if not (ended == "complete").any():
+        return ""  # the tables say that it has none
     if lost > len(ended) / 2:
         return (
             f"{lost} of {len(ended)} search trials of {label} diverged or failed: what was left of "
@@ -132,6 +134,8 @@ def _budgets(trials: pd.DataFrame, arm: str, rival: str) -> str:
     given = [dict(_given(trials, name)) for name in (arm, rival)]
     for what in dict.fromkeys([*given[0], *given[1]]):
         one, other = (found.get(what, 0) for found in given)
+        if "run" in what and not (one and other):
+            continue  # what has no run gets no verdict either
         if abs(one - other) > UNLIKE * max(one, other):
             unlike.append(f"{one:,} and {other:,} {what}")
     if not unlike:

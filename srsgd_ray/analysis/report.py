@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -105,7 +106,7 @@ def _search_text(trials: pd.DataFrame) -> str:
     validation = metric == "val_error"
     where = {"validation": ", on the validation split", "train": ", on the training split"}
     word = "best error" if validation else f"{'lowest' if mode == 'min' else 'highest'} {metric}"
-    best = f"{word} {column.unit}".rstrip()
+    best = _with_unit(word, column.unit)
     heads = {"epochs": schema_of(trials)["epochs_done"].unit or "epochs", f"best_{metric}": best}
     found = summary(trials[trials["phase"] == "search"])
     shown = found[["arm", "trials", *ENDS, *heads]]
@@ -116,17 +117,28 @@ def _search_text(trials: pd.DataFrame) -> str:
     )
 
 
+def _with_unit(metric: str, unit: str) -> str:
+    """A metric in words with its unit: ``test error %``, ``time (s)``."""
+    return f"{in_words(metric)} {unit if unit == '%' else unit and f'({unit})'}".rstrip()
+
+
 def _better_words(lower: bool, known: bool = False) -> str:
     """Which values are better, where the name of the metric does not say so already."""
     return "" if known else f" ({'lower' if lower else 'higher'} is better)"
 
 
-def _form(values: Iterable[Any], unit: str) -> str:
-    """Two digits after the point, or as many as show four of the largest value."""
-    sizes = [abs(float(v)) for v in values if pd.notna(v) and v]
-    if unit == "%" or not sizes or max(sizes) >= 2:
-        return ".2f"
-    return ".4f" if max(sizes) >= 0.01 else ".3e"
+def _form(values: Iterable[Any], unit: str, spread: float = math.nan) -> str:
+    """Two digits after the point, or as many as show four of the largest value and two of a spread.
+
+    Values that are very large or small get an exponent.
+    """
+    largest = max((abs(float(v)) for v in values if pd.notna(v) and v), default=1.0)
+    first = math.floor(math.log10(largest))
+    needed = 1 - math.floor(math.log10(spread)) if spread > 0 else -first
+    if largest >= 1e7 or (largest < 0.01 and unit != "%"):
+        return f".{min(max(3, first + needed), 9)}e"
+    usual = 2 if largest >= 2 or unit == "%" else 4
+    return f"z.{min(max(usual, needed), 9)}f"
 
 
 def _expected_text(trials: pd.DataFrame) -> str:
@@ -148,18 +160,23 @@ def _expected_text(trials: pd.DataFrame) -> str:
     tables = [expected_best(trials, arm, epochs=budgets) for arm in names]
     metric = search_goal(trials)[0]
     unit = schema_of(trials).number(metric).unit
-    form = _form([value for table in tables for value in table["high"]], unit)
-    texts = [
-        f"{row['expected']:{form}} ({row['low']:{form}} to {row['high']:{form}})"
-        for table in tables
-        for _, row in table.iterrows()
-    ]
+    ends = [end for table in tables for end in (table["low"].min(), table["high"].max())]
+    form = _form(ends, unit, max(ends) - min(ends))
     spent_on = schema_of(trials)["epochs_done"].unit or "epochs"
     shown = pd.DataFrame({"arm": names})
     for at, budget in enumerate(budgets):
-        shown[f"{budget} {spent_on}"] = texts[at :: len(budgets)]
-    what = f"{in_words(metric)} {unit}".rstrip()
-    title = f"Expected best {what} after a budget (middle 95 % of the orders of trials)"
+        found = [table.iloc[at] for table in tables]
+        shown[f"{budget} {spent_on}"] = [
+            f"{row['expected']:{form}} ({row['low']:{form}} to {row['high']:{form}})"
+            for row in found
+        ]
+    # Budgets between the first and the last make way where the table would be too wide.
+    while len(shown.columns) > 3 and len(_table("", shown).split("\n")[-1]) > WIDTH:
+        shown = shown.drop(columns=shown.columns[-2])
+    title = (
+        f"Expected best {_with_unit(metric, unit)} after a budget "
+        f"(middle 95 % of the orders of trials)"
+    )
     notes = {
         "pruned": "A pruned trial counts with the value at which it was stopped: where a budget "
         "pays for few trials, the result may be up to a third too good.",
@@ -185,7 +202,7 @@ def _epochs_texts(trials: pd.DataFrame, baseline: str | None, metric: str) -> li
     found = error_by_epochs(trials, metric)
     if found.empty:
         return ["No confirmation runs yet."]
-    what = f"{in_words(metric)} {schema_of(trials).number(metric).unit}".rstrip()
+    what = _with_unit(metric, schema_of(trials).number(metric).unit)
     rivals = baselines(trials)
     if baseline is not None:
         rivals = {arm: baseline for arm in arms(trials) if arm != baseline}
@@ -197,7 +214,7 @@ def _epochs_texts(trials: pd.DataFrame, baseline: str | None, metric: str) -> li
 def _confirmation_texts(found: Confirmation) -> list[str]:
     if not any(arm.seeds or arm.lost for arm in found.arms):
         return ["No confirmation runs yet."]
-    what = f"{in_words(found.metric)} {found.unit}".rstrip()
+    what = _with_unit(found.metric, found.unit)
     plain = found.metric == "test_error" or not found.direction
     estimates = pd.DataFrame([{"arm": arm.arm, **asdict(arm.estimate)} for arm in found.arms])
     shown = _estimates(

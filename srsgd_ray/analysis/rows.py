@@ -173,13 +173,13 @@ def restarting(trials: pd.DataFrame) -> list[str]:
 def baselines(trials: pd.DataFrame) -> dict[str, str]:
     """The arm that each arm is compared with, as the study says; arms without one are left out.
 
-    A table that does not say so has one baseline for all: ``sgd``, or else the first arm without
-    restarts, or else the first arm.
+    A table that says nothing of its study's design has one baseline for all: ``sgd``, or else the
+    first arm without restarts, or else the first arm.
     """
     names = arms(trials)
     said = trials["baseline"] if "baseline" in trials else [None] * len(trials)
     found = dict(zip(trials["arm"], said, strict=True))
-    if not any(rival in names for rival in found.values()):
+    if design(trials, "metric") is None and not any(rival in names for rival in found.values()):
         without = [arm for arm in names if arm not in restarting(trials)]
         preferred = ["sgd"] if "sgd" in names else [*without, *names]
         found = dict.fromkeys(names, next(iter(preferred), None))

@@ -111,7 +111,8 @@ def expected_best(
     With ``c_i`` the epochs that trial i spent and ``v_i`` the value that it ended with, a budget
     of B pays the first trials of an order whose epochs sum to B at most, and the best of these
     counts. All orders of an arm's trials are equally likely. A pruned trial counts with the value
-    at which it was stopped. One that diverged, failed or has no value counts as the worst value
+    at which it was stopped, but as no better than the best complete one of its search, since it
+    would not have been chosen. One that diverged, failed or has no value counts as the worst value
     that any trial of the study, of whichever arm, ended with. Independent searches are reordered
     each by itself, and are then equally likely; one with fewer trials than others is left out.
 
@@ -160,7 +161,8 @@ def expected_best(
         )
     values, chances = [], []
     for found in own:
-        ranked = found.sort_values("value")
+        best = found["value"].where(found["state"] == "complete").min()
+        ranked = found.assign(value=found["value"].clip(best)).sort_values("value")
         values.append(ranked["value"])
         chances.append(_chance_of_best(ranked["cost"].to_numpy(), np.array(epochs)) / len(own))
     order = np.argsort(np.concatenate(values), kind="stable")
