@@ -11,10 +11,13 @@ from typing import Any
 import optuna
 import pytest
 import toy
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from optuna.distributions import FloatDistribution, IntDistribution
 from test_local import conduct, rows
 from test_resume import cut, start
 
+from srsgd_ray import analysis, figures
 from srsgd_ray.results import read_record
 from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.search import open_storage
@@ -136,6 +139,40 @@ def test_the_plan_and_the_progress_count_all_searches(
     )
     assert "21/21 trials" in out
     assert "More searches: the same command with --resume and a larger --searches" in out
+
+
+def test_the_result_and_the_figures_tell_the_searches_apart(tmp_path: Path) -> None:
+    space = {**X, "slope": FloatDistribution(0.5, 1.0)}
+    arms = (Arm("near", space), Arm("far", space, {"sizes": (3, 4)}))
+    study = dataclasses.replace(STUDY, arms=arms, baseline="far", searches=3)
+    result = conduct(study, tmp_path)
+    table = result.trials
+    tried = table[table["phase"] == "search"]
+    for arm in ("near", "far"):
+        own = tried[tried["arm"] == arm]
+        winners = own.loc[own.groupby("search")["score"].idxmax()]
+        assert result.best[arm] == {name: own.loc[own["score"].idxmax(), name] for name in space}
+        found = result.configurations.query("arm == @arm")
+        assert found["search"].tolist() == [0, 1, 2]
+        assert found["x"].tolist() == winners["x"].tolist()
+        # cost is x here
+        shown = analysis.sensitivity(table, "x", "slope")
+        assert shown.query("arm == @arm and best")["trial"].tolist() == winners["trial"].tolist()
+        curve = analysis.seed_curves(result.epochs, table, "score").query("arm == @arm")
+        runs = result.epochs.query("arm == @arm and phase == 'confirm' and epoch == 3")
+        means = runs.groupby("search")["score"].mean()
+        last = curve.iloc[-1]
+        assert (last["n"], last["least"]) == (3, pytest.approx(means.min()))
+    assert "Best configuration of each arm in each search" in str(result)
+    epochs = figures.training_curves(result.epochs, table)
+    assert "Training of the searches' best configurations" in words(epochs)
+    assert "near, 3 searches" in words(epochs)
+    assert "Lines: mean over searches" in words(epochs)
+    assert "best of its search" in words(figures.sensitivity_map(table))
+
+
+def words(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
 # Seeds.

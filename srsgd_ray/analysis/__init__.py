@@ -35,6 +35,7 @@ from srsgd_ray.analysis.rows import (
     length_column,
     restarting,
     search_goal,
+    search_numbers,
     several_lengths,
 )
 from srsgd_ray.analysis.search import (
@@ -44,7 +45,7 @@ from srsgd_ray.analysis.search import (
     main_knobs,
     sensitivity,
 )
-from srsgd_ray.analysis.summary import summary
+from srsgd_ray.analysis.summary import configurations, summary
 from srsgd_ray.analysis.words import in_words, lost_text
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "best_trial",
     "better_of",
     "check_level",
+    "configurations",
     "confirm_metric",
     "confirmation",
     "design",
@@ -79,6 +81,7 @@ __all__ = [
     "restart_steps",
     "restarting",
     "search_goal",
+    "search_numbers",
     "seed_curves",
     "sensitivity",
     "several_lengths",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from srsgd_ray.analysis.interval import estimate
-from srsgd_ray.analysis.rows import arms, numbers, rows
+from srsgd_ray.analysis.rows import arms, numbers, rows, search_numbers
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import schema_of
 
@@ -21,12 +21,13 @@ def seed_curves(
     """A metric of the confirmation runs against the epoch, over the seeds of each arm.
 
     Only runs that are complete or still run are counted. Of runs that still run, each epoch
-    counts those that reached it.
+    counts those that reached it. Runs of one search share its luck: where an arm had several
+    searches, the mean over the seeds of each counts as one value.
 
     Returns:
-        One row for each arm and epoch: ``arm``, ``epoch`` (finished, from 1), ``n`` (runs),
-        ``mean``, ``low``, ``high`` (t interval, NaN for n < 2), ``least`` and ``most`` (over the
-        runs), in the unit of the metric.
+        One row for each arm and epoch: ``arm``, ``epoch`` (finished, from 1), ``n`` (runs, or
+        searches), ``mean``, ``low``, ``high`` (t interval, NaN for n < 2), ``least`` and ``most``
+        (over the same), in the unit of the metric.
 
     Raises:
         UnknownNameError: if the epochs table has no such column.
@@ -38,10 +39,12 @@ def seed_curves(
     own = own[own["trial"].isin(sound["trial"])]
     own = own.assign(value=numbers(own, metric))
     own = own[np.isfinite(own["value"])]
-    table = []
+    own = own.assign(search=search_numbers(own))
+    several, table = search_numbers(trials).nunique() > 1, []
     for arm in arms(trials):
         for epoch, group in own[own["arm"] == arm].groupby("epoch"):
-            values = group["value"].tolist()
+            by_search = group.groupby("search")["value"].mean()
+            values = (by_search if several else group["value"]).tolist()
             found = {"arm": arm, "epoch": epoch, **asdict(estimate(values, level))}
             table.append({**found, "least": min(values), "most": max(values)})
     names = ["arm", "epoch", "n", "mean", "low", "high", "least", "most"]

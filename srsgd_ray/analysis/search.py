@@ -31,6 +31,8 @@ def best_trial(
 ) -> pd.Series[Any]:
     """The row of an arm's best complete search trial.
 
+    Of several independent searches, that is the best of all; give the rows of one to ask for its.
+
     Args:
         metric, mode: the column that is judged, and min or max; None: the study's.
 
@@ -237,8 +239,8 @@ def sensitivity(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     Returns:
         One row for each search trial that has ended: ``arm``, ``trial``, ``state``, the two knobs,
         the metric under its own name (NaN unless the trial is complete, since one that was stopped
-        early cannot be compared with it) and ``best`` (the best value of its arm, ties broken as
-        in :func:`best_trial`).
+        early cannot be compared with it) and ``best`` (the best value of its arm's search, ties
+        broken as in :func:`best_trial`).
 
     Raises:
         UnknownNameError: for an unknown column.
@@ -253,6 +255,7 @@ def sensitivity(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     table = search[["arm", "trial", "state"]].assign(
         **{x: numbers(search, x), y: numbers(search, y), metric: outcomes(search, metric)}
     )
-    ranked = table.loc[_best_first(search, sign * table[metric])]
-    table["best"] = table.index.isin(ranked.drop_duplicates("arm").index)
+    of = table[["arm"]].assign(search=search_numbers(search))
+    ranked = of.loc[_best_first(search, sign * table[metric])]
+    table["best"] = table.index.isin(ranked.drop_duplicates().index)
     return table.reset_index(drop=True)

@@ -38,9 +38,9 @@ def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
 
     Above: the first metric of the training split, such as its loss; below: what the search judged
     by, or the next metric where the runs had no validation split. Of each arm the mean over seeds
-    and its 95 % t interval. At the bottom a strip for each arm that restarts: a tick for each
+    and its 95 % t interval; over searches, where an arm had several. At the bottom a strip for each arm that restarts: a tick for each
     restart or, if they are more than ``MOST_TICKS``, a block for each stage of the schedule, named
-    by its F.
+    by its F. Several searches have restarts of their own each, and no strip.
 
     Raises:
         NotYet: if no confirmation run has finished an epoch, or an arm's runs differ in length.
@@ -56,7 +56,9 @@ def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
         raise NotMeant("its trials report once")
     confirm = epochs[epochs["phase"] == "confirm"]
     arms = [arm for arm in analysis.arms(trials) if arm in set(first["arm"])]
-    strips = [arm for arm in arms if arm in analysis.restarting(trials)]
+    unit = "search" if analysis.search_numbers(trials).nunique() > 1 else "seed"
+    restarting = analysis.restarting(trials) if unit == "seed" else []
+    strips = [arm for arm in arms if arm in restarting]
     styles = arm_styles(analysis.arms(trials))
     drops = _milestones(confirm, arms, last)
     heights = [10.0, 8.0][: len(curves)] + ([1.7 * len(strips)] if strips else [])
@@ -71,8 +73,11 @@ def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     panels[-1].set_xlabel(f"{schema_of(epochs)['epoch'].unit or 'epochs'} finished")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_xlim(0, last * 1.01)
-    legend_below(figure, _handles(first, arms, styles, bool(drops)))
-    title(figure, "Training of each arm's best configuration", _notes(trials, first, curves))
+    plural = {"seed": "seeds", "search": "searches"}[unit]
+    legend_below(figure, _handles(first, arms, styles, bool(drops), (unit, plural)))
+    which = "each arm's" if unit == "seed" else "the searches'"
+    best = f"best configuration{'s' * (unit == 'search')}"
+    title(figure, f"Training of {which} {best}", _notes(trials, first, curves, plural))
     return figure
 
 
@@ -165,27 +170,33 @@ def _stage_names(stages: pd.DataFrame, room: float) -> list[tuple[float, str]]:
 
 
 def _handles(
-    table: pd.DataFrame, arms: list[str], styles: dict[str, ArmStyle], drops: bool
+    table: pd.DataFrame,
+    arms: list[str],
+    styles: dict[str, ArmStyle],
+    drops: bool,
+    unit: tuple[str, str],
 ) -> list[Line2D]:
     few = table["epoch"].max() <= MOST_MARKERS
     handles = []
     for arm in arms:
         n = int(table.loc[table["arm"] == arm, "n"].max())
-        seeds = f"{n} seed{'s' * (n > 1)}"
+        seeds = f"{n} {unit[n > 1]}"
         handles.append(styles[arm].handle(f"{arm_name(arm)}, {seeds}", few))
     if drops:
         handles.append(Line2D([], [], color=NOTE, linestyle=":", label="learning rate drops"))
     return handles
 
 
-def _notes(trials: pd.DataFrame, table: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> list[str]:
+def _notes(
+    trials: pd.DataFrame, table: pd.DataFrame, curves: dict[str, pd.DataFrame], units: str
+) -> list[str]:
     found = analysis.confirmation(trials, None, next(iter(curves)))
     lost = [text for arm in found.arms if (text := analysis.lost_text(arm.arm, arm.lost))]
     seeds = set(table["n"])
     bands = {
         "its 95 % interval": max(seeds) >= FEWEST_FOR_INTERVAL,
-        "the range of two seeds": 2 in seeds,
+        f"the range of two {units}": 2 in seeds,
     }
     shown = ", or ".join(name for name, there in bands.items() if there)
-    notes = [f"Lines: mean over seeds; bands: {shown}."] if shown else []
+    notes = [f"Lines: mean over {units}; bands: {shown}."] if shown else []
     return [*notes, f"Not complete: {'; '.join(lost)}."] if lost else notes

@@ -52,7 +52,8 @@ def sensitivity_map(trials: pd.DataFrame) -> Figure:
 
     One panel for each arm with restarts; next to them, on the same learning-rate axis, a column
     for each arm without. Colour: the metric of a complete trial (a stopped one has none
-    that could be compared); shape: how the trial ended; ring: the best trial of its arm.
+    that could be compared); shape: how the trial ended; ring: the best trial of its arm, or of each
+    of the arm's searches.
 
     Raises:
         NotYet: if no search trial has ended.
@@ -147,8 +148,8 @@ def _spread(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 def _heading(axes: Axes, table: pd.DataFrame, arms: list[str], trials: pd.DataFrame) -> None:
-    metric = analysis.search_goal(trials)[0]
-    found = table[table["arm"].isin(arms) & table["best"]].set_index("arm")[metric]
+    metric, mode = analysis.search_goal(trials)
+    found = table[table["arm"].isin(arms) & table["best"]].groupby("arm")[metric].agg(mode)
     lines = [
         f"{arm_name(arm)}: "
         + (f"best {_short(found[arm], trials)}" if arm in found else "no result")
@@ -166,10 +167,12 @@ def _short(value: float, trials: pd.DataFrame) -> str:
 def _state_handles(table: pd.DataFrame) -> list[Line2D]:
     handles = bad_handles(table["state"])
     if table["best"].any():
+        several = table["best"].sum() > table["arm"].nunique()
+        best = f"best of its {'search' if several else 'arm'}"
         handles = [
             point_handle("complete", "o", "0.6", "0.3"),
             *handles,
-            point_handle("best of its arm", "o", "none", "black", 11),
+            point_handle(best, "o", "none", "black", 11),
         ]
     return handles
 

@@ -43,18 +43,29 @@ class StudyResult:
 
     @property
     def best(self) -> dict[str, dict[str, Any]]:
-        """By arm, the searched knobs of the configuration that is confirmed, or best so far."""
+        """By arm, the searched knobs of the configuration that is confirmed, or best so far.
+
+        Of several searches, those of the trial with the best value of all; ``configurations`` has
+        one row for each.
+        """
         contents, table = read_record(self.folder), self.trials
         found: dict[str, dict[str, Any]] = {}
         for arm in contents.header["spec"]["arms"]:
             mine = [t for t in contents.trials.values() if t.arm == arm["name"]]
             config = next((t.config for t in mine if t.phase == "confirm"), None)
-            if config is None and any(t.phase == "search" and t.state == "complete" for t in mine):
+            several = any(t.search for t in mine)
+            tried = any(t.phase == "search" and t.state == "complete" for t in mine)
+            if tried and (several or config is None):
                 best = analysis.best_trial(table, arm["name"])["trial"]
                 config = contents.trials[str(best)].config
             if config is not None:
                 found[arm["name"]] = {n: value_in(config, n) for n in arm["space"]["ranges"]}
         return found
+
+    @property
+    def configurations(self) -> pd.DataFrame:
+        """What each search of each arm has found: ``arm``, ``search`` (its number) and the knobs."""
+        return analysis.configurations(self.trials)
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
