@@ -38,9 +38,10 @@ def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
 
     Above: the first metric of the training split, such as its loss; below: what the search judged
     by, or the next metric where the runs had no validation split. Of each arm the mean over seeds
-    and its 95 % t interval; over searches, where an arm had several. At the bottom a strip for each arm that restarts: a tick for each
-    restart or, if they are more than ``MOST_TICKS``, a block for each stage of the schedule, named
-    by its F. Several searches have restarts of their own each, and no strip.
+    (over searches, where an arm had several) and its 95 % t interval. At the bottom a strip for
+    each arm that restarts: a tick for each restart or, if they are more than ``MOST_TICKS``, a
+    block for each stage of the schedule, named by its F. Each of several searches has restarts of
+    its own, and there is no strip.
 
     Raises:
         NotYet: if no confirmation run has finished an epoch, or an arm's runs differ in length.

@@ -64,7 +64,7 @@ class StudyResult:
 
     @property
     def configurations(self) -> pd.DataFrame:
-        """What each search of each arm has found: ``arm``, ``search`` (its number) and the knobs."""
+        """What each search has found, one row each: ``arm``, ``search`` and the knobs."""
         return analysis.configurations(self.trials)
 
     @property
