@@ -142,6 +142,18 @@ def test_no_confirmation_before_the_last_search_trial_ends(tmp_path: Path, row: 
         assert stage.next().trial == "confirm-srsgd-000"
 
 
+def test_the_next_search_fills_slots_while_one_waits_for_its_last_trial(
+    tmp_path: Path, row: Row
+) -> None:
+    with Stage(tmp_path, dataclasses.replace(STUDY, searches=2)) as stage:
+        first = [stage.next() for _ in range(5)]
+        assert [a.trial for a in first[3:]] == ["search-sgd-001", "search-srsgd-002"]
+        for assignment in first[:4]:
+            stage.run(assignment, row)
+        assert stage.next().trial == "confirm-srsgd-000"
+        assert stage.record.trials[first[4].trial].search == 1
+
+
 def test_every_end_counts_in_the_budget_but_only_complete_can_be_best(
     tmp_path: Path, row: Row
 ) -> None:
