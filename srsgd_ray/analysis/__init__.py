@@ -14,6 +14,7 @@ from srsgd_ray.analysis.confirm import (
     confirmation,
 )
 from srsgd_ray.analysis.curves import restart_stages, restart_steps, seed_curves, steps_per_epoch
+from srsgd_ray.analysis.images import over_images, two_way
 from srsgd_ray.analysis.interval import Estimate, check_level, estimate
 from srsgd_ray.analysis.pareto import (
     EpochsSaved,
@@ -23,6 +24,7 @@ from srsgd_ray.analysis.pareto import (
     pareto_front,
     spread_points,
 )
+from srsgd_ray.analysis.profile import Profile, performance_profile
 from srsgd_ray.analysis.remarks import remarks
 from srsgd_ray.analysis.report import render
 from srsgd_ray.analysis.rows import (
@@ -46,14 +48,22 @@ from srsgd_ray.analysis.search import (
     sensitivity,
 )
 from srsgd_ray.analysis.summary import configurations, summary
+from srsgd_ray.analysis.summary import summary
+from srsgd_ray.analysis.target_report import profile_text, target_text, track_text
+from srsgd_ray.analysis.targets import COSTS, ToTarget, times_to_target, to_target
+from srsgd_ray.analysis.track import StepsToLoss, steps_to_loss
 from srsgd_ray.analysis.words import in_words, lost_text
 
 __all__ = [
+    "COSTS",
     "ArmResult",
     "Comparison",
     "Confirmation",
     "EpochsSaved",
     "Estimate",
+    "Profile",
+    "StepsToLoss",
+    "ToTarget",
     "arm_label",
     "arms",
     "baselines",
@@ -74,7 +84,10 @@ __all__ = [
     "length_column",
     "lost_text",
     "main_knobs",
+    "over_images",
     "pareto_front",
+    "performance_profile",
+    "profile_text",
     "remarks",
     "render",
     "restart_stages",
@@ -87,5 +100,11 @@ __all__ = [
     "several_lengths",
     "spread_points",
     "steps_per_epoch",
+    "steps_to_loss",
     "summary",
+    "target_text",
+    "times_to_target",
+    "to_target",
+    "track_text",
+    "two_way",
 ]

@@ -6,13 +6,19 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from srsgd_ray.knobs import UnknownNameError, one_of, unknown
-from srsgd_ray.results import columns, read_trials, schema_of
+from srsgd_ray.results import columns, read_epochs, read_trials, schema_of
+
+if TYPE_CHECKING:
+    from srsgd_ray.analysis import Profile
 
 ALL = "paper"  # stands for all figures of the paper
+BASELINE = "baseline"  # as a target: the mean final value of the baseline's runs
+RULES = ("modded-nanogpt",)
 
 
 def table_verb(given: argparse.Namespace) -> None:
@@ -25,6 +31,7 @@ def table_verb(given: argparse.Namespace) -> None:
 
     one_of("format", given.format, FORMATS)
     one_of("protocol", given.protocol, PROTOCOLS)
+    targets = _targets(given)
     if given.what in TABLES:
         none = pd.DataFrame(columns=[column.name for column in columns("trials")])
         trials = read_trials(*given.folders) if given.folders else none
@@ -36,12 +43,64 @@ def table_verb(given: argparse.Namespace) -> None:
         return
     if not Path(given.what).exists() and os.sep not in given.what:
         raise unknown("table", given.what, TABLES, ", and no folder of that name")
+    if targets:
+        print(_target_table([given.what, *given.folders], targets, given.rule, given.std))
+        return
     if given.folders or given.any_epochs or (given.format, given.protocol) != ("text", "last"):
         raise ValueError(
             f"the table of one study takes one folder and no option, but got {given.what!r} with "
             f"more. Name a published table first: {', '.join(TABLES)}."
         )
     print(render(read_trials(given.what)))
+
+
+def _targets(given: argparse.Namespace) -> dict[str, Any]:
+    """What was asked about a target, as keywords of the analysis; empty for nothing.
+
+    Raises:
+        ValueError: for options of a target without one, or a target that is no number.
+    """
+    if given.to_target is None:
+        more = [n for n in ("metric", "cost", "rule", "std") if getattr(given, n, None) is not None]
+        if more:
+            raise ValueError(
+                f"--{more[0]} belongs to a target. Add --to-target baseline or a number."
+            )
+        return {}
+    try:
+        target = given.to_target if given.to_target == BASELINE else float(given.to_target)
+    except ValueError:
+        raise unknown("target", given.to_target, (BASELINE,), ", or a number") from None
+    return {"target": target, "metric": given.metric, "cost": given.cost or "epochs"}
+
+
+def _target_table(
+    folders: Sequence[str], asked: dict[str, Any], rule: str | None, std: float | None
+) -> str:
+    """The table of a target: of one study, by a rule if one is named, or of several."""
+    from srsgd_ray.analysis import profile_text, target_text, track_text
+
+    if rule is not None:
+        one_of("rule", rule, RULES)
+        if len(folders) > 1 or asked.pop("cost") != "epochs" or asked["target"] == BASELINE:
+            raise ValueError(
+                f"--rule {rule} counts the steps of one study to a given loss. Name one folder, "
+                f"--to-target with a number, and no --cost."
+            )
+        return track_text(*_tables(folders[0]), **asked, std=std)
+    if len(folders) == 1:
+        return target_text(*_tables(folders[0]), **asked)
+    return profile_text(_profile(folders, asked))
+
+
+def _tables(folder: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return read_epochs(folder), read_trials(folder)
+
+
+def _profile(folders: Sequence[str], asked: dict[str, Any]) -> Profile:
+    from srsgd_ray.analysis import performance_profile
+
+    return performance_profile({folder: _tables(folder) for folder in folders}, **asked)
 
 
 def columns_verb(given: argparse.Namespace) -> None:
@@ -57,12 +116,19 @@ def columns_verb(given: argparse.Namespace) -> None:
 
 def figures_verb(given: argparse.Namespace) -> int:
     """Draw figures of studies and of the paper; prints the files written."""
+    from srsgd_ray.figures.profile import PROFILE
     from srsgd_ray.figures.save import draw
     from srsgd_ray.paper.compare import PROTOCOLS
     from srsgd_ray.paper.figures import PAPER_OUT, draw_paper
 
     one_of("protocol", given.protocol, PROTOCOLS)
-    formats = given.format.split(",")
+    formats, targets = given.format.split(","), _targets(given)
+    if PROFILE in given.words:
+        folders = [word for word in given.words if word != PROFILE]
+        print(*_drawn_profile(folders, targets, formats, given.out), sep="\n")
+        return 0
+    if targets:
+        raise ValueError(f"--to-target belongs to the figure {PROFILE}. Name it.")
     study, paper, folders = _sorted(given.words)
     studies = folders if study or not paper else []
     if given.out and len(studies) > 1:
@@ -83,14 +149,31 @@ def figures_verb(given: argparse.Namespace) -> int:
     return 0
 
 
+def _drawn_profile(
+    folders: Sequence[str], asked: dict[str, Any], formats: Sequence[str], out: str | None
+) -> list[Path]:
+    """The files of the performance profiles of several studies."""
+    from srsgd_ray.figures.profile import PROFILE, draw_profile
+
+    others = [word for word in folders if not Path(word).is_dir()]
+    if others or not folders:
+        raise ValueError(
+            f"{PROFILE} is drawn of results folders, with no other figure, but got "
+            f"{', '.join(others) or 'none'}. Name the studies' folders."
+        )
+    profile = _profile(folders, asked or {"target": BASELINE})
+    return draw_profile(profile, formats, out or Path(folders[0]).parent / "figures")
+
+
 def _sorted(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """Figures of a study, figures of the paper and folders apart."""
+    from srsgd_ray.figures.profile import PROFILE
     from srsgd_ray.figures.save import FIGURES
     from srsgd_ray.paper.figures import PAPER_FIGURES
 
     valid = (
-        f"{', '.join(FIGURES)}; of the paper: {', '.join(PAPER_FIGURES)}; all of the paper: "
-        f"{ALL}; or a folder with results."
+        f"{', '.join(FIGURES)}; of several studies: {PROFILE}; of the paper: "
+        f"{', '.join(PAPER_FIGURES)}; all of the paper: {ALL}; or a folder with results."
     )
     study: list[str] = []
     paper: list[str] = []

@@ -71,20 +71,41 @@ def _table(add: Add) -> None:
         f"results/NAME, or a published table: {', '.join(TABLES)}. A folder of such a name: ./NAME"
     )
     any_epochs = "also runs that differ from a cell only in epochs or milestones"
+    rule = (
+        "steps to the target by the rule of modded-nanogpt's optimization track, all runs shown: "
+        "modded-nanogpt"
+    )
     add("what", help=what)
     add("folders", nargs="*", metavar="FOLDER", help="our results [published ones only]")
     add("--format", default="text", help=f"{', '.join(FORMATS)} [text]")
     _protocol(add)
     add("--any-epochs", action="store_true", help=any_epochs)
+    _target(add)
+    add("--rule", metavar="NAME", help=rule)
+    add("--std", type=float, metavar="X", help="of a run, for --rule, if known [from the runs]")
+
+
+def _target(add: Add) -> None:
+    from srsgd_ray.analysis import COSTS
+
+    target = (
+        "what the runs spend until they meet a target: a number, or baseline for the mean final "
+        "value of the baseline's runs; performance profiles, if several folders are named"
+    )
+    metric = "of the target [what arms are compared by, or else the search's]"
+    add("--to-target", metavar="X", help=target)
+    add("--metric", metavar="NAME", help=metric)
+    add("--cost", help=f"what is counted to the target: {', '.join(COSTS)} [epochs]")
 
 
 def _figures(add: Add) -> None:
+    from srsgd_ray.figures.profile import PROFILE
     from srsgd_ray.figures.save import FIGURES, FORMATS
     from srsgd_ray.paper.figures import PAPER_FIGURES, PAPER_OUT
 
     words = (
-        f"of a study: {', '.join(FIGURES)} [all of them]; of the paper: "
-        f"{', '.join(PAPER_FIGURES)}, or paper for all; and results folders; in any order"
+        f"of a study: {', '.join(FIGURES)} [all of them]; of several studies: {PROFILE}; of the "
+        f"paper: {', '.join(PAPER_FIGURES)}, or paper for all; and results folders; in any order"
     )
     out = f"where the files go [FOLDER/figures, those of the paper {PAPER_OUT}]"
     plotted = "figures of the paper as it drew them, faults included"
@@ -92,6 +113,7 @@ def _figures(add: Add) -> None:
     add("--format", default="png,svg", help=f"any of {', '.join(FORMATS)} [png,svg]")
     add("--out", metavar="DIR", help=out)
     add("--as-plotted", action="store_true", help=plotted)
+    _target(add)
     _protocol(add)
 
 

@@ -10,6 +10,7 @@ bytes for the same data. The figures of the paper are in :mod:`srsgd_ray.paper`.
 from srsgd_ray.figures.confirm import confirmation
 from srsgd_ray.figures.curves import training_curves
 from srsgd_ray.figures.pareto import error_by_epochs
+from srsgd_ray.figures.profile import draw_profile, performance_profile
 from srsgd_ray.figures.save import FIGURES, FORMATS, draw
 from srsgd_ray.figures.search import best_so_far, sensitivity_map
 from srsgd_ray.figures.style import NotYet
@@ -21,7 +22,9 @@ __all__ = [
     "best_so_far",
     "confirmation",
     "draw",
+    "draw_profile",
     "error_by_epochs",
+    "performance_profile",
     "sensitivity_map",
     "training_curves",
 ]
