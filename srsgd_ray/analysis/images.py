@@ -43,11 +43,12 @@ def over_images(
         ValueError: if ``level`` is not between 0 and 1, or the metric has no direction.
     """
     metric = metric or confirm_metric(trials)
-    runs = rows(trials, "confirm").set_index("trial")
-    runs = runs.assign(value=outcomes(runs, metric)).dropna(subset="value")
-    key = ["search", "seed"] if "search" in runs else ["seed"]
-    sides = [runs[runs["arm"] == name].reset_index().set_index(key) for name in (arm, baseline)]
-    pairs = sides[0].join(sides[1], rsuffix="_base", how="inner")[["trial", "trial_base"]]
+    runs = rows(trials, "confirm")
+    search = runs["search"].fillna(0) if "search" in runs else 0
+    runs = runs.assign(value=outcomes(runs, metric), search=search).dropna(subset="value")
+    runs = runs[["arm", "search", "seed", "trial", "value"]]
+    sides = [runs[runs["arm"] == name] for name in (arm, baseline)]
+    pairs = sides[0].merge(sides[1], on=["search", "seed"], suffixes=("", "_base"))
     by_run = dict(list(predictions.groupby("trial", observed=True)))
     names = [*pairs["trial"], *pairs["trial_base"]]
     if len(pairs) < 2 or not set(names) <= set(by_run):
@@ -56,13 +57,14 @@ def over_images(
     if any(not np.array_equal(labels, by_run[name]["label"].to_numpy()) for name in names):
         return None
     wrong = np.stack([(by_run[n]["predicted"] != by_run[n]["label"]).to_numpy() for n in names])
-    factor = _factor(runs.loc[names, "value"].to_numpy(), wrong, better_of(trials, metric))
+    values = np.concatenate([pairs["value"], pairs["value_base"]])
+    factor = _factor(values, wrong, better_of(trials, metric))
     if factor is None:
         return None
     differences = factor * (wrong[: len(pairs)].astype(float) - wrong[len(pairs) :])
-    units = pairs.reset_index().get("search", pd.Series(0, index=range(len(pairs)))).fillna(0)
-    if units.nunique() > 1:  # the runs of a search share its luck: searches alone are independent
-        differences = np.stack([differences[units == unit].mean(0) for unit in units.unique()])
+    searches = [*pairs.groupby("search").indices.values()]
+    if len(searches) > 1:  # the runs of a search share its luck: searches alone are independent
+        differences = np.stack([differences[own].mean(0) for own in searches])
     return two_way(differences, level)
 
 

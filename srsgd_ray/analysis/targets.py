@@ -143,7 +143,7 @@ class ToTarget:
         """What it says, in a sentence."""
         name, rival = arm_label(self.arm), arm_label(self.baseline)
         what = f"{in_words(self.metric)} of {self.target:.4g}{f' {self.unit}' * bool(self.unit)}"
-        of = "" if self.given else f", the mean final value of {rival}"
+        of = "" if self.given else f", the mean final value of {rival},"
         counts = " and ".join(
             f"{sum(map(math.isfinite, times))} of {len(times)} runs of {who}"
             for who, times in ((name, self.times), (rival, self.rival_times))
@@ -153,7 +153,7 @@ class ToTarget:
         shown = f"{interval}, n = {self.n} {units}"
         reached = f"{counts} reached it"
         if self.n == 0:
-            return f"No pair of {name} and {rival} has ended: {reached} ({what}{of})."
+            return f"No pair of {name} and {rival} has ended: {reached} ({what})."
         if self.low <= 1 <= self.high:
             return (
                 f"Not enough {units} to tell which of {name} and {rival} reaches a {what}{of} in "

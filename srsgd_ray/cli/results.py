@@ -33,6 +33,8 @@ def table_verb(given: argparse.Namespace) -> None:
     one_of("protocol", given.protocol, PROTOCOLS)
     targets = _targets(given)
     if given.what in TABLES:
+        if targets:
+            raise ValueError("a published table has no target: name a study's folder.")
         none = pd.DataFrame(columns=[column.name for column in columns("trials")])
         trials = read_trials(*given.folders) if given.folders else none
         print(
