@@ -48,7 +48,6 @@ from srsgd_ray.analysis.search import (
     sensitivity,
 )
 from srsgd_ray.analysis.summary import configurations, summary
-from srsgd_ray.analysis.summary import summary
 from srsgd_ray.analysis.target_report import profile_text, target_text, track_text
 from srsgd_ray.analysis.targets import COSTS, ToTarget, times_to_target, to_target
 from srsgd_ray.analysis.track import StepsToLoss, steps_to_loss
