@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NAME ?= quickstart-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: install study test lint types bench clean
+.PHONY: install study test pytest lint types bench clean
 
 install: $(STAMP)
 
@@ -18,7 +18,11 @@ $(STAMP): pyproject.toml constraints.txt
 study: $(STAMP)
 	$(BIN)/python studies/quickstart.py --name $(NAME)
 
-test: lint types
+# Types beside the tests: these wait for Ray's processes now and then.
+test: lint
+	$(MAKE) --no-print-directory --jobs=2 types pytest
+
+pytest: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)

@@ -57,9 +57,9 @@ def conduct(study: Study, folder: Path, **options: Any) -> str:
 
 def test_rows_are_those_of_the_loop_alone(tmp_path: Path) -> None:
     """Neither the engine nor what ran before in the process changes a number."""
-    assert conduct(STUDY, tmp_path) == "finished"
+    assert conduct(dataclasses.replace(STUDY, confirm_seeds=1), tmp_path) == "finished"
     record = read_record(tmp_path / "t")
-    assert len(record.trials) == 8
+    assert len(record.trials) == 6
     for trial in record.trials.values():
         rows: list[dict[str, Any]] = []
         train(

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,14 @@ from srsgd_ray.data import hold_out
 from srsgd_ray.image_lmdb import ImageLmdb, build
 from srsgd_ray.image_lmdb import Options as ImageOptions
 from srsgd_ray.results import read_epochs, read_record, read_trials
-from srsgd_ray.results.record import Contents
+from srsgd_ray.results.record import Contents, TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.run import execute
 from srsgd_ray.testing import play
-from srsgd_ray.trainable import find
-from srsgd_ray.training import train
+from srsgd_ray.trainable import Trainable, find
+from srsgd_ray.trainables.image import IMAGE
 
 pytestmark = [
     pytest.mark.ray,
@@ -105,11 +106,25 @@ def numbers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
-def by_hand(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the same run without Ray."""
-    rows: list[dict[str, Any]] = []
-    train(TrainConfig.from_dict({**config, "threads": 1}), lambda row, save: rows.append(row))
-    return numbers(rows)
+def own_model() -> Study:
+    """The user's file, as a module that the workers import from its folder."""
+    from srsgd_ray.cli.studies import load_study
+
+    return load_study(str(STUDIES / "own_model.py"))
+
+
+def long(epochs: int = 6) -> Study:
+    """Two arms of the user's own model, with two trials and two seeds."""
+    study = own_model()
+    arms = tuple(Arm(arm.name, LR, arm.fixed) for arm in study.arms)
+    return dataclasses.replace(study, arms=arms, epochs=epochs, trials=2, confirm_seeds=2)
+
+
+def by_hand(work: Trainable, trial: TrialRecord, **place: Any) -> list[dict[str, Any]]:
+    """The rows of the same trial without Ray."""
+    config = work.configure(work.knobs_in(trial.config))
+    final = trial.phase == "confirm"
+    return numbers(play(work, config, seed=trial.config["seed"], final=final, **place).rows)
 
 
 DRIVER = """
@@ -117,11 +132,10 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 import ray
-from test_ray import LONG, conduct
+from test_ray import conduct, long
 ray.init(address={address!r}, log_to_driver=False)
-conduct(LONG, Path({folder!r}), slots=1)
+conduct(long(), Path({folder!r}), slots=1)
 """
-LONG = dataclasses.replace(STUDY, epochs=8)
 
 
 def test_a_study_whose_driver_is_killed_and_that_is_resumed_on_two_slots(tmp_path: Path) -> None:
@@ -130,7 +144,7 @@ def test_a_study_whose_driver_is_killed_and_that_is_resumed_on_two_slots(tmp_pat
     address = ray.get_runtime_context().gcs_address
     code = DRIVER.format(tests=str(Path(__file__).parent), folder=str(tmp_path), address=address)
     driver = subprocess.Popen([sys.executable, "-c", code])
-    folder, deadline = tmp_path / "t", time.monotonic() + 180
+    folder, deadline = tmp_path / "own_model", time.monotonic() + 180
 
     def one_done_one_running() -> bool:
         found = contents(folder)
@@ -150,8 +164,8 @@ def test_a_study_whose_driver_is_killed_and_that_is_resumed_on_two_slots(tmp_pat
     while workers():
         assert time.monotonic() < deadline + 60
         time.sleep(0.2)
-    with pytest.raises(ValueError, match="holds another study: epochs was 8 and is now 3"):
-        conduct(STUDY, tmp_path, resume=True)
+    with pytest.raises(ValueError, match="holds another study: epochs was 6 and is now 3"):
+        conduct(long(epochs=3), tmp_path, resume=True)
 
     seen: set[int] = set()
     over = threading.Event()
@@ -162,48 +176,66 @@ def test_a_study_whose_driver_is_killed_and_that_is_resumed_on_two_slots(tmp_pat
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    assert conduct(LONG, tmp_path, resume=True, plan="yes") == "finished"
+    assert conduct(long(), tmp_path, resume=True, plan="yes") == "finished"
     over.set()
     watcher.join()
     assert len(seen) == 2, "all trials flowed through two warm workers"
     assert not workers()
 
     record = read_record(folder)
-    names = [f"search-{arm}-{n:03d}" for n in (0, 1) for arm in ("srsgd", "sgd")]
-    names += [f"confirm-{arm}-{n:03d}" for n in (0, 1) for arm in ("srsgd", "sgd")]
+    names = [f"search-{arm}-{n:03d}" for n in (0, 1) for arm in ("srsgd", "adamw")]
+    names += [f"confirm-{arm}-{n:03d}" for n in (0, 1) for arm in ("srsgd", "adamw")]
     assert list(record.trials) == names
     assert len(record.sessions) == 2
+    work = find("own_model:cancer", str(STUDIES))
     for trial in record.trials.values():
         assert trial.state == "complete"
-        assert len(trial.rows) == 8
+        assert len(trial.rows) == 6
         assert numbers(trial.rows)[: len(told.get(trial.trial, []))] == told.get(trial.trial, [])
         # Neither Ray, nor the cut, nor what ran before in the same worker changes a number.
-        assert numbers(trial.rows) == by_hand(trial.config)
+        assert numbers(trial.rows) == by_hand(work, trial)
     trials = read_trials(folder)
-    assert len(read_epochs(tmp_path)) == 8 * 8
+    assert len(read_epochs(tmp_path)) == 8 * 6
     confirmed = trials[trials["phase"] == "confirm"]
-    assert confirmed["test_error"].notna().all()
-    assert trials[trials["phase"] == "search"]["test_error"].isna().all()
-    assert confirmed.groupby("arm")["seed"].apply(list).to_dict() == {
-        "sgd": [1, 2],
-        "srsgd": [1, 2],
-    }
-    best = trials[(trials["phase"] == "search") & (trials["arm"] == "sgd")]
-    best_lr = best.sort_values("val_error")["lr"].iloc[0]
-    assert set(confirmed[confirmed["arm"] == "sgd"]["lr"]) == {best_lr}
-    for arm in ("srsgd", "sgd"):
+    assert (confirmed["test_auc"] > 0.8).all()
+    assert trials[trials["phase"] == "search"]["test_auc"].isna().all()
+    seeds = confirmed.groupby("arm")["seed"].apply(list)
+    assert seeds["adamw"] == seeds["srsgd"] and len(set(seeds["srsgd"])) == 2
+    found = trials[(trials["phase"] == "search") & (trials["arm"] == "adamw")]
+    best_lrs = found[found["val_auc"] == found["val_auc"].max()]["lr"]
+    assert set(confirmed[confirmed["arm"] == "adamw"]["lr"]) == {best_lrs.iloc[0]}
+    for arm in ("srsgd", "adamw"):
         url = f"sqlite:///{folder}/optuna.db"
-        stored = optuna.load_study(study_name=f"t-{arm}", storage=url).trials
+        stored = optuna.load_study(study_name=f"own_model-{arm}", storage=url).trials
         assert [t.state for t in stored] == [TrialState.COMPLETE] * 2
     # Checkpoints of ended trials are gone.
     assert not list(folder.glob("checkpoints-*/*/checkpoint.pt"))
     # Nothing is left to do: resuming changes no row.
-    assert conduct(LONG, tmp_path, resume=True) == "finished"
+    assert conduct(long(), tmp_path, resume=True) == "finished"
     assert read_trials(folder)["trial"].tolist() == trials["trial"].tolist()
 
 
-def test_imagenet_from_lmdb_on_two_workers_with_an_unreadable_image(tmp_path: Path) -> None:
-    """One arm stops at it, with its name, though only one worker met it; the next one skips it."""
+def as_rank(rank: int, folder: Path, trials: list[TrialRecord]) -> list[list[dict[str, Any]]]:
+    """The rows of trials on one of two processes, without Ray."""
+    import torch.distributed as dist
+
+    address = f"file://{folder}/group"
+    dist.init_process_group(
+        "gloo", address, rank=rank, world_size=2, timeout=timedelta(seconds=120)
+    )
+    found = [by_hand(IMAGE, trial, rank=rank, size=2) for trial in trials]
+    dist.barrier()
+    dist.destroy_process_group()
+    return found
+
+
+def test_two_workers_of_whom_one_meets_an_unreadable_image_and_one_is_killed(
+    tmp_path: Path,
+) -> None:
+    """One arm stops at the image, with its name, though one worker met it; the other skips it.
+
+    ASHA prunes the other arm's trials, whose numbers are those of two processes without Ray.
+    """
     tree = make_tree(tmp_path / "tree", each=8)
     build(tree, tmp_path / "lmdb", ImageOptions(), workers=1)
     store = ImageLmdb(tmp_path / "lmdb" / "train.lmdb")
@@ -212,27 +244,67 @@ def test_imagenet_from_lmdb_on_two_workers_with_an_unreadable_image(tmp_path: Pa
     with store.path.open("r+b") as file:
         file.seek(store.entry(bad).offset)
         file.write(b"no image")
+
+    def arm(name: str, *lrs: float, trials: int | None = None) -> Arm:
+        space = SearchSpace("lr", "?", {"lr": CategoricalDistribution(lrs)}, {"lr": lrs})
+        return Arm(name, space, {"optimizer": "srsgd", "bad_images": name}, trials=trials)
+
     study = dataclasses.replace(
         STUDY,
-        arms=tuple(
-            Arm(name, LR, {"optimizer": "srsgd", "bad_images": name}) for name in ("stop", "skip")
-        ),
+        arms=(arm("stop", 1e-3, trials=1), arm("skip", 1e-3, 5e-4, 1e-9, 1e-8)),
         baseline="skip",
         base={
             "dataset": "imagenet", "data_dir": str(tmp_path / "lmdb"), "batch_size": 6,
-            "model": "imagenet_resnet18", "image_size": 32, "validation_fraction": 0.25,
-            "restart_kind": "linear", "restart_decay": True, "checkpoint_steps": 2,
+            "model": "own_parts:Tiny", "model_options": {"size": 32}, "image_size": 32,
+            "validation_fraction": 0.25, "restart_kind": "linear", "restart_decay": True,
+            "checkpoint_steps": 2,
         },
-        trials=1, confirm_seeds=0, epochs=3, lr_drops=(0.34,),
+        trials=4, searcher="grid", seed=2, metric="val_loss", mode="min", scheduler="asha",
+        asha_reduction=2.0, epochs=8, lr_drops=(0.34,),
     )  # fmt: skip
-    conduct(study, tmp_path, workers_per_trial=2, slots=1)
-    ended = {t.arm: t for t in read_record(tmp_path / "t").trials.values()}
-    stopped, skipped = ended["stop"].end or {}, ended["skip"].end or {}
-    assert stopped["state"] == "failed" and ended["stop"].rows == []
-    assert f"{store.name(bad)} must have the checksum of its index" in stopped["reason"]
-    assert skipped["state"] == "complete"
-    assert [row["skipped_images"] for row in ended["skip"].rows] == [1, 1, 1]
-    assert numbers(ended["skip"].rows)[0]["train_loss"] > 0
+    folder = tmp_path / "t"
+
+    def three_rows() -> bool:
+        found = contents(folder)
+        return found is not None and any(
+            len(t.rows) >= 3 and t.end is None for t in found.trials.values()
+        )
+
+    with once(three_rows, lambda: os.kill(max(workers()), signal.SIGKILL)) as killed:
+        assert conduct(study, tmp_path, workers_per_trial=2, slots=1) == "finished"
+    assert killed
+    stopped, *trials = read_record(folder).trials.values()
+    assert stopped.arm == "stop" and stopped.state == "failed" and stopped.rows == []
+    assert stopped.end is not None
+    assert f"{store.name(bad)} must have the checksum of its index" in stopped.end["reason"]
+    assert {trial.arm for trial in trials} == {"skip"}
+    assert {row["skipped_images"] for trial in trials for row in trial.rows} == {1}
+    pruned = [t for t in trials if t.state == "pruned"]
+    assert pruned, "a rung stops the worse half"
+    for trial in pruned:
+        assert len(trial.rows) in (1, 2, 4)
+        assert trial.end is not None
+        assert trial.end["reason"] == f"stopped by the scheduler at epoch {len(trial.rows)}"
+    whole = [t for t in trials if t.state == "complete"]
+    assert len(whole) + len(pruned) == len(trials) == 4 + 2
+    assert {len(trial.rows) for trial in whole} == {8}
+    table = read_trials(folder)
+    assert set(table["workers"].dropna()) == {2}
+    confirmed = table[table["phase"] == "confirm"]
+    assert len(confirmed) == 2
+    assert confirmed["test_error"].notna().all()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        second = pool.apply_async(as_rank, (1, tmp_path, trials))
+        alone = as_rank(0, tmp_path, trials)
+        assert second.get(120) == alone
+    for trial, rows in zip(trials, alone, strict=True):
+        assert [r["epoch"] for r in trial.rows] == list(range(1, len(trial.rows) + 1))
+        assert numbers(trial.rows) == rows[: len(trial.rows)]
+    url = f"sqlite:///{folder}/optuna.db"
+    stored = optuna.load_study(study_name="t-skip", storage=url).trials
+    assert [t.state is TrialState.PRUNED for t in stored] == [
+        t.state == "pruned" for t in trials if t.phase == "search"
+    ]
 
 
 def test_more_than_there_is_is_refused_before_any_work(tmp_path: Path) -> None:
@@ -251,82 +323,6 @@ def test_a_plan_writes_nothing_and_says_if_it_cannot_be_made_in_time(
     with pytest.raises(ValueError, match="no plan can be made: a configuration could not be timed"):
         conduct(STUDY, tmp_path, plan="only")
     assert not (tmp_path / "t").exists()
-
-
-def own_model() -> Study:
-    """The user's file, as a module that the workers import from its folder."""
-    from srsgd_ray.cli.studies import load_study
-
-    return load_study(str(STUDIES / "own_model.py"))
-
-
-Played = tuple[dict[str, Any], bool]
-
-
-def as_rank(given: tuple[int, Path, list[Played]]) -> list[list[dict[str, Any]]]:
-    """The rows of trials of the user's model on one of two processes, without Ray."""
-    import torch.distributed as dist
-
-    rank, scratch, trials = given
-    dist.init_process_group("gloo", f"file://{scratch}/group", rank=rank, world_size=2)
-    work = find("own_model:cancer", str(STUDIES))
-    found = []
-    for values, final in trials:
-        config = work.configure(work.knobs_in(values))
-        played = play(work, config, seed=values["seed"], final=final, rank=rank, size=2)
-        found.append(numbers(played.rows))
-    dist.barrier()
-    dist.destroy_process_group()
-    return found
-
-
-def test_asha_prunes_a_users_own_model_and_a_killed_worker_costs_no_row(tmp_path: Path) -> None:
-    """On two workers: the numbers are those of an uncut run on two processes without Ray."""
-    points = {"lr": (0.1, 0.05, 1e-9, 1e-8)}
-    space = SearchSpace("lr", "?", {"lr": CategoricalDistribution(points["lr"])}, points)
-    study = dataclasses.replace(
-        own_model(), arms=(Arm("srsgd", space, {"optimizer": "srsgd"}),), baseline="", trials=4,
-        confirm_seeds=2, searcher="grid", scheduler="asha", asha_reduction=2.0, epochs=8, seed=2,
-    )  # fmt: skip
-    folder = tmp_path / "own_model"
-
-    def three_rows() -> bool:
-        found = contents(folder)
-        return found is not None and any(
-            len(t.rows) >= 3 and t.end is None for t in found.trials.values()
-        )
-
-    with once(three_rows, lambda: os.kill(max(workers()), signal.SIGKILL)) as killed:
-        assert conduct(study, tmp_path, slots=1, workers_per_trial=2) == "finished"
-    assert killed
-    trials = list(read_record(folder).trials.values())
-    pruned = [t for t in trials if t.state == "pruned"]
-    assert pruned, "a rung stops the worse half"
-    for trial in pruned:
-        assert len(trial.rows) in (1, 2, 4)
-        assert trial.end is not None
-        assert trial.end["reason"] == f"stopped by the scheduler at epoch {len(trial.rows)}"
-    whole = [t for t in trials if t.state == "complete"]
-    assert len(whole) + len(pruned) == len(trials) == 4 + 2
-    assert {len(trial.rows) for trial in whole} == {8}
-    table = read_trials(folder)
-    assert set(table["workers"].dropna()) == {2}
-    confirmed = table[table["phase"] == "confirm"]
-    assert len(confirmed) == 2
-    assert (confirmed["test_auc"] > 0.8).all()
-    asked: list[Played] = [(trial.config, trial.phase == "confirm") for trial in trials]
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        ranks = pool.imap_unordered(as_rank, [(rank, tmp_path, asked) for rank in (0, 1)])
-        alone, other = ranks.next(120), ranks.next(120)
-    assert alone == other
-    for trial, rows in zip(trials, alone, strict=True):
-        assert [r["epoch"] for r in trial.rows] == list(range(1, len(trial.rows) + 1))
-        assert numbers(trial.rows) == rows[: len(trial.rows)]
-    url = f"sqlite:///{folder}/optuna.db"
-    stored = optuna.load_study(study_name="own_model-srsgd", storage=url).trials
-    assert [t.state is TrialState.PRUNED for t in stored] == [
-        t.state == "pruned" for t in trials if t.phase == "search"
-    ]
 
 
 def test_work_without_workers_runs_in_the_tune_actor_and_reports_the_same(tmp_path: Path) -> None:
