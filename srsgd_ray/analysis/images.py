@@ -24,6 +24,7 @@ def over_images(
     baseline: str,
     metric: str | None = None,
     level: float = 0.95,
+    over_runs: Estimate | None = None,
 ) -> Estimate | None:
     """The difference of two arms, with an interval over other runs and other test images.
 
@@ -33,11 +34,12 @@ def over_images(
         arm, baseline: the arm and what it is compared with.
         metric: an error or an accuracy, as a share or in %; None: what the study compares arms by.
         level: of the interval.
+        over_runs: the difference with an interval over runs alone, if it is known.
 
     Returns:
-        Arm minus baseline, by :func:`two_way`; None where there is none: fewer than two pairs, a
-        pair without predictions, arms with different test sets, or a metric that is no share of
-        the images.
+        Arm minus baseline, by :func:`two_way`; None where there is none: fewer than two pairs (or
+        searches), a pair without predictions, arms with different test sets, or a metric that is
+        no share of the images.
 
     Raises:
         ValueError: if ``level`` is not between 0 and 1, or the metric has no direction.
@@ -65,7 +67,7 @@ def over_images(
     searches = [*pairs.groupby("search").indices.values()]
     if len(searches) > 1:  # the runs of a search share its luck: searches alone are independent
         differences = np.stack([differences[own].mean(0) for own in searches])
-    return two_way(differences, level)
+    return two_way(differences, level, over_runs)
 
 
 def _factor(values: Matrix, wrong: npt.NDArray[np.bool_], better: str) -> float | None:
@@ -79,7 +81,9 @@ def _factor(values: Matrix, wrong: npt.NDArray[np.bool_], better: str) -> float 
     return None
 
 
-def two_way(differences: Matrix, level: float = 0.95) -> Estimate:
+def two_way(
+    differences: Matrix, level: float = 0.95, over_runs: Estimate | None = None
+) -> Estimate:
     """The mean of differences of runs on images, as if both were drawn at random.
 
     The model is that of crossed random effects: a difference is the mean, plus an effect of its
@@ -96,9 +100,11 @@ def two_way(differences: Matrix, level: float = 0.95) -> Estimate:
     Args:
         differences: (n, N), both at least 2.
         level: of the interval.
+        over_runs: their mean with an interval over runs alone, which is widened; None: the t
+            interval.
     """
     n, images = differences.shape
-    found = estimate(differences.mean(1).tolist(), level)
+    found = over_runs or estimate(differences.mean(1).tolist(), level)
     of_image = differences.mean(0)
     rest = differences - differences.mean(1, keepdims=True) - of_image + differences.mean()
     noise = float((rest**2).sum()) / ((n - 1) * (images - 1)) / (n * images)

@@ -32,6 +32,9 @@ def write_predictions(folder: Path, trial: str, columns: Mapping[str, Sequence[A
 def read_predictions(folder: Path | str) -> pd.DataFrame:
     """The predictions of a study's confirmation runs, in the order of the images.
 
+    Args:
+        folder: the study's, or one with a single study in it.
+
     Returns:
         One row for each run and test image: ``trial`` (categorical), ``image`` (0-based number in
         the test set), ``label`` and ``predicted`` (the classes). Empty if the study has none: older
@@ -43,7 +46,8 @@ def read_predictions(folder: Path | str) -> pd.DataFrame:
     if not Path(folder).is_dir():
         raise RecordError(f"no results: expected a study's folder, but {folder} is none.")
     parts = {}
-    for file in sorted((Path(folder) / PREDICTIONS).glob("*.parquet")):
+    within = "" if (Path(folder) / PREDICTIONS).is_dir() else "*/"
+    for file in sorted(Path(folder).glob(f"{within}{PREDICTIONS}/*.parquet")):
         try:
             with file.open("rb") as opened:  # once: see results.tables
                 own = pq.read_table(opened, columns=list(COLUMNS)).to_pandas()
