@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from made_results import confirm_runs, made_epochs, made_table
 from toy import ToyConfig
 
 from srsgd_ray import analysis
+from srsgd_ray.figures import training_curves
 from srsgd_ray.results import arrow_schema, columns_of
 from srsgd_ray.results.schema import KEY, Schema
 from srsgd_ray.trainable import Metric, Run, as_trainable
@@ -145,3 +147,27 @@ def test_nothing_is_said_of_what_an_arm_without_a_result_chose() -> None:
     assert analysis.remarks(STUDIES["a search diverged"]) == []
     assert analysis.remarks(STUDIES["all diverged"]) == []
     assert analysis.remarks(STUDIES["all runs diverged"]) == []
+
+
+def test_an_interval_that_leaves_what_values_there_are() -> None:
+    uneven = [0.01, 0.01, 0.02, 0.9]
+    said = (
+        "No test score is below 0, but the interval of a is: if there are no such values, the runs "
+        "are too few or too uneven for such an interval."
+    )
+    sound = runs("b", spread(1, 0.1))
+    for values, better, remarked in (
+        (uneven, "lower", [said]),
+        (uneven, "higher", []),
+        (spread(0, 1), "lower", []),
+        (spread(1, 0.1), "lower", []),
+    ):
+        table = own_table(runs("a", values), sound, better=better, baseline="")
+        assert analysis.remarks(table) == remarked
+
+
+def test_curves_of_a_loop_that_counts_no_steps() -> None:
+    confirmed = confirm_runs("srsgd", (3.0, 3.1))
+    epochs = made_table(made_epochs(confirmed), "epochs").drop(columns="step")
+    figure = training_curves(epochs, made_table(confirmed))
+    assert "restarts of the momentum" not in {axes.get_title() for axes in figure.axes}

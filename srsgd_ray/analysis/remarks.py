@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from srsgd_ray.analysis.confirm import confirmation
 from srsgd_ray.analysis.rows import (
     arm_label,
     arms,
@@ -40,6 +41,7 @@ def remarks(
     - A search has one complete trial, or most trials of an arm diverged or failed.
     - The confirmation is judged on the split by which the search selected.
     - The confirmation has fewer than 3 seeds, or 2 searches.
+    - Lower is better, and the interval of an arm goes below 0 while no run does.
 
     Args:
         baseline: as in :func:`srsgd_ray.analysis.confirmation`; None: as the study says.
@@ -57,7 +59,7 @@ def remarks(
     found = [_barren(trials, arm) for arm in arms(trials)]
     found += [_edges(trials, arm) for arm in arms(trials)]
     found += [_budgets(trials, arm, rival) for arm, rival in rivals.items()]
-    found += [_same_split(trials, metric), _few_seeds(trials)]
+    found += [_same_split(trials, metric), _few_seeds(trials), _below_zero(trials, metric)]
     return [text for text in found if text]
 
 
@@ -179,4 +181,17 @@ def _few_seeds(trials: pd.DataFrame) -> str:
     return (
         f"A confirmation over {count} {what}{many} says little of how much results differ from "
         f"{what} to {what}."
+    )
+
+
+def _below_zero(trials: pd.DataFrame, metric: str) -> str:
+    """Whether an interval holds values that an error, a loss or a time cannot have."""
+    found = confirmation(trials, None, metric)
+    below = [arm_label(arm.arm) for arm in found.arms if arm.estimate.low < 0]
+    negative = any(value < 0 for arm in found.arms for value in arm.values)
+    if not below or negative or found.direction != "lower":
+        return ""  # what is better higher, such as a reward, may well be negative
+    return (
+        f"No {in_words(metric)} is below 0, but the interval of {' and of '.join(below)} is: if "
+        f"there are no such values, the runs are too few or too uneven for such an interval."
     )

@@ -58,7 +58,8 @@ def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     confirm = epochs[epochs["phase"] == "confirm"]
     arms = [arm for arm in analysis.arms(trials) if arm in set(first["arm"])]
     unit = "search" if analysis.search_numbers(trials).nunique() > 1 else "seed"
-    restarting = analysis.restarting(trials) if unit == "seed" else []
+    # A loop of one's own may name its knobs as ours does, and count no steps.
+    restarting = analysis.restarting(trials) if unit == "seed" and "step" in epochs else []
     strips = [arm for arm in arms if arm in restarting]
     styles = arm_styles(analysis.arms(trials))
     drops = _milestones(confirm, arms, last)
