@@ -33,7 +33,7 @@ LAYERS: dict[str, set[str]] = {
     "image_lmdb": set(),
     "data": {"config", "knobs", "parts", "image_lmdb"},
     "datasets": {"parts", "data"},
-    "optim": {"config", "parts", "restarts"},
+    "optim": {"config", "knobs", "parts", "restarts"},
     "training": BELOW | {"trainable", "parts", "lr_schedules", "models", "data", "optim"},
     "search_spaces": set(),
     # The engine, backends and study, knows what it studies through the seam alone.

@@ -463,7 +463,6 @@ W = [nn.Parameter(torch.ones(2))]
         (lambda: SRSGD(W, restart=0), "restart frequency F >= 1 must hold"),
         (lambda: SRSGD(W, restart=math.nan), "restart frequency F >= 1 must hold"),
         (lambda: SRSGD(W, foreach=True, fused=True), "foreach and fused exclude each other"),
-        (lambda: SRSGD([{"params": W, "momentum": 0.9}]), "unknown option 'momentum'"),
         (lambda: SRSGD([{"params": W, "lr": -1}]), "0 <= lr < inf must hold"),
         (
             lambda: SRSGD([nn.Parameter(torch.ones(2, dtype=torch.complex64))], fused=True),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from operator import is_
 from typing import Any
 
@@ -14,13 +15,19 @@ from srsgd_ray.optim._update import Mode, Numbers, update_
 
 BUFFER = "momentum_buffer"
 State = MutableMapping[Tensor, Any]
+_USUAL_DEVICES = ("cpu", "cuda")
 _FUSED_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _PLAIN_TYPES = (Tensor, torch.nn.Parameter)
 
 
 def fusable(param: Tensor) -> bool:
     """Whether torch's fused kernels can update ``param``: real floats, no holes, CPU or CUDA."""
-    return param.dtype in _FUSED_DTYPES and param.device.type in ("cpu", "cuda") and _dense(param)
+    return param.dtype in _FUSED_DTYPES and param.device.type in _USUAL_DEVICES and _dense(param)
+
+
+def usual(param: Tensor) -> bool:
+    """Whether ``param`` is a tensor of torch's own kind, on the CPU or CUDA."""
+    return type(param) in _PLAIN_TYPES and param.device.type in _USUAL_DEVICES
 
 
 def make_buckets(
@@ -50,8 +57,7 @@ def _mode(param: Tensor, foreach: bool | None, fused: bool | None) -> Mode:
         return "fused"
     if foreach:
         return "foreach"
-    usual = type(param) in _PLAIN_TYPES and param.device.type in ("cpu", "cuda")
-    if foreach is False or not usual:
+    if foreach is False or not usual(param):
         return "plain"
     return "fused" if fused is None and fusable(param) else "foreach"
 
@@ -68,10 +74,16 @@ class Bucket:
         self.mode: Mode = mode
         self.cuda = params[0].device.type == "cuda"
         self._complex = params[0].is_complex()
-        self._contiguous = all(param.is_contiguous() for param in params)
+        # Whether a contiguous gradient is fit: its number format may differ if the user says so.
+        self._plain = all(
+            type(param) in _PLAIN_TYPES
+            and param.is_contiguous()
+            and getattr(param, "grad_dtype", param.dtype) == param.dtype
+            for param in params
+        )
         self._active: list[Tensor] | None = None
         self._buffers: list[Tensor] | None = None
-        self._checked: tuple[list[Tensor], list[tuple[int, ...]]] = ([], [])
+        self._checked: tuple[list[Tensor], list[Any]] = ([], [])
 
     def gather(self) -> tuple[list[Tensor], list[Tensor]]:
         """The active parameters and their gradients, fit for the mode; changes no tensor.
@@ -80,21 +92,19 @@ class Bucket:
             RuntimeError: if a gradient is sparse.
         """
         params = self.params
-        try:
-            if self._contiguous:  # the usual case, in one cheap pass
-                grads = [g for p in params if (g := p.grad) is not None and g.is_contiguous()]
-                if len(grads) == len(params):
-                    return params, grads
+        grads = [grad for param in params if (grad := param.grad) is not None]
+        if len(grads) < len(params):
             params = [param for param in params if param.grad is not None]
             active = self._active
             if active is not None and len(params) == len(active) and all(map(is_, params, active)):
                 params = active
-            grads = [param.grad for param in params if param.grad is not None]
-            checked, known = self._checked
-            if params is checked and [grad.stride() for grad in grads] == known:
-                return params, grads
-        except RuntimeError:  # a sparse gradient knows neither
-            grads = [param.grad for param in params if param.grad is not None]
+        elif self._plain:  # the usual case, and cheap
+            with contextlib.suppress(RuntimeError):  # a sparse gradient does not know
+                if all(map(Tensor.is_contiguous, grads)):
+                    return params, grads
+        checked, known = self._checked
+        if params is checked and list(map(_layout, grads)) == known:
+            return params, grads
         return params, self._check_layouts(params, grads)
 
     def _check_layouts(self, params: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
@@ -106,16 +116,33 @@ class Bucket:
                     f"shape={tuple(grad.shape)}. Build the embedding with sparse=False."
                 )
         self._buffers = None  # a change of layout may concern them, too
-        if self.mode == "fused":
-            # The CPU kernel walks all tensors by address and does not look at their strides.
-            fit = [
-                grad if _same_layout(param, grad) else torch.empty_like(param).copy_(grad)
-                for param, grad in zip(params, grads, strict=True)
-            ]
-            if any(new is not old for new, old in zip(fit, grads, strict=True)):
-                return fit
-        self._checked = (params, [grad.stride() for grad in grads])
-        return grads
+        # The CPU kernel walks all tensors by address and does not look at their strides.
+        strict = self.mode == "fused"
+        fit = [
+            grad
+            if param.dtype == grad.dtype and (not strict or _same_layout(param, grad))
+            else torch.empty_like(param).copy_(grad)
+            for param, grad in zip(params, grads, strict=True)
+        ]
+        if not any(new is not old for new, old in zip(fit, grads, strict=True)):
+            self._checked = (params, list(map(_layout, grads)))
+        return fit
+
+    def settle(self, params: list[Tensor], state: State) -> None:
+        """Make missing buffers, and zero those of parameters that are not active, if that is new.
+
+        All are made at once, and not when they are needed: a checkpoint has the same entries at
+        every step.
+        """
+        if params is self._active:
+            return
+        self._active, self._buffers = params, None
+        moving = set(map(id, params))
+        for param in self.params:
+            if param.requires_grad or id(param) in moving or BUFFER in state.get(param, ()):
+                buffer = _buffer(param, state)
+                if id(param) not in moving:
+                    buffer.zero_()
 
     def slope(
         self,
@@ -160,14 +187,14 @@ class Bucket:
         maximize: bool,
     ) -> None:
         """Take one step with what :meth:`gather` returned."""
-        if params is not self._active:
-            self._active, self._buffers = params, None
-            _rest(self.params, params, state)
+        self.settle(params, state)
         if not params:
             return
         if numbers.carry and self._buffers is None:
             self._buffers = [_buffer(param, state) for param in params]
         params, grads, buffers = self._real(params, grads, self._buffers or [])
+        if self.mode == "fused" and not self._plain:
+            params, grads, buffers = map(_local, (params, grads, buffers))
         update_(
             params,
             grads,
@@ -186,20 +213,15 @@ class Bucket:
             yield tensors
 
 
-def _rest(params: list[Tensor], active: list[Tensor], state: Mapping[Tensor, Any]) -> None:
-    if active is params:
-        return
-    moving = {id(param) for param in active}
-    for param in params:
-        if id(param) not in moving and param in state and BUFFER in state[param]:
-            state[param][BUFFER].zero_()
-
-
 def _buffer(param: Tensor, state: State) -> Tensor:
-    """The one buffer of ``param``, made if missing, laid out anew if loaded from another layout."""
+    """The one buffer of ``param``: made if missing, made anew if the parameter is another now."""
     entry = state[param]
     buffer: Tensor | None = entry.get(BUFFER)
-    if buffer is None or not _same_layout(param, buffer):
+    if (
+        buffer is None
+        or (buffer.dtype, buffer.device) != (param.dtype, param.device)
+        or not _same_layout(param, buffer)
+    ):
         old = buffer
         buffer = torch.zeros_like(param, memory_format=torch.preserve_format)
         if old is not None:
@@ -208,11 +230,26 @@ def _buffer(param: Tensor, state: State) -> Tensor:
     return buffer
 
 
+def _layout(grad: Tensor) -> tuple[Any, ...] | None:
+    if grad.layout is not torch.strided:
+        return None
+    return grad.dtype, grad.stride(), getattr(grad, "placements", None)
+
+
+def _local(tensors: list[Tensor]) -> list[Tensor]:
+    """A DTensor's part on this rank: the fused kernel takes no other, and works element-wise."""
+    return [each.to_local() if hasattr(each, "to_local") else each for each in tensors]
+
+
 def _same_layout(left: Tensor, right: Tensor) -> bool:
     """Whether equal places hold equal indices; the stride of a dimension of size 1 is moot."""
-    return left.shape == right.shape and all(
-        a == b or size == 1
-        for size, a, b in zip(left.shape, left.stride(), right.stride(), strict=True)
+    return (
+        left.shape == right.shape
+        and getattr(left, "placements", None) == getattr(right, "placements", None)
+        and all(
+            a == b or size == 1
+            for size, a, b in zip(left.shape, left.stride(), right.stride(), strict=True)
+        )
     )
 
 

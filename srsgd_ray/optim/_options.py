@@ -1,14 +1,45 @@
-"""What an option of a parameter group may be."""
+"""What an option of a parameter group may be, and what a constructor's keywords may."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec
 
 from torch import Tensor
 
+from srsgd_ray.knobs import did_you_mean
 from srsgd_ray.restarts import RestartSchedule, constant
+
+P = ParamSpec("P")
+# Options of torch's optimizers that SRSGD has not, and what to do instead.
+_INSTEAD = {
+    "momentum": "Its momentum is k / (k + 3): say restart=F.",
+    "nesterov": "Its momentum is always Nesterov's: leave it out.",
+    "dampening": "Its momentum has none: leave it out.",
+    "differentiable": "Its step is taken without autograd: differentiate the paper's two lines.",
+    "capturable": "Its numbers change each step: capture the forward and backward pass, and call "
+    "step() outside of the CUDA graph.",
+}
+
+
+def refuse_unknown(init: Callable[P, None]) -> Callable[P, None]:
+    """``init``, whose TypeError for an unknown keyword says what was meant."""
+    names = [*inspect.signature(init).parameters][1:]
+
+    @functools.wraps(init)
+    def checking(*args: P.args, **options: P.kwargs) -> None:
+        for name in options:
+            if name not in names:
+                raise TypeError(
+                    f"SRSGD() got an unexpected keyword argument {name!r}. Valid: "
+                    f"{', '.join(names)}. {_INSTEAD.get(name) or did_you_mean(name, names).strip()}"
+                )
+        init(*args, **options)
+
+    return checking
 
 
 def plain_schedule(restart: object) -> dict[str, Any]:

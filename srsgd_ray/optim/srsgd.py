@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 import torch
@@ -12,11 +14,20 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, StateDict
 
 from srsgd_ray.optim._buckets import BUFFER, make_buckets
-from srsgd_ray.optim._options import check_modes, checked, number_of, plain_schedule
+from srsgd_ray.optim._options import checked, number_of, plain_schedule, refuse_unknown
+from srsgd_ray.optim._plans import Plan
 from srsgd_ray.optim._update import numbers_of_step
 from srsgd_ray.restarts import RestartSchedule, momentum
 
-_OPTIONS = ("lr", "restart", "adaptive", "weight_decay", "maximize", "foreach", "fused")
+_OPTIONS: dict[str, Any] = {  # with their defaults
+    "lr": 0.1,
+    "restart": 30,
+    "adaptive": False,
+    "weight_decay": 0.0,
+    "maximize": False,
+    "foreach": None,
+    "fused": None,
+}
 _COUNTERS: dict[str, int | float] = {
     "step": 0,  # steps done
     "count": 0,  # steps since the last restart, for the next step
@@ -24,8 +35,7 @@ _COUNTERS: dict[str, int | float] = {
     "momentum_used": 0.0,  # m of the last step, to be read
     "restarts": 0,  # steps with count 0, but for the first, to be read
 }
-# "initial_lr" is what LR schedulers read and write, "name" a free label.
-_GROUP_KEYS = ("params", "param_names", "name", "initial_lr", *_OPTIONS)
+_velocity = operator.itemgetter(BUFFER)
 
 
 class SRSGD(Optimizer):
@@ -41,13 +51,16 @@ class SRSGD(Optimizer):
     parameter holds the velocity v_{t+1} - v_t up to a number that is the group's ``carry``, which
     takes one pass over memory and loses fewer digits than a difference of positions;
     :meth:`base_iterates` gives v. The count k, the number of steps done and the carry belong to
-    each parameter group, are advanced by :meth:`step` alone and are part of the state dict.
+    each parameter group, are advanced by :meth:`step` alone and are part of the state dict. The
+    first step makes the buffers of all parameters; with zero gradients and learning rates of 0, as
+    torch.distributed.checkpoint takes it, or without any gradient, it does not count.
 
     Change the learning rate from outside, with any torch LR scheduler (with OneCycleLR say
     ``cycle_momentum=False``); it may be 0. The schedule's stages are counted in steps of the group.
 
     Args:
-        params: parameters, named parameters, or groups of them; a group may set each option below.
+        params: parameters, named parameters, or groups of them; a group may set each option below,
+            and carry labels of others (as timm's ``lr_scale``), which are kept and ignored.
         lr: step size s, a number or a tensor of one element, read at each step.
         restart: F, a number of steps (``math.inf`` never restarts, 1 is SGD without momentum), or
             a :class:`~srsgd_ray.restarts.RestartSchedule`. The group keeps it as plain data.
@@ -58,24 +71,29 @@ class SRSGD(Optimizer):
         weight_decay: L2 penalty added to the gradient, at w.
         maximize: ascend in place of descending.
         foreach: True: a few calls for a list of tensors.
-        fused: True: torch's fused kernel, for real floats on the CPU or CUDA. Both None (default):
-            fused where possible, else foreach. Both False: one tensor after the other.
+        fused: True: torch's fused kernel, for real floats on the CPU or CUDA; a GradScaler then
+            leaves gradients scaled, and ``step`` divides them. Both None (default): fused where
+            possible, else foreach. Both False: one tensor after the other.
 
     Raises:
-        ValueError: for a bad or unknown option; from ``step`` for a learning rate gone bad.
+        TypeError: for an unknown keyword.
+        ValueError: for a bad option; from ``step`` for a learning rate gone bad, or a parameter
+            whose shape is no longer that of its velocity.
         RuntimeError: from ``step`` for a sparse gradient, and under CUDA graph capture, since the
             numbers change each step. A step that raises one of these has changed nothing.
 
     Deviations from ``torch.optim.SGD``: a parameter whose gradient is None in a step stays where it
     is and *forgets its velocity*, for it has moved by nothing; torch would apply the old velocity
-    later. ``step`` never changes ``p.grad`` (torch's foreach Nesterov path does). A gradient laid
-    out in memory unlike its parameter is copied first (torch's fused CPU kernel misreads it). The
-    mode (foreach, fused) belongs to the object: loading a state dict does not change it.
+    later. ``step`` changes ``p.grad`` only to unscale it (torch's foreach Nesterov path does more).
+    A gradient of another memory layout or dtype than its parameter is copied first (torch's fused
+    CPU kernel misreads it); a velocity follows its parameter to another dtype, device or layout.
+    The mode (foreach, fused) belongs to the object: loading a state dict does not change it.
 
     Deviations from the reference code: see :func:`srsgd_ray.restarts.as_published`; every group
     advances, tensors are updated in place, gradients stay as they are.
     """
 
+    @refuse_unknown
     def __init__(
         self,
         params: ParamsT,
@@ -102,34 +120,52 @@ class SRSGD(Optimizer):
         self._drop_caches()
         super().__init__(params, defaults)
 
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Asked by torch.amp.GradScaler, which then sets ``grad_scale`` and ``found_inf``."""
+        return all(group["fused"] for group in self.param_groups)
+
     def _drop_caches(self) -> None:
-        self._plans: dict[int, _Plan] = {}
+        self._plans: dict[int, Plan] = {}
+        self._velocities: list[Any] = []
         self._advance: Callable[[SRSGD], None] = _hidden_advance()
+
+    def _notice(self) -> None:
+        """Forget the plans if velocities were exchanged from outside, such as moved to a device."""
+        entries = self.state.values()
+        with contextlib.suppress(KeyError, TypeError):  # entries that are not ours
+            if len(entries) == len(self._velocities) and all(
+                map(operator.is_, map(_velocity, entries), self._velocities)
+            ):
+                return
+        self._plans.clear()
+        self._velocities = [*map(dict.get, entries, itertools.repeat(BUFFER))]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for index, group in enumerate(state["param_groups"]):
-            for key, before in (("adaptive", False), ("restarts", 0)):  # came after version 0.1
-                group.setdefault(key, before)
-            missing = [key for key in (*_OPTIONS, *_COUNTERS) if key not in group]
+            missing = [key for key in ("step", "count", "carry") if key not in group]
             if missing:
                 raise ValueError(
                     f"each group of an SRSGD state must hold {', '.join(missing)}, but group "
                     f"{index} has only {', '.join(group)}. Load the state of an SRSGD."
                 )
+            # What an older version did not write has its default: that is how it behaved.
+            group |= {**_OPTIONS, **_COUNTERS, **group}
         super().__setstate__(state)
+        self.defaults = _OPTIONS | self.defaults
         self._drop_caches()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group; it begins at step 0 of its own schedule, from rest."""
-        if isinstance(param_group, Mapping):
-            for key in param_group:
-                if key not in _GROUP_KEYS:
-                    raise ValueError(
-                        f"unknown option {key!r} of a parameter group. "
-                        f"Valid: {', '.join(_GROUP_KEYS)}."
-                    )
+        """Add a group; it begins at step 0 of its own schedule, from rest.
+
+        As with torch's optimizers the dict becomes the group itself, and keys that are no option
+        are kept and ignored. The group of another SRSGD is copied: that one keeps its counters.
+        """
+        if isinstance(param_group, dict):
             options = {key: param_group.get(key, self.defaults[key]) for key in _OPTIONS}
-            param_group = {**param_group, **checked(options), **_COUNTERS}
+            if _COUNTERS.keys() <= param_group.keys():
+                param_group = param_group.copy()
+            param_group.update(checked(options), **_COUNTERS)
         super().add_param_group(param_group)
         if param_group["fused"]:
             try:
@@ -184,39 +220,6 @@ class SRSGD(Optimizer):
                     yield param, param.detach().clone()
 
 
-class _Plan:
-    """What the options and parameters of one group boil down to, kept from step to step."""
-
-    def __init__(self, group: dict[str, Any]) -> None:
-        group["restart"] = plain_schedule(group["restart"])
-        self.schedule = RestartSchedule.from_dict(group["restart"])
-        self._restart = self.schedule.to_dict()
-        self._modes = (group["foreach"], group["fused"])
-        self._params = list(group["params"])
-        check_modes(*self._modes)
-        self.buckets = make_buckets(self._params, foreach=group["foreach"], fused=group["fused"])
-        self.fused = any(bucket.mode == "fused" for bucket in self.buckets)
-
-    def fits(self, group: Mapping[str, Any]) -> bool:
-        """Whether nothing that the plan was made from has been changed from outside."""
-        params = group["params"]
-        return (
-            self._restart == group["restart"]
-            and self._modes == (group["foreach"], group["fused"])
-            and len(params) == len(self._params)
-            and all(map(operator.is_, params, self._params))
-        )
-
-    def refuse_capture(self) -> None:
-        """Raise RuntimeError while a CUDA graph is captured."""
-        if any(b.cuda for b in self.buckets) and torch.cuda.is_current_stream_capturing():
-            raise RuntimeError(
-                "SRSGD.step() cannot be captured in a CUDA graph: its numbers change with each "
-                "step, and a graph would repeat those of the captured one. Capture the forward "
-                "and backward pass, and call step() outside."
-            )
-
-
 @functools.cache
 def _hidden_advance() -> Callable[[SRSGD], None]:
     # The numbers change with each step, so torch.compile would compile each step anew. Not at
@@ -225,14 +228,35 @@ def _hidden_advance() -> Callable[[SRSGD], None]:
     return hidden
 
 
+def _probes(optimizer: SRSGD, work: list[Any]) -> bool:
+    """Whether this is no step: it is the first, and nothing moves.
+
+    That is a step without any gradient, or how torch.distributed.checkpoint has a new optimizer
+    make its state: with zero gradients and learning rates of 0. Then the state is made, all of it,
+    and the counters stay. (A warm-up that begins at 0 has gradients, and counts.)
+    """
+    if optimizer.state:
+        return False
+    grads = [grad for *_, tensors in work for _, _, grads in tensors for grad in grads]
+    for *_, tensors in work if grads else ():
+        for bucket, params, _ in tensors:
+            bucket.settle(params, optimizer.state)
+    still = not any(before["lr"] for _, _, _, before, _, _ in work)
+    return not grads or (still and not any(grad.any() for grad in grads))
+
+
 @torch.no_grad()
 def _advance(optimizer: SRSGD) -> None:
     """One step of all groups: first read and check everything, then change it."""
+    if getattr(optimizer, "found_inf", None):  # set by GradScaler: the step is skipped
+        return
+    scale = getattr(optimizer, "grad_scale", None)
     work = []
+    optimizer._notice()
     for index, group in enumerate(optimizer.param_groups):
         plan = optimizer._plans.get(index)
         if plan is None or not plan.fits(group):
-            plan = optimizer._plans[index] = _Plan(group)
+            plan = optimizer._plans[index] = Plan(group, optimizer.state)
         plan.refuse_capture()
         step, schedule = group["step"], plan.schedule
         count = schedule.enter(step, group["count"])
@@ -247,6 +271,12 @@ def _advance(optimizer: SRSGD) -> None:
         }
         tensors = [(bucket, *bucket.gather()) for bucket in plan.buckets]
         work.append((group, plan, count, before, decay, tensors))
+    if _probes(optimizer, work):
+        return
+    if scale is not None:
+        for *_, tensors in work:
+            for _, _, grads in filter(operator.itemgetter(2), tensors):
+                torch._foreach_div_(grads, float(scale))
     slopes = (
         bucket.slope(params, grads, optimizer.state, **before, **decay)
         for group, _, _, before, decay, tensors in work
