@@ -28,6 +28,7 @@ LAYERS: dict[str, set[str]] = {
     "results": {"knobs", "trainable"},
     "analysis": BELOW,
     "figures": BELOW | {"analysis"},
+    "pages": {"results", "analysis"},
     # The built-in networks and data sets, which parts finds by itself.
     "models": {"config", "knobs", "parts"},
     "image_lmdb": set(),
@@ -65,6 +66,7 @@ LAYERS: dict[str, set[str]] = {
     "paper": BELOW | {"trainable", "trainables", "analysis", "figures", "search_spaces", "study"},
     "cli": BELOW
     | {"progress", "trainable", "analysis", "figures", "image_lmdb", "training", "backends"}
+    | {"pages"}
     | {"study", "testing", "paper", "table", "import_path"},
 }
 KNOW_RAY = {"backends", "study"}

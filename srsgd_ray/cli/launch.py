@@ -6,11 +6,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from srsgd_ray import analysis
+from srsgd_ray.backends.ends import said_by
 from srsgd_ray.cli.guard import Terminated, guarded
+from srsgd_ray.cli.pages import watching
 from srsgd_ray.cli.parser import new_parser, parse
 from srsgd_ray.cli.study_options import add_options, describe, options_of, resolve
 from srsgd_ray.results import read_record, read_trials
@@ -69,7 +71,8 @@ def _launch(
     name = given.name or study.name + ("-smoke" if given.smoke else "")
     folder = options.results / name
     try:
-        with _placed(study, of_script=False):
+        live = watching(options.results) if given.watch else nullcontext()
+        with live, _placed(study, of_script=False):
             status = execute(
                 resolve(study, given, folder),
                 options,
@@ -149,6 +152,7 @@ def _report(folder: Path, figures: bool) -> None:
     print("\n" + analysis.render(read_trials(folder)))
     if figures:
         print(*_draw_figures(folder), sep="\n")
+        print(_write_report(folder))
     print(f"\nTables:    {folder}/trials.parquet, {folder}/epochs.parquet")
     print(f"Log:       {folder}/log.txt")
     if (folder / "optuna.db").exists():
@@ -164,6 +168,16 @@ def _draw_figures(folder: Path) -> list[str]:
     command = [sys.executable, "-m", "srsgd_ray.figures", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     return (done.stdout + (done.stderr if done.returncode else "")).strip().splitlines()
+
+
+def _write_report(folder: Path) -> str:
+    """Write the study's page; where that fails, the study is finished all the same."""
+    from srsgd_ray.pages import write_report
+
+    try:
+        return str(write_report(folder))
+    except Exception as error:
+        return f"No report: {said_by(error)}. Try again with: srsgd-ray report {folder}"
 
 
 def _failures(folder: Path) -> int:

@@ -22,8 +22,13 @@ from srsgd_ray.trainable import Trainable
 
 
 def run_verb(given: argparse.Namespace) -> int:
-    """Run the study of a file or an import path; the other words are as its script takes them."""
-    return launch(load_study(given.what), given.words, prog=f"srsgd-ray run {given.what}")
+    """Run the study of a file, an import path or a folder; the other words are its script's."""
+    prog = f"srsgd-ray run {given.what}"
+    if (Path(given.what) / RECORD).is_file():  # again, on what it ran on, in another folder
+        study, started = recorded(Path(given.what))
+        started.remove("--resume")
+        return launch(study, [*started, *given.words], prog=prog)
+    return launch(load_study(given.what), given.words, prog=prog)
 
 
 def plan_verb(given: argparse.Namespace) -> int:

@@ -99,6 +99,8 @@ def _add_options(parser: argparse.ArgumentParser, study: Study) -> None:
     name = f"folder of this study in it [{study.name}]"
     groups[HERE]("--name", metavar="NAME", help=name)
     groups[HERE]("--resume", action="store_true", help="resume the study of that name")
+    live = "serve the live page while it runs, and print its address"
+    groups[HERE]("--watch", action="store_true", help=live)
     plan = "only say what it will cost, and end"
     groups[ON]("--plan", action="store_const", const="only", help=plan)
 

@@ -117,6 +117,18 @@ def _figures(add: Add) -> None:
     _protocol(add)
 
 
+def _report(add: Add) -> None:
+    add("folders", nargs="+", metavar="FOLDER", help="of studies, such as results/NAME")
+    add("--out", metavar="FILE", help="where the page of one study goes [FOLDER/report.html]")
+
+
+def _watch(add: Add) -> None:
+    add("folder", nargs="?", default="results", help="a study's, or one with studies [results]")
+    add("--host", default="127.0.0.1", help="to listen on; others need a token [127.0.0.1]")
+    add("--port", type=int, default=8080, metavar="N", help="0: any that is free [8080]")
+    add("--of-process", type=int, metavar="PID", help=argparse.SUPPRESS)  # ends with it
+
+
 def _make(add: Add, source: str) -> None:
     corrupt = "unreadable images: stop, skip (and list), or keep where they decode [stop]"
     force = "replace a database, or a half-built one of other options"
@@ -162,9 +174,9 @@ def _with_resume(words: Sequence[str]) -> list[str]:
 
 VERBS = {
     "run": Verb(
-        "run the study of a file or an import path",
+        "run the study of a file or an import path, or that of a folder again",
         "studies",
-        lambda add: _study(add, SCRIPT),
+        lambda add: _study(add, f"{SCRIPT}, or FOLDER of a study, with --name NEW"),
         rest=True,
     ),
     "resume": Verb(
@@ -203,6 +215,14 @@ VERBS = {
         "results/quickstart draws all figures of that study, results/quickstart confirmation one."
         "\nfig1 draws Figure 1 of the paper, fig1 results/table1 the same with our runs over it,"
         "\nand paper all of its figures.",
+    ),
+    "report": Verb("write a study's page: one HTML file that needs no network", "pages", _report),
+    "watch": Verb(
+        "serve the live page of a study that runs, or of all in a folder",
+        "pages",
+        _watch,
+        "On another machine, such as a cluster's head: ssh -L 8080:localhost:8080 HEAD, and open"
+        "\nhttp://localhost:8080 here. It reads the record alone: the study does not wait for it.",
     ),
     "lmdb build": Verb(
         "make an LMDB database of image files",

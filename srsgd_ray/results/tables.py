@@ -41,12 +41,24 @@ def columns_in(contents: Contents) -> Columns:
 def write_tables(folder: Path, contents: Contents, columns: Columns | None = None) -> None:
     """Write the Parquet tables of a study into its folder, each by an atomic rename."""
     given = columns or columns_in(contents)
-    rows = {"epochs": epoch_rows(contents, given), "trials": trial_rows(contents, given)}
-    for name, made in rows.items():
-        table = pa.Table.from_pylist(list(made), schema=arrow_schema(name, given))
+    for name, table in _tables(contents, given).items():
         replace_table(folder / f"{name}.parquet", table)
     for name in dict.fromkeys(n for t in contents.trials.values() for n in t.artifacts):
         _write_artifact(folder, contents, name, given)
+
+
+def _tables(contents: Contents, columns: Columns) -> dict[str, pa.Table]:
+    rows = {"trials": trial_rows(contents, columns), "epochs": epoch_rows(contents, columns)}
+    return {
+        name: pa.Table.from_pylist(list(made), schema=arrow_schema(name, columns))
+        for name, made in rows.items()
+    }
+
+
+def frames(contents: Contents) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of trials and of epochs of a record, as they are read from Parquet."""
+    found = [_framed([table]) for table in _tables(contents, columns_in(contents)).values()]
+    return found[0], found[1]
 
 
 def replace_table(path: Path, table: pa.Table, *, sync: bool = False) -> None:
@@ -214,8 +226,11 @@ def _read(name: str, paths: Iterable[Path | str]) -> pd.DataFrame:
         with file.open("rb") as opened:
             tables.append(_whole(name, pq.read_table(opened)))
     _check_types(tables, files)
-    joined = pa.concat_tables(tables, promote_options="permissive")
-    frame: pd.DataFrame = joined.to_pandas()
+    return _framed(tables)
+
+
+def _framed(tables: list[pa.Table]) -> pd.DataFrame:
+    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
     frame.attrs[KEY] = Schema.of_arrow([table.schema for table in tables])
     return frame
 
