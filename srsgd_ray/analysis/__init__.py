@@ -7,12 +7,8 @@ an interval and a verdict in words, and the report as text (:func:`render`). Not
 and all numbers of the figures come from here.
 """
 
-from srsgd_ray.analysis.confirm import (
-    ArmResult,
-    Comparison,
-    Confirmation,
-    confirmation,
-)
+from srsgd_ray.analysis.compare import ArmResult, Comparison
+from srsgd_ray.analysis.confirm import Confirmation, confirmation
 from srsgd_ray.analysis.curves import restart_stages, restart_steps, seed_curves, steps_per_epoch
 from srsgd_ray.analysis.images import over_images, two_way
 from srsgd_ray.analysis.interval import Estimate, check_level, estimate

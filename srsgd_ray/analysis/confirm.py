@@ -1,83 +1,29 @@
-"""What the confirmation says: each arm over its seeds, and against the baseline seed by seed."""
+"""What the confirmation says: each arm over its runs, and against the baseline pair by pair."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy.special import ndtri
 
-from srsgd_ray.analysis.interval import Estimate, check_level, estimate
+from srsgd_ray.analysis.compare import ArmResult, Comparison, arm_result, compare, decide
+from srsgd_ray.analysis.interval import check_level
+from srsgd_ray.analysis.pairs import Key, Run
 from srsgd_ray.analysis.rows import arms, better_of, confirm_metric, outcomes, rows
-from srsgd_ray.analysis.words import verdict
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
 
-POWER = 0.8
-
-
-@dataclass(frozen=True)
-class ArmResult:
-    """One arm's confirmation: its complete runs by seed, and the runs that do not count.
-
-    ``lost`` maps why (diverged, failed, pruned, running, ``without METRIC``, ``not begun``) to
-    the seeds; a run has not begun if another arm has its seed and this arm has not.
-    """
-
-    arm: str
-    seeds: tuple[int, ...]
-    values: tuple[float, ...]
-    estimate: Estimate
-    lost: dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One arm minus the baseline, over the seeds that are complete in both.
-
-    Attributes:
-        level: of all ``widened_for`` comparisons together; the interval of ``estimate``, the mean
-            difference, is wider accordingly.
-        lower: the arm that has the lower metric if the interval excludes 0, else None;
-            ``direction`` says whether ``lower`` or ``higher`` is better.
-        pairs_needed: about how many pairs it would take to resolve a difference of the size seen;
-            None if one is resolved, or if it cannot be foreseen.
-        lost: of both arms, the runs that do not count.
-    """
-
-    arm: str
-    baseline: str
-    metric: str
-    unit: str
-    level: float
-    widened_for: int
-    seeds: tuple[int, ...]
-    differences: tuple[float, ...]
-    estimate: Estimate
-    lower: str | None
-    pairs_needed: int | None
-    lost: dict[str, dict[str, tuple[int, ...]]]
-    direction: str = "lower"
-
-    @property
-    def better(self) -> str | None:
-        """The arm that is better, if the interval excludes 0, else None."""
-        if self.lower is None or self.direction == "lower":
-            return self.lower
-        return self.baseline if self.lower == self.arm else self.arm
-
-    @property
-    def verdict(self) -> str:
-        """What the comparison shows, in a sentence."""
-        return verdict(self)
+BOUNDS = {"%": (0.0, 100.0)}  # of a metric's values, by its unit
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The whole confirmation: see :func:`confirmation`."""
+    """The whole confirmation: see :func:`confirmation`.
+
+    ``searches`` is how many an arm had: 0 if there was none, so that arms are configurations.
+    """
 
     metric: str
     unit: str
@@ -86,6 +32,18 @@ class Confirmation:
     arms: tuple[ArmResult, ...]
     comparisons: tuple[Comparison, ...]
     direction: str = "lower"
+    searches: int = 0
+
+    @property
+    def scope(self) -> str:
+        """What the intervals cover, in a sentence; empty if nothing was searched."""
+        if self.searches > 1:
+            return (
+                f"{self.searches} searches an arm were used: the intervals of differences cover "
+                f"the luck of the search and of the seeds together."
+            )
+        said = "One search was used: the intervals cover the seeds of training, not the luck of "
+        return f"{said}the search." if self.searches else ""
 
     def arm(self, name: str) -> ArmResult:
         """The result of one arm."""
@@ -101,10 +59,13 @@ def confirmation(
 ) -> Confirmation:
     """Compare the arms on their confirmation runs.
 
-    The interval of an arm stands for itself, at ``level``. The m intervals of the differences
-    hold together at ``level``: each has the level ``1 - (1 - level) / m`` (Bonferroni). The
-    number of pairs needed is for a power of 80 %, by Guenther's formula for the t test (American
-    Statistician 35, 1981): ``((z_a + z_b) std / mean)^2 + z_a^2 / 2``.
+    Runs of one search and seed make a pair. With one search the differences are over pairs; with
+    several, over searches, each by the mean of its own pairs, so that the luck of the search is in
+    the interval. The interval of an arm stands for itself, at ``level``; of a metric in % it
+    stays between 0 and 100. The intervals of the m differences hold together (each has an m-th of
+    the error: Bonferroni) and at all looks together (see :mod:`srsgd_ray.analysis.looks`).
+    Verdicts are Holm's: he finds all that the intervals show, and sometimes more. How lost runs
+    count, :func:`srsgd_ray.analysis.compare.compare` says; docs/verdicts.md explains all of it.
 
     Args:
         baseline: the arm that the others are compared with, or the rival of each arm that has one
@@ -127,75 +88,83 @@ def confirmation(
     for name, rival in rivals.items():
         one_of("arm", name, names)
         one_of("baseline", rival, names)
-    runs = rows(trials, "confirm")
-    planned = {int(seed) for seed in runs["seed"]} if len(runs) else set()
-    results = tuple(_arm_result(runs, name, metric, planned, level) for name in names)
     try:
         direction = better_of(trials, metric)
     except ValueError:
         if rivals:
             raise
         direction = ""  # it is shown, and not compared
-    found = Confirmation(metric, unit, level, baseline, results, (), direction)
-    compared = tuple(
-        _compare(found.arm(name), found.arm(rival), found, len(rivals))
-        for name, rival in rivals.items()
-    )
-    return dataclasses.replace(found, comparisons=compared)
-
-
-def _arm_result(
-    runs: pd.DataFrame, arm: str, metric: str, planned: set[int], level: float
-) -> ArmResult:
-    own = runs[runs["arm"] == arm].sort_values("seed", kind="stable")
-    seeds = own["seed"].astype("int64")
-    twice = sorted({*seeds[seeds.duplicated()]})
-    if twice:
-        raise ValueError(
-            f"an arm must have one confirmation run a seed, but {arm!r} has more of "
-            f"seed {', '.join(map(str, twice))}. Remove the doubles."
+    replicated = max(1, _whole(trials, "search").nunique())
+    searched = set(trials.loc[trials["phase"] == "search", "arm"])
+    runs = _runs(trials, metric)
+    results = tuple(
+        arm_result(
+            name,
+            tuple(runs[name]),
+            level,
+            replicated > 1,
+            BOUNDS.get(unit),
+            name in searched or not searched,
         )
-    value = outcomes(own, metric)
-    counts = value.notna()
-    why = own["state"].where(own["state"] != "complete", f"without {metric}")
-    lost = {str(w): tuple(map(int, s)) for w, s in seeds[~counts].groupby(why, sort=False)}
-    absent = tuple(sorted(planned - {*seeds}))
-    if absent:
-        lost["not begun"] = absent
-    values = tuple(map(float, value[counts]))
-    return ArmResult(arm, tuple(map(int, seeds[counts])), values, estimate(values, level), lost)
-
-
-def _compare(other: ArmResult, base: ArmResult, among: Confirmation, count: int) -> Comparison:
-    """Compare two arms, as one of ``count`` comparisons."""
-    of_base = dict(zip(base.seeds, base.values, strict=True))
-    of_other = zip(other.seeds, other.values, strict=True)
-    pairs = {seed: value - of_base[seed] for seed, value in of_other if seed in of_base}
-    level = 1 - (1 - among.level) / count
-    found = estimate([*pairs.values()], level)
-    lower = None
-    if found.n >= 2 and found.std > 0 and found.low * found.high > 0:
-        lower = other.arm if found.mean < 0 else base.arm
-    return Comparison(
-        arm=other.arm,
-        baseline=base.arm,
-        metric=among.metric,
-        unit=among.unit,
-        level=among.level,
-        widened_for=count,
-        seeds=tuple(pairs),
-        differences=tuple(pairs.values()),
-        estimate=found,
-        lower=lower,
-        pairs_needed=None if lower else _pairs_needed(found, level),
-        lost={other.arm: other.lost, base.arm: base.lost},
-        direction=among.direction,
+        for name in names
     )
+    count = replicated if searched or replicated > 1 else 0
+    found = Confirmation(metric, unit, level, baseline, results, (), direction, count)
+    together = [
+        compare(
+            found.arm(name),
+            found.arm(rival),
+            metric,
+            unit,
+            level,
+            direction,
+            len(rivals),
+            replicated,
+        )
+        for name, rival in rivals.items()
+    ]
+    return dataclasses.replace(found, comparisons=decide(together))
 
 
-def _pairs_needed(found: Estimate, level: float) -> int | None:
-    if found.n < 2 or found.std == 0 or abs(found.mean) < 1e-3 * found.std:
-        return None
-    z_level, z_power = (float(ndtri(p)) for p in ((1 + level) / 2, POWER))
-    pairs = ((z_level + z_power) * found.std / found.mean) ** 2 + z_level**2 / 2
-    return max(found.n + 1, math.ceil(pairs))
+def _whole(table: pd.DataFrame, name: str) -> pd.Series[int]:
+    """The numbers of searches or looks; folders of older versions have one of each, number 0."""
+    given = table[name] if name in table else pd.Series(0, index=table.index)
+    return pd.to_numeric(given).fillna(0).astype("int64")
+
+
+def _runs(trials: pd.DataFrame, metric: str) -> dict[str, list[Run]]:
+    """The confirmation runs of each arm, by search and seed, with those that it has not begun."""
+    table = rows(trials, "confirm")
+    found: dict[str, dict[Key, Run]] = {arm: {} for arm in arms(trials)}
+    planned: dict[Key, int] = {}
+    columns = [_whole(table, name) for name in ("search", "seed", "look")]
+    values, states = outcomes(table, metric), table["state"]
+    for arm, search, seed, look, value, state in zip(
+        table["arm"], *columns, values, states, strict=True
+    ):
+        why = "" if value == value else state if state != "complete" else f"without {metric}"
+        run = Run(int(search), int(seed), int(look), float(value), str(why))
+        if run.key in found[arm]:
+            raise ValueError(
+                f"an arm must have one confirmation run a seed, but {arm!r} has more of "
+                f"seed {run.seed}. Remove the doubles."
+            )
+        found[arm][run.key] = run
+        planned[run.key] = max(run.look, planned.get(run.key, 0))
+    barren = _barren(trials)
+    for arm, own in found.items():
+        for key, look in planned.items():
+            why = "without a winner" if (arm, key[0]) in barren else "not begun"
+            own.setdefault(key, Run(*key, look, why=why))
+    return {arm: [own[key] for key in sorted(own)] for arm, own in found.items()}
+
+
+def _barren(trials: pd.DataFrame) -> set[tuple[str, int]]:
+    """The searches that have ended without a complete trial: nothing of theirs can be confirmed."""
+    table = rows(trials, "search")
+    whole = table.assign(search=_whole(table, "search"))
+    return {
+        (str(arm), int(search))
+        for (arm, search), states in whole.groupby(["arm", "search"])["state"]
+        if not set(states) & {"complete", "running"}
+    }

@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 
 from srsgd_ray.analysis.confirm import Confirmation, confirmation
+from srsgd_ray.analysis.interval import Estimate
+from srsgd_ray.analysis.looks import look_level
 from srsgd_ray.analysis.pareto import epochs_saved_verdicts, error_by_epochs
 from srsgd_ray.analysis.remarks import remarks
 from srsgd_ray.analysis.rows import (
@@ -25,7 +27,7 @@ from srsgd_ray.analysis.rows import (
 )
 from srsgd_ray.analysis.search import expected_best
 from srsgd_ray.analysis.summary import ENDS, configurations, summary
-from srsgd_ray.analysis.words import in_words, lost_text
+from srsgd_ray.analysis.words import in_words, lost_text, share_text
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
 from srsgd_ray.table import table
@@ -186,17 +188,6 @@ def _expected_text(trials: pd.DataFrame) -> str:
     return "\n".join([_table(title, shown), *textwrap.wrap(" ".join(said), WIDTH)])
 
 
-def _estimates(title: str, found: pd.DataFrame, form: str, level: float = 0.95) -> str:
-    """A table of estimates, from columns n, mean, std, low and high."""
-    ends = [
-        "-" if row["n"] < 2 else f"{row['low']:{form}} to {row['high']:{form}}"
-        for _, row in found.iterrows()
-    ]
-    shown = found.drop(columns=["low", "high"]).rename(columns={"n": "runs"})
-    shown[f"{100 * level:g} % interval"] = ends
-    return _table(title, shown, {"mean": form, "std": form})
-
-
 def _epochs_texts(trials: pd.DataFrame, baseline: str | None, metric: str) -> list[str]:
     """Error by epochs over the confirmation, and the epochs saved."""
     found = error_by_epochs(trials, metric)
@@ -207,24 +198,82 @@ def _epochs_texts(trials: pd.DataFrame, baseline: str | None, metric: str) -> li
     if baseline is not None:
         rivals = {arm: baseline for arm in arms(trials) if arm != baseline}
     said = epochs_saved_verdicts(trials, rivals, metric)
-    shown = _estimates(f"Confirmation, {what} by epochs, over seeds", found, ".2f")
+    shown = _with_interval(found.assign(runs=found["n"]), ".2f", 0.95)
+    form = {"mean": ".2f", "std": ".2f"}
+    shown = _table(f"Confirmation, {what} by epochs, over seeds", shown, form)
     return [shown, *(textwrap.fill(text, WIDTH) for text in said)]
 
 
 def _confirmation_texts(found: Confirmation) -> list[str]:
-    if not any(arm.seeds or arm.lost for arm in found.arms):
+    if not any(run.why != "not begun" for arm in found.arms for run in arm.runs):
         return ["No confirmation runs yet."]
-    what = _with_unit(found.metric, found.unit)
-    plain = found.metric == "test_error" or not found.direction
-    estimates = pd.DataFrame([{"arm": arm.arm, **asdict(arm.estimate)} for arm in found.arms])
-    shown = _estimates(
-        f"Confirmation, {what} over seeds{_better_words(found.direction == 'lower', plain)}",
-        estimates,
-        _form([*estimates["mean"], *estimates["high"]], found.unit),
-        found.level,
-    )
     said = [comparison.verdict for comparison in found.comparisons]
-    lost = [text for arm in found.arms if (text := lost_text(arm.arm, arm.lost))]
+    every = [(arm.arm, {**arm.lost, **arm.absent}) for arm in found.arms]
+    lost = [text for arm, runs in every if (text := lost_text(arm, runs))]
     if lost and not said:
         said = [f"Not counted: {'; '.join(lost)}."]
-    return [shown, *(textwrap.fill(text, WIDTH) for text in said)]
+    texts = [_arms_text(found), _differences_text(found)]
+    return [*texts, *(textwrap.fill(text, WIDTH) for text in [*said, found.scope] if text)]
+
+
+def _arms_text(found: Confirmation) -> str:
+    """Each arm by itself: its runs, what it lost, and its mean."""
+    plain = found.metric == "test_error" or not found.direction
+    many = found.searches > 1
+    shown = pd.DataFrame(
+        {
+            "arm": arm.arm,
+            **({"searches": arm.estimate.n} if many else {}),
+            "runs": len(arm.values),
+            "lost": share_text(arm.lost_share),
+            **asdict(arm.estimate),
+        }
+        for arm in found.arms
+    )
+    form = _form([*shown["mean"], *shown["high"]], found.unit)
+    what = _with_unit(found.metric, found.unit)
+    over = "searches, each the mean of its seeds" if many else "seeds"
+    title = f"Confirmation, {what} over {over}{_better_words(found.direction == 'lower', plain)}"
+    return _table(
+        title, _with_interval(shown, form, found.level), {"mean": form, "std": form}, "lrr"
+    )
+
+
+def _with_interval(found: pd.DataFrame, form: str, level: float) -> pd.DataFrame:
+    """A table of estimates with one column of intervals instead of n, low and high."""
+    ends = [
+        _ends(Estimate(row["n"], row["mean"], row["std"], row["low"], row["high"]), form)
+        for _, row in found.iterrows()
+    ]
+    return found.drop(columns=["n", "low", "high"]).assign(**{f"{100 * level:g} % interval": ends})
+
+
+def _ends(found: Estimate | None, form: str) -> str:
+    return f"{found.low:{form}} to {found.high:{form}}" if found and found.n > 1 else "-"
+
+
+def _differences_text(found: Confirmation) -> str:
+    """Each difference with all its intervals, and how p and they were corrected."""
+    compared = found.comparisons
+    if not any(c.estimate.n for c in compared):
+        return ""
+    form = _form([size for c in compared for size in (c.estimate.low, c.estimate.high)], found.unit)
+    shown = pd.DataFrame(
+        {
+            "arm minus rival": f"{arm_label(c.arm)} - {arm_label(c.baseline)}",
+            "pairs": len(c.seeds),
+            "mean": c.estimate.mean,
+            f"over {'searches and ' if found.searches > 1 else ''}seeds": _ends(c.estimate, form),
+            "over seeds and images": _ends(c.over_images, form),
+            "p": f"{c.p_holm:.2g}",
+            "p, lost runs": f"{c.lost_p:.2g}" if any(c.lost.values()) else "-",
+        }
+        for c in compared
+    )
+    empty = [name for name in shown.columns[4:] if (shown[name] == "-").all()]
+    looks = sorted({c.look for c in compared if c.look >= 0})
+    at = [f"look {n + 1} at {100 * look_level(found.level, n):.4g} %" for n in looks]
+    title = f"Differences ({100 * found.level:g} % over all looks, {', '.join(at) or 'none ended'}"
+    if len(compared) > 1:
+        title += f"; {len(compared)} comparisons: Bonferroni intervals, Holm's p"
+    return _table(f"{title})", shown.drop(columns=empty), {"mean": form})

@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from srsgd_ray.analysis.looks import look_level
 from srsgd_ray.analysis.rows import arm_label
 
 if TYPE_CHECKING:
-    from srsgd_ray.analysis.confirm import Comparison
+    from srsgd_ray.analysis.compare import Comparison, WorstRank
+    from srsgd_ray.analysis.interval import Share
 
 SEEDS_NAMED = 5
 
@@ -29,44 +31,121 @@ def lost_text(arm: str, lost: Mapping[str, tuple[int, ...]]) -> str:
     return f"{arm_label(arm)} {', '.join(parts)}" if parts else ""
 
 
+def share_text(share: Share) -> str:
+    """A share of runs with its interval: ``3 of 8 (9 to 76 %)``; ``-`` of no runs."""
+    if not share.n:
+        return "-"
+    return f"{share.count} of {share.n} ({100 * share.low:.0f} to {100 * share.high:.0f} %)"
+
+
 def verdict(comparison: Comparison) -> str:
     """What a comparison shows, as one sentence with its interval, its n and what is left out."""
     c = comparison
-    name, rival, what = arm_label(c.arm), arm_label(c.baseline), in_words(c.metric)
-    found, undecided = c.estimate, f"Not enough seeds to tell {name} from {rival}: "
-    difference = f"difference in {what} {_amount(found.mean, c)}"
+    return f"{_few(c) or _decided(c) or _undecided(c)}{_lost(c)}."
+
+
+def _few(c: Comparison) -> str:
+    """What is said where there is no interval; empty where there is one."""
+    found, (name, rival), what = c.estimate, _sides(c), in_words(c.metric)
     if found.n == 0:
-        said = f"No verdict on {name} and {rival}: no seed is complete in both"
-    elif found.n == 1:
-        said = f"{undecided}{difference}, n = 1 pair; an interval needs 2 or more"
-    elif found.std == 0 and math.isclose(found.mean, 0.0, abs_tol=1e-9):
-        said = (
+        return f"No verdict on {name} and {rival}: no seed is complete in both"
+    if found.n == 1:
+        return f"{_not_enough(c)}: {_difference(c)}, n = {_count(c)}; an interval needs 2 or more"
+    if found.std > 0:
+        return ""
+    if math.isclose(found.mean, 0.0, abs_tol=1e-9):
+        return (
             f"No difference seen between {name} and {rival}: the same {what} in each of "
-            f"{found.n} pairs, so that no interval can be given"
+            f"{_count(c)}, so that no interval can be given"
         )
-    elif found.std == 0:
-        said = (
-            f"{undecided}{name} has a {'lower' if found.mean < 0 else 'higher'} {what} by "
-            f"{_amount(abs(found.mean), c)} in each of {found.n} pairs, and without spread no "
-            f"interval can be given"
+    return (
+        f"{_not_enough(c)}: {name} has a {'lower' if found.mean < 0 else 'higher'} {what} by "
+        f"{_amount(abs(found.mean), c)} in each of {_count(c)}, and without spread no interval "
+        f"can be given"
+    )
+
+
+def _decided(c: Comparison) -> str:
+    """The verdict; empty if there is none."""
+    if c.better is None:
+        return ""
+    found, sides = c.estimate, _sides(c)
+    winner, loser = sides if c.better == c.arm else sides[::-1]
+    one = c.replicated < 2
+    who = f"Of these two configurations, {winner}" if one else winner[:1].upper() + winner[1:]
+    ends = (found.low, found.high) if found.mean > 0 else (-found.high, -found.low)
+    said = (
+        f"{who} has a {c.direction} {in_words(c.metric)} than {loser}: by "
+        f"{_amount(abs(found.mean), c)} ({_interval(*ends, c)})"
+    )
+    if found.low * found.high <= 0:
+        said += (
+            f"; Holm's p = {c.p_holm:.2g} decides, though the interval, wide enough for all "
+            f"comparisons at once, holds 0"
         )
-    elif c.lower is not None:
-        winner = c.better or c.lower
-        loser = rival if winner == c.arm else name
-        low, high = sorted((abs(found.low), abs(found.high)))
-        said = (
-            f"{arm_label(winner)} has a {c.direction} {what} than {loser}: by "
-            f"{_amount(abs(found.mean), c)} ({_interval(low, high, c)})"
+    if c.worst_rank:
+        said += f"; {winner} lost more runs, and is better {_ranked(c.worst_rank)}"
+    return said
+
+
+def _undecided(c: Comparison) -> str:
+    found, sides = c.estimate, _sides(c)
+    shown = f"{_difference(c)} ({_interval(found.low, found.high, c)})"
+    if c.look < 0:
+        return f"No verdict before all runs have ended: so far, {shown}"
+    if found.low * found.high > 0 and c.worst_rank:
+        leader = sides[(found.mean < 0) != (c.direction == "lower")]
+        return (
+            f"No verdict in favour of {leader}, which lost more runs than its rival: {shown} where "
+            f"both are complete, but better only {_ranked(c.worst_rank)}"
         )
-    else:
-        said = f"{undecided}{difference} ({_interval(found.low, found.high, c)})"
-        if c.pairs_needed is not None:
-            said += (
-                f"; about {c.pairs_needed:,} pairs would be needed to resolve a difference this "
-                f"large"
-            )
-    lost = [text for arm, runs in c.lost.items() if (text := lost_text(arm, runs))]
-    return said + (f"; not counted: {'; '.join(lost)}" if lost else "") + "."
+    if c.pairs_needed is None:
+        return f"{_not_enough(c)}: {shown}"
+    few, many = c.pairs_needed
+    return (
+        f"{_not_enough(c)}: {shown}; to resolve a difference this large, {few:,} to {many:,} "
+        f"{'searches' if c.replicated > 1 else 'pairs'} in all would be needed"
+    )
+
+
+def _sides(c: Comparison) -> tuple[str, str]:
+    """Both arms: ``tuned SRSGD`` where the searches of the arm are what was sampled."""
+    tuned = c.tuned if c.replicated > 1 else ()
+    name, rival = ("tuned " * (a in tuned) + arm_label(a) for a in (c.arm, c.baseline))
+    return name, rival
+
+
+def _not_enough(c: Comparison) -> str:
+    name, rival = _sides(c)
+    if c.replicated > 1:
+        return f"Not enough searches to tell {name} from {rival}"
+    return f"Not enough seeds to tell these two configurations, {name} and {rival}, apart"
+
+
+def _difference(c: Comparison) -> str:
+    return f"difference in {in_words(c.metric)} {_amount(c.estimate.mean, c)}"
+
+
+def _count(c: Comparison) -> str:
+    n, pairs = c.estimate.n, len(c.seeds)
+    of_pairs = f"{pairs} pair{'s' * (pairs != 1)}"
+    return of_pairs if c.replicated < 2 else f"{n} search{'es' * (n != 1)}, {of_pairs}"
+
+
+def _ranked(found: WorstRank) -> str:
+    return (
+        f"in {found.won} of {found.won + found.lost} pairs if a lost run is worse than any other "
+        f"(p = {found.p:.2g})"
+    )
+
+
+def _lost(c: Comparison) -> str:
+    """The runs that do not count, of both arms."""
+    every = {arm: {**runs, **(c.absent or {}).get(arm, {})} for arm, runs in c.lost.items()}
+    texts = [text for arm, runs in every.items() if (text := lost_text(arm, runs))]
+    counts = {share.count for share in c.lost_shares}
+    equal = " (as many were lost by both)" if len(counts) == 1 and counts != {0} else ""
+    return f"; not counted: {'; '.join(texts)}{equal}" if texts else ""
 
 
 def _amount(value: float, c: Comparison) -> str:
@@ -76,9 +155,10 @@ def _amount(value: float, c: Comparison) -> str:
 
 def _interval(low: float, high: float, c: Comparison) -> str:
     widened = f"widened for {c.widened_for} comparisons, " if c.widened_for > 1 else ""
+    look = f", look {c.look + 1} at {100 * look_level(c.level, c.look):.4g} %" if c.look >= 0 else ""
     return (
         f"{100 * c.level:g} % interval {_number(low, c)} to {_number(high, c)}, "
-        f"{widened}n = {c.estimate.n} pairs"
+        f"{widened}n = {_count(c)}{look}"
     )
 
 

@@ -1,0 +1,236 @@
+"""How often a verdict is false: studies whose true difference is known, put to the analysis.
+
+    python benchmarks/verdicts.py [--studies 2000] [--only looks]
+
+Each row of the table is one kind of study, simulated 2,000 times without a difference and 2,000
+times with one. The runs are made up here; pairs, intervals, looks and verdicts are the product's
+own (`srsgd_ray.analysis.compare`, which `srsgd_ray.analysis.confirmation` calls with the runs of
+a trials table). The table stands in docs/verdicts.md, which explains its columns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import ndtri
+
+from srsgd_ray.analysis.compare import Comparison, arm_result, compare, decide
+from srsgd_ray.analysis.interval import share
+from srsgd_ray.analysis.pairs import Run
+from srsgd_ray.table import table
+
+Values = npt.NDArray[np.float64]
+# Random numbers, runs an arm -> values of (arms, runs): lower is better, NaN for a lost run. The
+# last arm is the baseline. The true differences are 0 unless the kind says so.
+Draw = Callable[[np.random.Generator, int], Values]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of study.
+
+    Attributes:
+        sizes: how many pairs (or searches) there are in all at each look; a study goes on to the
+            next until there is a verdict.
+        seeds: of each search, if searches are replicated.
+        power: the difference at which the power is given, of the first arm.
+        truth: the differences of all arms where the first has none of these.
+        needed: whether later looks have as many pairs as the one before said are needed.
+        loses: whether the first arm is worse without the difference, because it loses runs; then
+            only a verdict in its favour is false.
+    """
+
+    name: str
+    draw: Draw
+    sizes: tuple[int, ...] = (8,)
+    seeds: tuple[int, ...] = ()
+    power: float = -1.5
+    truth: tuple[float, ...] = (0.0,)
+    needed: bool = False
+    loses: bool = False
+
+
+def normal(correlation: float = 0.0, arms: int = 2) -> Draw:
+    """Normal runs of standard deviation 1; those of one seed have a part in common."""
+
+    def draw(rng: np.random.Generator, runs: int) -> Values:
+        own = math.sqrt(1 - correlation) * rng.normal(size=(arms, runs))
+        return own + math.sqrt(correlation) * rng.normal(size=runs)
+
+    return draw
+
+
+def two_real(rng: np.random.Generator, runs: int) -> Values:
+    """Five arms against one, two of them better by 2."""
+    return normal(0.0, 6)(rng, runs) + np.array([[0.0], [-2.0], [-2.0], [0.0], [0.0], [0.0]])
+
+
+def discrete(rng: np.random.Generator, runs: int) -> Values:
+    """Errors of 3 % on 360 test images: steps of 0.28 points, many equal."""
+    return rng.binomial(360, 0.03, size=(2, runs)) / 3.6
+
+
+def lognormal(rng: np.random.Generator, runs: int) -> Values:
+    """Both arms skewed alike (skewness 1.75)."""
+    return np.exp(rng.normal(scale=0.5, size=(2, runs)))
+
+
+def gamma(rng: np.random.Generator, runs: int) -> Values:
+    """One arm skewed (skewness 1), one normal, of equal mean and standard deviation."""
+    return np.stack([(rng.gamma(4.0, size=runs) - 4.0) / 2.0, rng.normal(size=runs)])
+
+
+def losing(ours: float, theirs: float, worst: bool = False) -> Draw:
+    """Normal runs, some of them lost: by chance, or of the first arm those that would be worst."""
+
+    def draw(rng: np.random.Generator, runs: int) -> Values:
+        values = rng.normal(size=(2, runs))
+        gone = rng.random(size=(2, runs)) < np.array([[ours], [theirs]])
+        if worst:
+            gone[0] = values[0] > ndtri(1 - ours)
+        values[gone] = math.nan
+        return values
+
+    return draw
+
+
+def searched(luck: float, seeds: tuple[int, ...], lost: float = 0.0) -> Draw:
+    """Each search's winner has its own luck, the same for all its seeds."""
+
+    def draw(rng: np.random.Generator, runs: int) -> Values:
+        values = rng.normal(size=(2, runs))
+        bounds, lucks = np.cumsum([0, *seeds]), luck * rng.normal(size=(2, len(seeds)))
+        for search, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+            values[:, start:stop] += lucks[:, search : search + 1]
+        values[rng.random(size=values.shape) < lost] = math.nan
+        return values
+
+    return draw
+
+
+UNEQUAL = (8, 2, 8, 2, 8)
+KINDS = (
+    Kind("normal, 3 pairs", normal(), (3,)),
+    Kind("normal, 8 pairs", normal()),
+    Kind("normal, 32 pairs", normal(), (32,), power=-0.75),
+    Kind("correlated pairs (0.8)", normal(0.8), power=-0.75),
+    Kind("360 test images, 5 pairs", discrete, (5,)),
+    Kind("360 test images, 8 pairs", discrete),
+    Kind("skewed, both arms", lognormal, power=-0.75),
+    Kind("skewed, one arm", gamma),
+    Kind("20 % lost by both, 8 pairs", losing(0.2, 0.2)),
+    Kind("30 % and 5 % lost, 8 pairs", losing(0.3, 0.05), loses=True),
+    Kind("30 % and 5 % lost, 32 pairs", losing(0.3, 0.05), (32,), loses=True),
+    Kind("its worst 10 % lost, 8 pairs", losing(0.1, 0.0, True), loses=True),
+    Kind("its worst 10 % lost, 32 pairs", losing(0.1, 0.0, True), (32,), loses=True),
+    Kind("its worst 30 % lost, 32 pairs", losing(0.3, 0.0, True), (32,), loses=True),
+    Kind("2 searches of 8", searched(1.0, (8,) * 2), (2,), (8,) * 2, -3.0),
+    Kind("5 searches of 8", searched(1.0, (8,) * 5), (5,), (8,) * 5, -3.0),
+    Kind("5 searches of 8 or 2", searched(1.0, UNEQUAL), (5,), UNEQUAL, -3.0),
+    Kind("5 searches of 8, 20 % lost", searched(1.0, (8,) * 5, 0.2), (5,), (8,) * 5, -3.0),
+    Kind("10 searches of 4", searched(1.0, (4,) * 10), (10,), (4,) * 10, -2.0),
+    Kind("looks at 8, 16, 32 pairs", normal(), (8, 16, 32), power=-0.75),
+    Kind("looks at 5, 6, ... 20 pairs", normal(), tuple(range(5, 21)), power=-1.0),
+    Kind("looks at the pairs needed", normal(), (8, 64), power=-0.75, needed=True),
+    Kind("looks at 4, 6, ... 12 searches", searched(1.0, (4,) * 12), (4, 6, 8, 10, 12),
+         (4,) * 12, -2.0),
+    Kind("looks, 20 % lost by both", losing(0.2, 0.2), (8, 16, 32), power=-0.75),
+    Kind("looks, its worst 10 % lost", losing(0.1, 0.0, True), (8, 16, 32), power=-0.75, loses=True),
+    Kind("3 comparisons", normal(0.0, 4), truth=(0.0,) * 3),
+    Kind("5 comparisons, 2 of them real", two_real, truth=(0.0, -2.0, -2.0, 0.0, 0.0)),
+    Kind("3 comparisons, looks", normal(0.0, 4), (8, 16, 32), power=-0.75, truth=(0.0,) * 3),
+)  # fmt: skip
+
+
+def study(kind: Kind, rng: np.random.Generator, effect: float) -> tuple[Comparison, ...]:
+    """Simulate one study, look by look until there is a verdict."""
+    most = sum(kind.seeds) if kind.seeds else kind.sizes[-1]
+    values = kind.draw(rng, most)
+    values[0] += effect
+    of_search = [s for s, count in enumerate(kind.seeds) for _ in range(count)]
+    unit = np.array(of_search or range(most))
+    sizes = list(kind.sizes[:1])
+    while True:
+        look = len(sizes) - 1
+        of_look = np.searchsorted(sizes, unit, side="right")
+        runs = [
+            tuple(
+                Run(int(unit[i]) * bool(kind.seeds), i, int(of_look[i]), float(row[i]),
+                    "diverged" if math.isnan(row[i]) else "")
+                for i in range(most) if of_look[i] <= look
+            )
+            for row in values
+        ]  # fmt: skip
+        many = len(kind.seeds)
+        arms = [arm_result(str(n), own, 0.95, many > 1) for n, own in enumerate(runs)]
+        found = decide(
+            [
+                compare(arm, arms[-1], count=len(arms) - 1, replicated=many or 1)
+                for arm in arms[:-1]
+            ]
+        )
+        if any(c.better for c in found) or sizes[-1] >= kind.sizes[-1]:
+            return found
+        needed = found[0].pairs_needed or kind.sizes[-1:]
+        sizes.append(min(needed[0], kind.sizes[-1]) if kind.needed else kind.sizes[look + 1])
+
+
+def judge(kind: Kind, studies: int, effect: float) -> tuple[int, int, int, int]:
+    """Of so many studies, how many have a false verdict, an interval, one that holds, and power.
+
+    A study with several comparisons has a false verdict if one of them is false, and its
+    intervals hold if all do.
+    """
+    rng = np.random.default_rng(zlib.crc32(f"{kind.name} {effect}".encode()))
+    truth = [kind.truth[0] + effect, *kind.truth[1:]]
+    false = shown = holds = found = 0
+    for _ in range(studies):
+        compared = study(kind, rng, effect)
+        pairs = list(zip(compared, truth, strict=True))
+        false += any(
+            c.better is not None
+            and (t == 0 or (c.better == c.arm) != (t < 0))
+            and not (kind.loses and c.better == c.baseline)
+            for c, t in pairs
+        )
+        if all(c.estimate.n > 1 for c in compared):
+            shown += 1
+            holds += all(c.estimate.low <= t <= c.estimate.high for c, t in pairs)
+        found += compared[0].better == compared[0].arm
+    return false, shown, holds, found
+
+
+def row(kind: Kind, studies: int) -> dict[str, object]:
+    """The line of the table for one kind of study."""
+    false, shown, holds, _ = judge(kind, studies, 0.0)
+    _, _, _, found = judge(kind, studies, kind.power)
+    chance = share([false], [studies])
+    return {
+        "kind of study": kind.name,
+        "false verdicts %": f"{100 * false / studies:.1f}",
+        "95 % interval": f"{100 * chance.low:.1f} to {100 * chance.high:.1f}",
+        "coverage %": f"{100 * holds / max(1, shown):.1f}",
+        "difference": f"{abs(kind.power):g}",
+        "power %": f"{100 * found / studies:.0f}",
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--only", default="", help="rows whose name holds this")
+    parser.add_argument("--format", default="text", help="text or markdown")
+    given = parser.parse_args()
+    rows = [row(kind, given.studies) for kind in KINDS if given.only in kind.name]
+    print(table(pd.DataFrame(rows), given.format))
+
+
+if __name__ == "__main__":
+    main()
