@@ -11,7 +11,7 @@ from srsgd_ray.analysis.compare import ArmResult, Comparison
 from srsgd_ray.analysis.confirm import Confirmation, confirmation
 from srsgd_ray.analysis.curves import restart_stages, restart_steps, seed_curves, steps_per_epoch
 from srsgd_ray.analysis.images import over_images, two_way
-from srsgd_ray.analysis.interval import Estimate, check_level, estimate
+from srsgd_ray.analysis.interval import Estimate, Share, check_level, estimate
 from srsgd_ray.analysis.pareto import (
     EpochsSaved,
     epochs_saved,
@@ -47,7 +47,7 @@ from srsgd_ray.analysis.summary import configurations, summary
 from srsgd_ray.analysis.target_report import profile_text, target_text, track_text
 from srsgd_ray.analysis.targets import COSTS, ToTarget, times_to_target, to_target
 from srsgd_ray.analysis.track import StepsToLoss, steps_to_loss
-from srsgd_ray.analysis.words import in_words, lost_text
+from srsgd_ray.analysis.words import in_words, lost_text, share_text
 
 __all__ = [
     "COSTS",
@@ -57,6 +57,7 @@ __all__ = [
     "EpochsSaved",
     "Estimate",
     "Profile",
+    "Share",
     "StepsToLoss",
     "ToTarget",
     "arm_label",
@@ -93,6 +94,7 @@ __all__ = [
     "seed_curves",
     "sensitivity",
     "several_lengths",
+    "share_text",
     "spread_points",
     "steps_per_epoch",
     "steps_to_loss",

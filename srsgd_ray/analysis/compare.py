@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from srsgd_ray.analysis.interval import Estimate, Share, estimate, p_value, share
-from srsgd_ray.analysis.looks import holm, look_level, look_share, number_needed
+from srsgd_ray.analysis.looks import holm, look_share, number_needed
 from srsgd_ray.analysis.pairs import (
     ABSENT,
     Run,
@@ -104,6 +104,7 @@ class Comparison:
         absent: of both arms, the runs that have not ended.
         replicated: how many searches an arm had, if several; else 0.
         look: the last look at which all runs had ended, from 0; -1 if there is none.
+        extendable: whether the error is shared out over looks, or spent at once.
         p: two-sided, valid at all looks together; ``p_holm`` is adjusted for all comparisons.
         worst_rank: if the arm that seems better has lost more runs: whether it holds nevertheless.
         lost_p: two-sided p that both arms lose as many runs, by the pairs in which one did
@@ -132,6 +133,7 @@ class Comparison:
     replicated: int = 0
     tuned: tuple[str, ...] = ()
     look: int = 0
+    extendable: bool = True
     p: float = 1.0
     p_holm: float = 1.0
     worst_rank: WorstRank | None = None
@@ -180,6 +182,7 @@ def compare(
     direction: str = "lower",
     count: int = 1,
     replicated: int = 0,
+    extendable: bool = True,
 ) -> Comparison:
     """Compare two arms, as one of ``count`` comparisons; :func:`decide` adds the verdicts.
 
@@ -195,12 +198,13 @@ def compare(
         their_runs = [run for run in theirs.runs if run.look <= look]
         pairs = differences(our_runs, their_runs)
         units = unit_means(pairs, replicated > 1)
-        found = estimate(units, 1 - (1 - look_level(level, look)) / count)
+        part = look_share(look) if extendable else 1.0
+        found = estimate(units, 1 - (1 - level) * part / count)
         worst = _worst_rank(our_runs, their_runs, found.mean, direction, replicated > 1)
         if closed < look - 1 or any(r.why == "running" for r in (*our_runs, *their_runs)):
             continue
         closed = look
-        here = max(p_value(found), worst.p if worst else 0.0) / look_share(look)
+        here = max(p_value(found), worst.p if worst else 0.0) / part
         if here < p:
             p, seems = here, found.mean
         if found.std > 0:
@@ -230,6 +234,7 @@ def compare(
         replicated=replicated,
         tuned=tuple(arm.arm for arm in (ours, theirs) if arm.tuned),
         look=closed,
+        extendable=extendable,
         p=p if seems * found.mean > 0 else 1.0,
         worst_rank=worst,
         lost_p=min(wins_p(only, replicated > 1), wins_p(reverse, replicated > 1)),
@@ -260,6 +265,7 @@ def _decided(c: Comparison, p: float) -> Comparison:
     if p <= 1 - c.level:
         return replace(c, p_holm=p, lower=c.arm if found.mean < 0 else c.baseline)
     resolved = found.low * found.high > 0  # then it is not seeds that are missing
-    level = 1 - (1 - look_level(c.level, c.look + 1)) / c.widened_for
+    part = look_share(c.look + 1) if c.extendable else 1.0
+    level = 1 - (1 - c.level) * part / c.widened_for
     needed = None if resolved else number_needed(found, level, c.level)
     return replace(c, p_holm=p, pairs_needed=needed)

@@ -56,6 +56,7 @@ def confirmation(
     baseline: str | Mapping[str, str] | None = "sgd",
     metric: str | None = None,
     level: float = 0.95,
+    extendable: bool = True,
 ) -> Confirmation:
     """Compare the arms on their confirmation runs.
 
@@ -71,11 +72,13 @@ def confirmation(
         baseline: the arm that the others are compared with, or the rival of each arm that has one
             (see :func:`srsgd_ray.analysis.baselines`); None: no comparison.
         metric: column of the trials table; None: what the study compares arms by.
+        extendable: whether runs may be added until there is a verdict. False, for a design whose
+            runs were all fixed beforehand, spends the whole error at once.
 
     Raises:
         UnknownNameError: for an unknown baseline or metric.
-        ValueError: if the metric holds no numbers, ``level`` is not between 0 and 1, or an arm has
-            two confirmation runs of one seed.
+        ValueError: if the metric holds no numbers, ``level`` is not between 0 and 1, an arm has two
+            confirmation runs of one seed, or a fixed design was extended.
     """
     metric = metric or confirm_metric(trials)
     unit = schema_of(trials).number(metric).unit
@@ -94,6 +97,10 @@ def confirmation(
         if rivals:
             raise
         direction = ""  # it is shown, and not compared
+    if not extendable and _whole(trials, "look").any():
+        raise ValueError(
+            "a fixed design has one look, but runs were added to this study. Use extendable=True."
+        )
     replicated = max(1, _whole(trials, "search").nunique())
     searched = set(trials.loc[trials["phase"] == "search", "arm"])
     runs = _runs(trials, metric)
@@ -120,6 +127,7 @@ def confirmation(
             direction,
             len(rivals),
             replicated,
+            extendable,
         )
         for name, rival in rivals.items()
     ]
@@ -162,9 +170,6 @@ def _runs(trials: pd.DataFrame, metric: str) -> dict[str, list[Run]]:
 def _barren(trials: pd.DataFrame) -> set[tuple[str, int]]:
     """The searches that have ended without a complete trial: nothing of theirs can be confirmed."""
     table = rows(trials, "search")
-    whole = table.assign(search=_whole(table, "search"))
-    return {
-        (str(arm), int(search))
-        for (arm, search), states in whole.groupby(["arm", "search"])["state"]
-        if not set(states) & {"complete", "running"}
-    }
+    own = list(zip(map(str, table["arm"]), map(int, _whole(table, "search")), strict=True))
+    alive = table["state"].isin(["complete", "running"])
+    return set(own) - {key for key, lives in zip(own, alive, strict=True) if lives}

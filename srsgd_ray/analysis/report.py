@@ -198,9 +198,9 @@ def _epochs_texts(trials: pd.DataFrame, baseline: str | None, metric: str) -> li
     if baseline is not None:
         rivals = {arm: baseline for arm in arms(trials) if arm != baseline}
     said = epochs_saved_verdicts(trials, rivals, metric)
-    shown = _with_interval(found.assign(runs=found["n"]), ".2f", 0.95)
-    form = {"mean": ".2f", "std": ".2f"}
-    shown = _table(f"Confirmation, {what} by epochs, over seeds", shown, form)
+    title, form = f"Confirmation, {what} by epochs, over seeds", {"mean": ".2f", "std": ".2f"}
+    estimates = found.rename(columns={"n": "runs"}).assign(n=found["n"])
+    shown = _table(title, _with_interval(estimates, ".2f", 0.95), form)
     return [shown, *(textwrap.fill(text, WIDTH) for text in said)]
 
 

@@ -60,8 +60,8 @@ def _few(c: Comparison) -> str:
         )
     return (
         f"{_not_enough(c)}: {name} has a {'lower' if found.mean < 0 else 'higher'} {what} by "
-        f"{_amount(abs(found.mean), c)} in each of {_count(c)}, and without spread no interval "
-        f"can be given"
+        f"{_amount(abs(found.mean), c)}{_these(c)} in each of {_count(c)}, and without spread no "
+        f"interval can be given"
     )
 
 
@@ -71,12 +71,11 @@ def _decided(c: Comparison) -> str:
         return ""
     found, sides = c.estimate, _sides(c)
     winner, loser = sides if c.better == c.arm else sides[::-1]
-    one = c.replicated < 2
-    who = f"Of these two configurations, {winner}" if one else winner[:1].upper() + winner[1:]
     ends = (found.low, found.high) if found.mean > 0 else (-found.high, -found.low)
     said = (
-        f"{who} has a {c.direction} {in_words(c.metric)} than {loser}: by "
-        f"{_amount(abs(found.mean), c)} ({_interval(*ends, c)})"
+        f"{winner[:1].upper() + winner[1:] if c.replicated > 1 else winner} has a {c.direction} "
+        f"{in_words(c.metric)} than {loser}: by "
+        f"{_amount(abs(found.mean), c)}{_these(c)} ({_interval(*ends, c)})"
     )
     if found.low * found.high <= 0:
         said += (
@@ -115,15 +114,19 @@ def _sides(c: Comparison) -> tuple[str, str]:
     return name, rival
 
 
+def _these(c: Comparison) -> str:
+    """What one search, or none, can be about."""
+    return "" if c.replicated > 1 else " between these two configurations"
+
+
 def _not_enough(c: Comparison) -> str:
     name, rival = _sides(c)
-    if c.replicated > 1:
-        return f"Not enough searches to tell {name} from {rival}"
-    return f"Not enough seeds to tell these two configurations, {name} and {rival}, apart"
+    which = "searches" if c.replicated > 1 else "seeds"
+    return f"Not enough {which} to tell {name} from {rival}"
 
 
 def _difference(c: Comparison) -> str:
-    return f"difference in {in_words(c.metric)} {_amount(c.estimate.mean, c)}"
+    return f"difference in {in_words(c.metric)} {_amount(c.estimate.mean, c)}{_these(c)}"
 
 
 def _count(c: Comparison) -> str:
@@ -155,7 +158,9 @@ def _amount(value: float, c: Comparison) -> str:
 
 def _interval(low: float, high: float, c: Comparison) -> str:
     widened = f"widened for {c.widened_for} comparisons, " if c.widened_for > 1 else ""
-    look = f", look {c.look + 1} at {100 * look_level(c.level, c.look):.4g} %" if c.look >= 0 else ""
+    look = (
+        f", look {c.look + 1} at {100 * look_level(c.level, c.look):.4g} %" if c.look >= 0 else ""
+    )
     return (
         f"{100 * c.level:g} % interval {_number(low, c)} to {_number(high, c)}, "
         f"{widened}n = {_count(c)}{look}"

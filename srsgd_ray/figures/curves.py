@@ -193,7 +193,11 @@ def _notes(
     trials: pd.DataFrame, table: pd.DataFrame, curves: dict[str, pd.DataFrame], units: str
 ) -> list[str]:
     found = analysis.confirmation(trials, None, next(iter(curves)))
-    lost = [text for arm in found.arms if (text := analysis.lost_text(arm.arm, arm.lost))]
+    lost = [
+        text
+        for arm in found.arms
+        if (text := analysis.lost_text(arm.arm, {**arm.lost, **arm.absent}))
+    ]
     seeds = set(table["n"])
     bands = {
         "its 95 % interval": max(seeds) >= FEWEST_FOR_INTERVAL,
