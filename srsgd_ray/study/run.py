@@ -169,38 +169,40 @@ class _Session:
 
     def conduct(self, record: Record) -> str:
         """Search and confirm; leaves the tables complete, whatever happens."""
-        plan, before = self.plan, spent_hours(record.contents)
-        record.session(**provenance(), held_workers=plan.slots * plan.workers)
+        held = self.plan.slots * self.plan.workers
+        record.session(**provenance(), held_workers=held)
         storage = absolute(self.options.storage or str(record.folder))
         checkpoints = f"checkpoints-{record.contents.header['id']}"
         job = replace(self.job, root=join(storage, checkpoints))
-        budget = HoursLimit(self.options.budget_hours, before, plan, self.backend.stop)
         try:
-            with budget:
-                study: Study | None = self.study
-                while study is not None and not budget.spent and self._work(study, record, job):
-                    study = self._undecided(study, record)
-            if study is None:
-                _forgetter(storage)(checkpoints)
-                return FINISHED
-            if budget.spent:
-                self._say(f"\nThe budget is spent: {budget.used:.3g} worker-hours.")
-            return OUT_OF_BUDGET if budget.spent else INTERRUPTED
+            study: Study | None = self.study
+            while study is not None:
+                if stopped := self._work(study, record, job):
+                    return stopped
+                study = self._undecided(study, record)
+            _forgetter(storage)(checkpoints)
+            return FINISHED
         finally:
             record.pause()
 
-    def _work(self, study: Study, record: Record, job: Job) -> bool:
-        """Run what is left of a study; whether all of it is done."""
+    def _work(self, study: Study, record: Record, job: Job) -> str | None:
+        """Run what is left of a study; how that was stopped, or None when all is done."""
+        spent = spent_hours(record.contents)
+        budget = HoursLimit(self.options.budget_hours, spent, self.plan, self.backend.stop)
         controller = Controller(study, record, _searches(study, record), _forgetter(job.root))
         try:
             if not controller.finished:
                 self._say(_plan_line(study, self.plan))
                 shown = watched(self.screen, Display(controller)) if self.screen else None
-                with shown or nullcontext():
+                with budget, shown or nullcontext():
                     self.backend.run(controller, job, self.plan, self.screen)
         finally:
             controller.write_tables(force=True)
-        return controller.finished
+        if controller.finished:
+            return None
+        if budget.spent:
+            self._say(f"\nThe budget is spent: {budget.used:.3g} worker-hours.")
+        return OUT_OF_BUDGET if budget.spent else INTERRUPTED
 
     def _undecided(self, study: Study, record: Record) -> Study | None:
         """The study with twice as many pairs, if it asks for them: the record says so, too."""
