@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any, overload
@@ -139,7 +138,7 @@ class SRSGD(Optimizer):
             ):
                 return
         self._plans.clear()
-        self._velocities = [*map(dict.get, entries, itertools.repeat(BUFFER))]
+        self._velocities = [e.get(BUFFER) if isinstance(e, dict) else None for e in entries]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for index, group in enumerate(state["param_groups"]):
@@ -168,8 +167,9 @@ class SRSGD(Optimizer):
             param_group.update(checked(options), **_COUNTERS)
         super().add_param_group(param_group)
         if param_group["fused"]:
+            made = [p for p in self.param_groups[-1]["params"] if not p.is_meta]  # others: later
             try:
-                make_buckets(self.param_groups[-1]["params"], foreach=None, fused=True)
+                make_buckets(made, foreach=None, fused=True)
             except ValueError:
                 self.param_groups.pop()
                 raise
