@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import pytest
 import torch
 from test_srsgd_edges import MODES, draws, follow, gap, modes
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
 
 from srsgd_ray.optim import SRSGD
 from srsgd_ray.optim.srsgd import _OPTIONS
@@ -332,25 +337,40 @@ def test_a_state_of_each_release_is_kept() -> None:
     assert {file.stem for file in OLD.glob("*.pt")} >= {"0.1.0", "0.1.0_after_one_step"}
 
 
-def test_joined_optimizers_have_the_state_of_all() -> None:
-    def made() -> tuple[list[nn.Parameter], Together]:
-        params = [nn.Parameter(torch.ones(2)) for _ in range(2)]
-        pair = SRSGD(params[:1], lr=0.1), torch.optim.SGD(params[1:], lr=0.1, momentum=0.9)
-        return params, Together(*pair)
+def joined() -> tuple[nn.ParameterList, Together]:
+    params = nn.ParameterList([torch.ones(2) for _ in range(3)])
+    one = SRSGD([{"params": [params[0]]}, {"params": [params[2]], "lr": 0.2}], lr=0.1)
+    return params, Together(one, torch.optim.SGD([params[1]], lr=0.1, momentum=0.9))
 
-    def train(params: list[nn.Parameter], optimizer: Together, steps: int) -> None:
-        for _ in range(steps):
-            for p in params:
-                p.grad = p.detach().clone()
-            optimizer.step()
 
-    params, optimizer = made()
-    train(params, optimizer, 3)
-    saved = copy.deepcopy(([p.detach() for p in params], optimizer.state_dict()))
-    train(params, optimizer, 3)
-    others, fresh = made()
-    for p, value in zip(others, saved[0], strict=True):
-        p.data.copy_(value)
-    fresh.load_state_dict(saved[1])
-    train(others, fresh, 3)
-    assert all(torch.equal(p, q) for p, q in zip(params, others, strict=True))
+def train_joined(params: nn.ParameterList, optimizer: Together, steps: int) -> list[Tensor]:
+    for _ in range(steps):
+        for p in params:
+            p.grad = p.detach().clone()
+        optimizer.step()
+    return [p.detach().clone() for p in params]
+
+
+@pytest.mark.parametrize("how", ["state dict", "version 0.1", "checkpoint", "deepcopy", "pickle"])
+def test_joined_optimizers_go_on_from_a_state(how: str) -> None:
+    params, optimizer = joined()
+    get_optimizer_state_dict(params, optimizer)  # makes the state, counts no step
+    train_joined(params, optimizer, 3)
+    others, fresh = joined()
+    others.load_state_dict(params.state_dict())
+    if how == "version 0.1":
+        states = [part.state_dict() for part in optimizer.parts]
+        fresh.load_state_dict({"parts": copy.deepcopy(states)})
+    elif how == "state dict":
+        fresh.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    elif how == "checkpoint":
+        state = copy.deepcopy(get_optimizer_state_dict(params, optimizer))
+        set_optimizer_state_dict(others, fresh, state)
+    elif how == "deepcopy":
+        others, fresh = copy.deepcopy((params, optimizer))
+    else:
+        others, fresh = pickle.loads(pickle.dumps((params, optimizer)))
+    assert [group.get("step") for group in fresh.param_groups] == [3, 3, None]
+    fresh.param_groups[0]["lr"] = optimizer.param_groups[0]["lr"] = 0.05  # reaches the part
+    wanted = train_joined(params, optimizer, 3)
+    assert all(map(torch.equal, train_joined(others, fresh, 3), wanted))

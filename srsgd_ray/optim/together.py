@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -38,12 +38,33 @@ class Together(Optimizer):
             part.step()
         return loss
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state of each."""
-        return {"parts": [part.state_dict() for part in self.parts]}
+    @property  # type: ignore[override]
+    def state(self) -> dict[Any, Any]:
+        """The state of all parts, as one dict made anew."""
+        return {param: entry for part in self.parts for param, entry in part.state.items()}
+
+    @state.setter
+    def state(self, _: Any) -> None:
+        pass  # it is the parts' own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Inverse of :meth:`state_dict`."""
-        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+        """Inverse of ``state_dict``; takes the form of version 0.1, a state for each part, too."""
+        states = state_dict.get("parts") or self._split(state_dict)
+        for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
+        self._join()
+
+    def _split(self, state_dict: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        groups = iter(state_dict["param_groups"])
+        for part in self.parts:
+            own = list(itertools.islice(groups, len(part.param_groups)))
+            indices = [index for group in own for index in group["params"]]
+            entries = {i: state_dict["state"][i] for i in indices if i in state_dict["state"]}
+            yield {"state": entries, "param_groups": own}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "parts": self.parts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
         self._join()
