@@ -52,8 +52,8 @@ def test_confirmation_by_hand() -> None:
             (3.5, 3.9, 3.7),
             None,
             "Not enough seeds to tell SRSGD from SGD: difference in test error -0.50 points "
-            "between these two configurations (95 % interval -1.34 to 0.34, n = 3 pairs, look 1 at 96 %); "
-            "to resolve a difference this large, 6 to 194 pairs in all would be needed.",
+            "between these two configurations (95 % interval -1.34 to 0.34, n = 3 pairs, look 1 at "
+            "96 %); to resolve a difference this large, 6 to 194 pairs in all would be needed.",
         ),
         (
             (3.0, 3.0, 3.0),

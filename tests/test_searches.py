@@ -274,7 +274,7 @@ def undecided(*, luck: float, **changes: Any) -> Study:
 
 
 def test_seeds_are_doubled_until_it_is_decided(tmp_path: Path) -> None:
-    study = undecided(luck=0.02, until_decided=64)
+    study = undecided(luck=0.012, until_decided=64)
     assert conduct(study, tmp_path).status == "finished"
     found = read_record(tmp_path / "t")
     seeds = found.header["spec"]["confirm_seeds"]

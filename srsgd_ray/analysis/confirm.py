@@ -11,7 +11,15 @@ import pandas as pd
 from srsgd_ray.analysis.compare import ArmResult, Comparison, arm_result, compare, decide
 from srsgd_ray.analysis.interval import check_level
 from srsgd_ray.analysis.pairs import Key, Run
-from srsgd_ray.analysis.rows import arms, better_of, confirm_metric, outcomes, rows
+from srsgd_ray.analysis.rows import (
+    arms,
+    better_of,
+    confirm_metric,
+    numbers,
+    outcomes,
+    rows,
+    search_numbers,
+)
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
 
@@ -97,11 +105,11 @@ def confirmation(
         if rivals:
             raise
         direction = ""  # it is shown, and not compared
-    if not extendable and _whole(trials, "look").any():
+    if not extendable and _looks(trials).any():
         raise ValueError(
             "a fixed design has one look, but runs were added to this study. Use extendable=True."
         )
-    replicated = max(1, _whole(trials, "search").nunique())
+    replicated = max(1, search_numbers(trials).nunique())
     searched = set(trials.loc[trials["phase"] == "search", "arm"])
     runs = _runs(trials, metric)
     results = tuple(
@@ -134,10 +142,10 @@ def confirmation(
     return dataclasses.replace(found, comparisons=decide(together))
 
 
-def _whole(table: pd.DataFrame, name: str) -> pd.Series[int]:
-    """The numbers of searches or looks; folders of older versions have one of each, number 0."""
-    given = table[name] if name in table else pd.Series(0, index=table.index)
-    return pd.to_numeric(given).fillna(0).astype("int64")
+def _looks(trials: pd.DataFrame) -> pd.Series[int]:
+    """The look at which each trial was added; folders of older versions have one, number 0."""
+    said = numbers(trials, "look") if "look" in trials else pd.Series(0.0, trials.index)
+    return said.fillna(0).astype("int64")
 
 
 def _runs(trials: pd.DataFrame, metric: str) -> dict[str, list[Run]]:
@@ -145,7 +153,7 @@ def _runs(trials: pd.DataFrame, metric: str) -> dict[str, list[Run]]:
     table = rows(trials, "confirm")
     found: dict[str, dict[Key, Run]] = {arm: {} for arm in arms(trials)}
     planned: dict[Key, int] = {}
-    columns = [_whole(table, name) for name in ("search", "seed", "look")]
+    columns = [search_numbers(table), table["seed"], _looks(table)]
     values, states = outcomes(table, metric), table["state"]
     for arm, search, seed, look, value, state in zip(
         table["arm"], *columns, values, states, strict=True
@@ -170,6 +178,6 @@ def _runs(trials: pd.DataFrame, metric: str) -> dict[str, list[Run]]:
 def _barren(trials: pd.DataFrame) -> set[tuple[str, int]]:
     """The searches that have ended without a complete trial: nothing of theirs can be confirmed."""
     table = rows(trials, "search")
-    own = list(zip(map(str, table["arm"]), map(int, _whole(table, "search")), strict=True))
+    own = list(zip(map(str, table["arm"]), search_numbers(table), strict=True))
     alive = table["state"].isin(["complete", "running"])
     return set(own) - {key for key, lives in zip(own, alive, strict=True) if lives}

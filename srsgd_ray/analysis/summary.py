@@ -62,9 +62,9 @@ def _summary_row(
         "epochs": int(search["epochs_done"].fillna(0).sum()),
         f"best_{metric}": float(value.min() if mode == "min" else value.max()),
         **knobs,
-        "confirmed": result.n,
-        "mean": result.mean,
-        "std": result.std,
+        "confirmed": len(result.values),
+        "mean": result.estimate.mean,
+        "std": result.estimate.std,
     }
 
 

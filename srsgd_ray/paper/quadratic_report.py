@@ -91,7 +91,7 @@ def _noisy(table: pd.DataFrame, case: str) -> list[str]:
 
 
 def word(compared: Comparison) -> str:
-    """Whether the gap of an arm is ``lower``, ``higher`` or ``not distinguished``, by its interval."""
+    """Whether the gap of an arm is ``lower``, ``higher`` or, by its interval, neither."""
     if not compared.estimate.low * compared.estimate.high > 0:
         return "not distinguished"
     return "lower" if compared.estimate.mean < 0 else "higher"
