@@ -149,6 +149,8 @@ KINDS = (
     Kind("10 searches of 4", searched(1.0, (4,) * 10), (10,), (4,) * 10, -2.0),
     Kind("looks at 8, 16, 32 pairs", normal(), (8, 16, 32), power=-0.75),
     Kind("looks at 5, 6, ... 20 pairs", normal(), tuple(range(5, 21)), power=-1.0),
+    Kind("looks at 2, 4, 8, ... 64 pairs", normal(), (2, 4, 8, 16, 32, 64), power=-0.75),
+    Kind("360 images, looks at 3, 6, 12, 24", discrete, (3, 6, 12, 24), power=-1.0),
     Kind("looks at the pairs needed", normal(), (8, 64), power=-0.75, needed=True),
     Kind("looks at 4, 6, ... 12 searches", searched(1.0, (4,) * 12), (4, 6, 8, 10, 12),
          (4,) * 12, -2.0),
@@ -159,6 +161,9 @@ KINDS = (
     Kind("5 comparisons, 2 of them real", two_real, truth=(0.0, -2.0, -2.0, 0.0, 0.0)),
     Kind("3 comparisons, looks", normal(0.0, 4), (8, 16, 32), power=-0.75, truth=(0.0,) * 3),
 )  # fmt: skip
+
+# What the sentence about one search does not claim, judged as if it did.
+ONE_SEARCH = Kind("1 search of 8, if it were about tuned arms", searched(1.0, (8,)), (1,), (8,))
 
 
 def study(
@@ -242,6 +247,9 @@ def main() -> None:
     given = parser.parse_args()
     rows = [row(kind, given.studies) for kind in KINDS if given.only in kind.name]
     print(table(pd.DataFrame(rows), given.format))
+    if not given.only:
+        print("\nFor comparison, what the sentence about one search does not claim:\n")
+        print(table(pd.DataFrame([row(ONE_SEARCH, given.studies)]), given.format))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def _summary_row(
     search = rows(trials, "search", knobs["arm"])
     metric, mode = search_goal(trials)
     value = outcomes(search, metric)
-    result = found.arm(knobs["arm"]).estimate
+    result = found.arm(knobs["arm"])
     return {
         "arm": knobs.pop("arm"),
         "trials": len(search),
