@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -165,6 +166,26 @@ def test_a_state_without_buffers_is_not_counted_further_by_asking_for_it() -> No
     get_optimizer_state_dict(model, optimizer)
     assert [group["step"] for group in optimizer.param_groups] == [1, 1]
     assert [group["count"] for group in optimizer.param_groups] == [1, 1]
+
+
+def test_a_checkpoint_of_a_version_that_lacked_options_is_loaded_in_part(tmp_path: Path) -> None:
+    model = network()
+    optimizer = optimizer_of(model)
+    train(model, optimizer, range(5))
+    state = get_optimizer_state_dict(model, optimizer)
+    for group in state["param_groups"]:
+        del group["adaptive"], group["restarts"]  # as version 0.1
+    dcp.save({"optim": state}, checkpoint_id=tmp_path, no_dist=True)
+    other = network()
+    other.load_state_dict(model.state_dict())
+    fresh = SRSGD(groups(other), restart=77)
+    both = {"optim": get_optimizer_state_dict(other, fresh)}
+    planner = DefaultLoadPlanner(allow_partial_load=True)
+    dcp.load(both, checkpoint_id=tmp_path, no_dist=True, planner=planner)
+    set_optimizer_state_dict(other, fresh, both["optim"])
+    for net, each in ((model, optimizer), (other, fresh)):
+        train(net, each, range(5, 11))
+    assert same(values(model), values(other))
 
 
 def test_a_warm_up_that_begins_at_zero_counts_and_a_step_without_gradients_does_not() -> None:
