@@ -11,7 +11,8 @@ import pytest
 from made_results import confirm_runs, made_table
 from scipy.special import stdtrit
 
-from srsgd_ray.analysis import estimate, over_images, two_way
+from srsgd_ray.analysis import confirmation, estimate, over_images, render, two_way
+from srsgd_ray.analysis.looks import look_level
 
 N = 50
 
@@ -126,3 +127,34 @@ def test_arms_with_other_images_have_none() -> None:
     ours = {name: bad for name, bad in WRONG.items() if "srsgd" in name}
     both = [predicted(ours), predicted(sgd, ["other"] * N)]
     assert over_images(trials(), pd.concat(both), "srsgd", "sgd") is None
+
+
+def test_a_comparison_is_widened_at_its_own_level() -> None:
+    """By what the images add, at the level of the first look."""
+    found = confirmation(trials(), predictions=predicted(WRONG))
+    (compared,) = found.comparisons
+    alone, both = compared.estimate, compared.over_images
+    assert both is not None
+    level = look_level(0.95, 0)
+    part = (two_way(matrix(), level).low - alone.mean) ** 2
+    part -= (estimate(matrix().mean(1).tolist(), level).low - alone.mean) ** 2
+    assert (both.low - both.mean) ** 2 == pytest.approx((alone.low - alone.mean) ** 2 + part)
+    assert confirmation(trials()).comparisons[0].over_images is None
+
+
+def test_the_table_names_both_intervals_and_the_sentence_says_what_images_change() -> None:
+    """A verdict about these images that other ones could turn, as two thirds of it is one image."""
+    wrong = {f"confirm-{arm}-00{seed}": ([] if arm == "srsgd" else [0] + [seed + 1] * (seed % 2))
+             for arm in ("srsgd", "sgd") for seed in range(8)}  # fmt: skip
+    runs = []
+    for arm in ("srsgd", "sgd"):
+        errors = [100 * len(wrong[f"confirm-{arm}-00{seed}"]) / N for seed in range(8)]
+        runs += confirm_runs(arm, errors)
+    text = render(made_table(runs), predictions=predicted(wrong))
+    assert "  over seeds  over seeds and images" in text
+    assert "SRSGD has a lower test error than SGD" in text
+    said = " ".join(text.split())
+    assert "over seeds and images -1.2" in said
+    assert "with other test images it might not be seen" in said
+    plain = render(made_table(runs))
+    assert "images" not in plain and "SRSGD has a lower test error than SGD" in plain

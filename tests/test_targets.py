@@ -120,6 +120,15 @@ def test_searches_count_once_each() -> None:
     assert (found.low, found.high) == (0, math.inf)
 
 
+def test_later_looks_have_less_of_the_error() -> None:
+    """At the second look 0.5 %: 2 (1/2)^8 is more than that, 2 (1/2)^9 less."""
+    for n, decided in ((8, False), (9, True)):
+        epochs, trials = tables({"srsgd": [AT[2]] * n, "sgd": [AT[4]] * n})
+        trials["look"] = (trials["number"] > 5).astype(int)
+        (found,) = to_target(epochs, trials, 5.0)
+        assert (found.high < 1) == decided
+
+
 def test_false_verdicts_are_rare_where_the_target_is_the_baselines() -> None:
     """Both arms are alike, and their last value is noise about what half of the runs reach."""
     rng = np.random.default_rng(5)

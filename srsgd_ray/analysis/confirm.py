@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from srsgd_ray.analysis.compare import ArmResult, Comparison, arm_result, compare, decide
+from srsgd_ray.analysis.images import with_images
 from srsgd_ray.analysis.interval import check_level
 from srsgd_ray.analysis.pairs import Key, Run
 from srsgd_ray.analysis.rows import (
@@ -65,6 +66,7 @@ def confirmation(
     metric: str | None = None,
     level: float = 0.95,
     extendable: bool = True,
+    predictions: pd.DataFrame | None = None,
 ) -> Confirmation:
     """Compare the arms on their confirmation runs.
 
@@ -82,6 +84,8 @@ def confirmation(
         metric: column of the trials table; None: what the study compares arms by.
         extendable: whether runs may be added until there is a verdict. False, for a design whose
             runs were all fixed beforehand, spends the whole error at once.
+        predictions: :func:`srsgd_ray.results.read_predictions`; comparisons then also have an
+            interval over the test images.
 
     Raises:
         UnknownNameError: for an unknown baseline or metric.
@@ -139,7 +143,10 @@ def confirmation(
         )
         for name, rival in rivals.items()
     ]
-    return dataclasses.replace(found, comparisons=decide(together))
+    compared = decide(together)
+    if predictions is not None:
+        compared = tuple(with_images(c, trials, predictions) for c in compared)
+    return dataclasses.replace(found, comparisons=compared)
 
 
 def _looks(trials: pd.DataFrame) -> pd.Series[int]:

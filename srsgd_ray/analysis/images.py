@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,8 +10,16 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtrit
 
+from srsgd_ray.analysis.compare import Comparison
 from srsgd_ray.analysis.interval import Estimate, estimate
-from srsgd_ray.analysis.rows import better_of, confirm_metric, outcomes, rows
+from srsgd_ray.analysis.looks import look_share
+from srsgd_ray.analysis.rows import (
+    better_of,
+    confirm_metric,
+    outcomes,
+    rows,
+    search_numbers,
+)
 
 Matrix = npt.NDArray[np.float64]
 SCALES = ((100.0, 0.0), (1.0, 0.0), (-100.0, 100.0), (-1.0, 1.0))  # errors and accuracies
@@ -46,14 +55,15 @@ def over_images(
     """
     metric = metric or confirm_metric(trials)
     runs = rows(trials, "confirm")
-    search = runs["search"].fillna(0) if "search" in runs else 0
-    runs = runs.assign(value=outcomes(runs, metric), search=search).dropna(subset="value")
-    runs = runs[["arm", "search", "seed", "trial", "value"]]
+    runs = runs.assign(value=outcomes(runs, metric), search=search_numbers(runs))
+    runs = runs.dropna(subset="value")[["arm", "search", "seed", "trial", "value"]]
     sides = [runs[runs["arm"] == name] for name in (arm, baseline)]
     pairs = sides[0].merge(sides[1], on=["search", "seed"], suffixes=("", "_base"))
     by_run = dict(list(predictions.groupby("trial", observed=True)))
     names = [*pairs["trial"], *pairs["trial_base"]]
-    if len(pairs) < 2 or not set(names) <= set(by_run):
+    replicated = search_numbers(trials).nunique() > 1
+    units = pairs["search"].nunique() if replicated else len(pairs)
+    if units < 2 or not set(names) <= set(by_run):
         return None
     labels = by_run[names[0]]["label"].to_numpy()
     if any(not np.array_equal(labels, by_run[name]["label"].to_numpy()) for name in names):
@@ -64,10 +74,21 @@ def over_images(
     if factor is None:
         return None
     differences = factor * (wrong[: len(pairs)].astype(float) - wrong[len(pairs) :])
-    searches = [*pairs.groupby("search").indices.values()]
-    if len(searches) > 1:  # the runs of a search share its luck: searches alone are independent
+    if replicated:  # the runs of a search share its luck: searches alone are independent
+        searches = pairs.groupby("search").indices.values()
         differences = np.stack([differences[own].mean(0) for own in searches])
     return two_way(differences, level, over_runs)
+
+
+def with_images(
+    comparison: Comparison, trials: pd.DataFrame, predictions: pd.DataFrame
+) -> Comparison:
+    """A comparison with its ``over_images``, at the level of its last look."""
+    c = comparison
+    part = look_share(max(0, c.look)) if c.extendable else 1.0
+    level = 1 - (1 - c.level) * part / c.widened_for
+    found = over_images(trials, predictions, c.arm, c.baseline, c.metric, level, c.estimate)
+    return dataclasses.replace(c, over_images=found)
 
 
 def _factor(values: Matrix, wrong: npt.NDArray[np.bool_], better: str) -> float | None:

@@ -39,12 +39,18 @@ SHORT = {
 }  # fmt: skip
 
 
-def render(trials: pd.DataFrame, baseline: str | None = None, metric: str | None = None) -> str:
+def render(
+    trials: pd.DataFrame,
+    baseline: str | None = None,
+    metric: str | None = None,
+    predictions: pd.DataFrame | None = None,
+) -> str:
     """A study's summary and verdict as plain text, at most 100 columns wide.
 
     Args:
         baseline: the arm that the others are compared with; by default what the study says.
         metric: what the confirmation is judged by; None: as the study says.
+        predictions: see :func:`confirmation`.
 
     Raises:
         UnknownNameError: for an unknown baseline or metric.
@@ -62,7 +68,8 @@ def render(trials: pd.DataFrame, baseline: str | None = None, metric: str | None
     if several_lengths(trials) or design(trials, "pareto_metric"):
         parts += _epochs_texts(trials, baseline, metric)
     else:
-        found = confirmation(trials, baseline or baselines(trials), metric)
+        rivals = baseline or baselines(trials)
+        found = confirmation(trials, rivals, metric, predictions=predictions)
         parts += [_expected_text(trials), _knobs_text(trials, searched)]
         parts += _confirmation_texts(found)
     said = remarks(trials, baseline, metric)
@@ -258,13 +265,14 @@ def _differences_text(found: Confirmation) -> str:
     if not any(c.estimate.n for c in compared):
         return ""
     form = _form([size for c in compared for size in (c.estimate.low, c.estimate.high)], found.unit)
+    many = found.searches > 1
     shown = pd.DataFrame(
         {
             "arm minus rival": f"{arm_label(c.arm)} - {arm_label(c.baseline)}",
             "pairs": len(c.seeds),
             "mean": c.estimate.mean,
-            f"over {'searches and ' if found.searches > 1 else ''}seeds": _ends(c.estimate, form),
-            "over seeds and images": _ends(c.over_images, form),
+            f"over {'searches and ' * many}seeds": _ends(c.estimate, form),
+            f"over {'searches, ' * many}seeds and images": _ends(c.over_images, form),
             "p": f"{c.p_holm:.2g}",
             "p, lost runs": f"{c.lost_p:.2g}" if any(c.lost.values()) else "-",
         }

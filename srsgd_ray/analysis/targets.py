@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.special import bdtr
 
 from srsgd_ray.analysis.interval import check_level
+from srsgd_ray.analysis.looks import look_share
 from srsgd_ray.analysis.rows import (
     arm_label,
     arms,
@@ -22,6 +23,7 @@ from srsgd_ray.analysis.rows import (
     outcomes,
     rows,
     search_goal,
+    search_numbers,
 )
 from srsgd_ray.analysis.words import in_words
 from srsgd_ray.knobs import one_of
@@ -99,8 +101,7 @@ def times_to_target(
     met = sign * (numbers(told, metric) - target) <= SAME * max(1.0, abs(target))
     first = spent[met].groupby(told["trial"]).min()
     never = runs["state"].map(lambda state: math.nan if state == "running" else math.inf)
-    search = runs["search"].fillna(0) if "search" in runs else 0
-    found = runs.assign(search=search, time=runs["trial"].map(first).fillna(never))
+    found = runs.assign(search=search_numbers(runs), time=runs["trial"].map(first).fillna(never))
     twice = found[found.duplicated(["arm", "search", "seed"])]
     if len(twice):
         raise ValueError(
@@ -203,11 +204,12 @@ def to_target(
     """What each arm spends until a target is met, against its baseline, pair by pair.
 
     The interval is that of the median of the ratios by the sign test: two of the ordered ratios
-    (Conover, Practical Nonparametric Statistics, 3.2), at ``1 - (1 - level) / m`` for m arms. It
-    needs no law of the times, and infinite ones have their place in the order. A pair that misses
-    on both sides could have any ratio: it counts as 0 for the lower end and as infinite for the
-    upper one, and as 1 for the median. Fewer than six pairs give 0 to inf at 95 %. With several
-    searches, each counts once, by the median of its pairs.
+    (Conover, Practical Nonparametric Statistics, 3.2), at ``1 - (1 - level) s / m`` for m arms
+    and the share s of the last look (:mod:`srsgd_ray.analysis.looks`). It needs no law of the
+    times, and infinite ones have their place in the order. A pair that misses on both sides could
+    have any ratio: it counts as 0 for the lower end and as infinite for the upper one, and as 1
+    for the median. Fewer than six pairs give 0 to inf at 95 %. With several searches, each counts
+    once, by the median of its pairs.
 
     A target that is each baseline run's own final value would favour the baseline, which then
     never misses: the mean of its complete runs is one target for all.
@@ -219,7 +221,7 @@ def to_target(
         metric: see :func:`target_metric`.
         cost: see :func:`times_to_target`.
         rivals: the baseline of each arm; None: as the study says.
-        level: of all intervals together.
+        level: of all intervals at all looks together.
 
     Raises:
         UnknownNameError, ValueError: see these; also if the baseline has no complete run.
@@ -228,13 +230,15 @@ def to_target(
     metric = target_metric(epochs, trials, metric)
     rivals = baselines(trials) if rivals is None else rivals
     unit = schema_of(epochs)[metric].unit
+    look = 0 if "look" not in trials else int(numbers(trials, "look").fillna(0).max())
+    spent = (1 - level) * look_share(look) / max(1, len(rivals))
     found = []
     for arm, value in targets_of(trials, metric, target, rivals).items():
         rival = rivals[arm]
         times = times_to_target(epochs, trials, value, metric, cost).dropna(subset="time")
         sides = [times[times["arm"] == name] for name in (arm, rival)]
         pairs = sides[0].merge(sides[1], on=["search", "seed"], suffixes=("", "_rival"))
-        ratio, low, high, n = _median_ratio(pairs, 1 - (1 - level) / len(rivals))
+        ratio, low, high, n = _median_ratio(pairs, 1 - spent)
         ours, theirs = (tuple(map(float, side["time"])) for side in sides)
         one = ToTarget(
             arm=arm, baseline=rival, metric=metric, unit=unit, cost=cost, target=value,

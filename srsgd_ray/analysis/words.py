@@ -84,7 +84,18 @@ def _decided(c: Comparison) -> str:
         )
     if c.worst_rank:
         said += f"; {winner} lost more runs, and is better {_ranked(c.worst_rank)}"
-    return said
+    return said + _over_images(c)
+
+
+def _over_images(c: Comparison) -> str:
+    """Whether a verdict is also about other test images; empty where it is not known."""
+    found = c.over_images
+    if found is None:
+        return ""
+    low, high = (found.low, found.high) if found.mean > 0 else (-found.high, -found.low)
+    over = "searches, seeds" if c.replicated > 1 else "seeds"
+    turned = "" if low > 0 else ": with other test images it might not be seen"
+    return f"; over {over} and images {_number(low, c)} to {_number(high, c)}{turned}"
 
 
 def _undecided(c: Comparison) -> str:

@@ -15,7 +15,7 @@ from srsgd_ray.cli.guard import Terminated, guarded
 from srsgd_ray.cli.pages import watching
 from srsgd_ray.cli.parser import new_parser, parse
 from srsgd_ray.cli.study_options import add_options, describe, options_of, resolve
-from srsgd_ray.results import read_record, read_trials
+from srsgd_ray.results import read_predictions, read_record, read_trials
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.check import check_types
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, barren
@@ -149,7 +149,7 @@ def resume_command(prog: str, words: Sequence[str]) -> str:
 
 def _report(folder: Path, figures: bool) -> None:
     """The table, where everything lies, and what to do next."""
-    print("\n" + analysis.render(read_trials(folder)))
+    print("\n" + analysis.render(read_trials(folder), predictions=read_predictions(folder)))
     if figures:
         print(*_draw_figures(folder), sep="\n")
         print(_write_report(folder))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from srsgd_ray.knobs import UnknownNameError, one_of, unknown
-from srsgd_ray.results import columns, read_epochs, read_trials, schema_of
+from srsgd_ray.results import columns, read_epochs, read_predictions, read_trials, schema_of
 
 if TYPE_CHECKING:
     from srsgd_ray.analysis import Profile
@@ -53,7 +53,7 @@ def table_verb(given: argparse.Namespace) -> None:
             f"the table of one study takes one folder and no option, but got {given.what!r} with "
             f"more. Name a published table first: {', '.join(TABLES)}."
         )
-    print(render(read_trials(given.what)))
+    print(render(read_trials(given.what), predictions=read_predictions(given.what)))
 
 
 def _targets(given: argparse.Namespace) -> dict[str, Any]:

@@ -15,7 +15,14 @@ import pandas as pd
 from srsgd_ray import analysis
 from srsgd_ray.analysis.summary import configurations
 from srsgd_ray.pages.importance import importance
-from srsgd_ray.results import RecordError, read_epochs, read_record, read_trials, schema_of
+from srsgd_ray.results import (
+    RecordError,
+    read_epochs,
+    read_predictions,
+    read_record,
+    read_trials,
+    schema_of,
+)
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.results.record import Contents
 from srsgd_ray.results.tables import frames
@@ -51,7 +58,8 @@ def study_data(folder: Path | str, contents: Contents | None = None) -> dict[str
     schema = schema_of(trials)
     unit = schema[metric].unit if metric in schema else ""
     lengths = analysis.several_lengths(trials) or bool(analysis.design(trials, "pareto_metric"))
-    found = analysis.confirmation(trials, analysis.baselines(trials)) if not lengths else None
+    rivals, predictions = analysis.baselines(trials), read_predictions(folder)
+    found = analysis.confirmation(trials, rivals, predictions=predictions) if not lengths else None
     said = [] if found is None else [c.verdict for c in found.comparisons]
     if lengths and (trials["phase"] == "confirm").any():
         said = analysis.epochs_saved_verdicts(trials, analysis.baselines(trials), metric)

@@ -11,7 +11,13 @@ import pandas as pd
 from srsgd_ray import analysis
 from srsgd_ray.analysis import Comparison
 from srsgd_ray.knobs import value_in
-from srsgd_ray.results import TrialRecord, read_epochs, read_record, read_trials
+from srsgd_ray.results import (
+    TrialRecord,
+    read_epochs,
+    read_predictions,
+    read_record,
+    read_trials,
+)
 
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
@@ -71,7 +77,8 @@ class StudyResult:
     def comparisons(self) -> tuple[Comparison, ...]:
         """Each arm against its rival, over the pairs of the confirmation."""
         table = self.trials
-        return analysis.confirmation(table, analysis.baselines(table)).comparisons
+        rivals, predictions = analysis.baselines(table), read_predictions(self.folder)
+        return analysis.confirmation(table, rivals, predictions=predictions).comparisons
 
     @property
     def verdicts(self) -> list[str]:
@@ -84,7 +91,7 @@ class StudyResult:
         return analysis.remarks(self.trials)
 
     def __str__(self) -> str:
-        return analysis.render(self.trials)
+        return analysis.render(self.trials, predictions=read_predictions(self.folder))
 
 
 def barren(folder: Path) -> dict[str, str]:
