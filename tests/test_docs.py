@@ -7,12 +7,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from lmdb_images import make_tree
 
+from srsgd_ray.cli.studies import load_study
 from srsgd_ray.image_lmdb import build
-from srsgd_ray.results import columns
+from srsgd_ray.results import Column, columns
+from srsgd_ray.results.columns import SCHEMA_VERSION
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -95,6 +98,17 @@ def test_results_page_is_the_schema() -> None:
         rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) \| (.+) \|$", part, re.M)
         found = columns("trials" if table == "trials" else "epochs")
         assert rows == [(c.name, str(c.type), c.unit, c.doc) for c in found]
+
+
+@pytest.mark.parametrize("table", ["trials", "epochs"])
+def test_the_example_was_written_by_todays_version(table: str) -> None:
+    """If it was not: ``python studies/quickstart.py --name example``, and README's numbers."""
+    found = pq.read_table(ROOT / "results" / "example" / f"{table}.parquet")
+    study = load_study(str(ROOT / "studies" / "quickstart.py"))
+    assert tuple(map(Column.of_field, found.schema)) == study.columns()[table]
+    assert found.schema.metadata[b"srsgd_ray_schema"].decode() == str(SCHEMA_VERSION)
+    if table == "trials":
+        assert found["schema_version"].unique().to_pylist() == [SCHEMA_VERSION]
 
 
 def test_make_targets_in_the_documents_exist() -> None:
