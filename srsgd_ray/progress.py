@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import rich.progress as rich
 from rich.console import Console
@@ -56,7 +56,7 @@ class Progress:
             console=console,
             redirect_stdout=False,
             redirect_stderr=False,
-            disable=not console.is_terminal,
+            disable=not screen.isatty(),
         )
 
     def __enter__(self) -> Progress:
@@ -108,7 +108,8 @@ def all_output_to(log: Path) -> Iterator[TextIO]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(fd) for fd in (1, 2)]
-    with log.open("ab") as file, os.fdopen(os.dup(1), "w", buffering=1) as screen:
+    like: Any = {"encoding": getattr(sys.stdout, "encoding", None), "errors": "backslashreplace"}
+    with log.open("ab") as file, os.fdopen(os.dup(1), "w", buffering=1, **like) as screen:
         try:
             for fd in (1, 2):
                 os.dup2(file.fileno(), fd)

@@ -6,8 +6,10 @@ rich and CSV by pandas, both imported when they are first needed.
 
 from __future__ import annotations
 
+import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,8 +25,11 @@ LEAST = 8  # letters of a first column that stay
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "±": r"$\pm$", "<": r"$<$", ">": r"$>$",
+    "±": r"$\pm$", "<": r"$<$", ">": r"$>$", "|": r"\textbar{}",
+    "[": "{[}", "*": "{*}",  # at the beginning of a row these would belong to the \\ before it
 }  # fmt: skip
+# What Markdown, and its dialect that knows tables and formulas, reads as more than a letter.
+MARKED = re.compile(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def table(
@@ -60,8 +65,12 @@ def table(
         cells = rows.astype(object).map(
             lambda value: ";".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         )
-        return str(cells.to_csv(index=False, header=header, lineterminator="\n")).rstrip("\n")
-    names = [str(name) for name in rows.columns]
+        options: dict[str, Any] = {"index": False, "header": header, "lineterminator": "\n"}
+        text = str(cells.to_csv(**options))
+        if "\r" in text:  # which the csv module leaves unquoted, though readers end a line there
+            text = str(cells.to_csv(quoting=csv.QUOTE_NONNUMERIC, **options))
+        return text.rstrip("\n")
+    names = [_cell(str(name), "") for name in rows.columns]
     forms = [numbers if isinstance(numbers, str) else numbers.get(n, "g") for n in names]
     lines = [names] if header else []
     for row in rows.astype(object).itertuples(index=False, name=None):
@@ -75,7 +84,9 @@ def table(
 def _cell(value: Any, form: str) -> str:
     if isinstance(value, float):  # numpy's double is one
         return "-" if math.isnan(value) else format(value, form)
-    return "-" if value is None else str(value)
+    # A line's end, or what only directs a terminal, is shown as Python writes it.
+    text = "-" if value is None else str(value)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _text(lines: list[list[str]], sides: str, title: str, width: int | None) -> str:
@@ -105,13 +116,17 @@ def _text(lines: list[list[str]], sides: str, title: str, width: int | None) -> 
 
 
 def _markdown(lines: list[list[str]], sides: str, title: str, header: bool) -> str:
+    def plain(text: str) -> str:
+        return MARKED.sub(r"\\\g<0>", text)
+
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+        return f"| {' | '.join(map(plain, cells))} |"
 
     rule = line(["---" if side == "l" else "---:" for side in sides])
     # Markdown knows no table without a header.
     head, *body = lines if header else [[""] * len(sides), *lines]
-    return "\n".join([*([f"**{title}**", ""] if title else []), line(head), rule, *map(line, body)])
+    above = [f"**{plain(title)}**", ""] if title else []
+    return "\n".join([*above, line(head), rule, *map(line, body)])
 
 
 def _latex(lines: list[list[str]], sides: str, title: str, header: bool) -> str:
@@ -123,4 +138,4 @@ def _latex(lines: list[list[str]], sides: str, title: str, header: bool) -> str:
 
 def escape_latex(text: str) -> str:
     """A text in which no letter means anything to LaTeX."""
-    return "".join(LATEX.get(letter, letter) for letter in text)
+    return re.sub("-(?=-)", "-{}", "".join(LATEX.get(letter, letter) for letter in text))

@@ -18,7 +18,7 @@ import pytest
 from srsgd_ray import progress
 from srsgd_ray.cli import main
 from srsgd_ray.cli.guard import guarded
-from srsgd_ray.cli.parser import add_field, given_of, new_parser, pairs, parse
+from srsgd_ray.cli.parser import add_field, given_of, new_parser, pairs, parse, plainly
 from srsgd_ray.cli.verbs import VERBS
 from srsgd_ray.knobs import knob, knob_types
 
@@ -122,7 +122,7 @@ def test_a_field_is_an_option() -> None:
     types, fields = knob_types(Config), dataclasses.fields(Config)
     parser = new_parser("p", "")
     for field in fields:
-        add_field(parser.add_argument, field, types[field.name])
+        add_field(plainly(parser.add_argument), field, types[field.name])
     words = ["--lr", "0.5", "--steps", "3", "4", "--nesterov", "--options", "a=1", "b=x"]
     given = given_of(parse(parser, words), fields)
     assert given == {"lr": 0.5, "steps": [3, 4], "nesterov": True, "options": ["a=1", "b=x"]}

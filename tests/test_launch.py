@@ -74,7 +74,7 @@ def test_help_names_the_defaults(quickstart: Study, capsys: pytest.CaptureFixtur
         (["--name", "taken", "--resume", "--trials", "9"], "study: trials was 12 and is now 9"),
         (["--bad-images", "zero"], "unknown bad_images 'zero'. Valid: stop, skip"),
         (["--checkpoint-steps", "-1"], "0 <= checkpoint_steps < inf must hold"),
-        (["--results", "FILE/x"], "the results folder must be writable"),
+        (["--results", "FILE/x"], "results must go into a folder that can be written"),
     ],
 )
 def test_refusals_come_before_any_work(
@@ -158,8 +158,8 @@ def test_a_folder_is_resumed_with_every_option_that_it_was_started_with(tmp_path
     header = {"study": "s", "spec": study.to_dict(), "options": options}
     Record.create(tmp_path / "s", header).close()
     _, words = recorded(tmp_path / "s")
-    where = ["--results", str(tmp_path), "--name", "s"]
-    assert words == ["--resume", *where, "--gpus-per-worker", "0.0"]
+    where = [f"--results={tmp_path}", "--name=s"]
+    assert words == ["--resume", *where, "--gpus-per-worker=0.0"]
 
 
 def test_the_resume_line_is_the_command_again() -> None:

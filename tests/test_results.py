@@ -180,7 +180,7 @@ def test_only_one_process_may_write(tmp_path: Path, row: Row) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("s", "already holds a study. Resume it with --resume"), ("file/s", "must be writable")],
+    [("s", "already holds a study. Resume it with --resume"), ("file/s", "results must go into")],
 )
 def test_folders_that_cannot_be_used(tmp_path: Path, row: Row, name: str, message: str) -> None:
     fill(tmp_path / "s", row).close()

@@ -61,7 +61,7 @@ def test_latex_has_no_bare_special_character() -> None:
         r"arm & runs & mean & 95 \% interval \\",
         r"\hline",
         r"SRSGD & 8 & 2.1525 & 1.79 to 2.52 \\",
-        r"a|b\_c & 10 & - & - \\",
+        r"a\textbar{}b\_c & 10 & - & - \\",
         r"\hline",
         r"\end{tabular}",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def _launch(
                 finish(folder)
             _report(folder, options.figures)
             return _failures(folder)
-    except (KeyboardInterrupt, Terminated):
+    except (KeyboardInterrupt, Terminated, OSError):  # such as a disk that is full
         _print_stopped(folder, resume)
         raise
     if status == OUT_OF_BUDGET:
@@ -106,7 +107,7 @@ def _print_stopped(folder: Path, resume: str, more: str = "") -> None:
 def _command() -> str:
     """The command that runs this script."""
     script = Path(sys.argv[0])
-    return f"python {script}" if script.suffix == ".py" else script.name
+    return shlex.join(["python", str(script)] if script.suffix == ".py" else [script.name])
 
 
 @contextmanager
@@ -139,12 +140,12 @@ def shown(place: str) -> str:
 
 
 def resume_command(prog: str, words: Sequence[str]) -> str:
-    """The command that resumes the study that these words started."""
+    """The command that resumes the study that ``prog``, as one types it, and words started."""
     kept = [w for w in words if w != "--resume" and not w.startswith("--budget-hours=")]
     if "--budget-hours" in kept:
         at = kept.index("--budget-hours")
         del kept[at : at + 2]
-    return shlex.join([*prog.split(), *kept, "--resume"])
+    return f"{prog} {shlex.join([*kept, '--resume'])}"
 
 
 def _report(folder: Path, figures: bool) -> None:
@@ -156,7 +157,9 @@ def _report(folder: Path, figures: bool) -> None:
     print(f"\nTables:    {folder}/trials.parquet, {folder}/epochs.parquet")
     print(f"Log:       {folder}/log.txt")
     if (folder / "optuna.db").exists():
-        print(f"Trials:    optuna-dashboard sqlite:///{folder}/optuna.db")
+        # In the folder, for no escape takes "?" or "%" of its path through the URL.
+        place = shlex.quote(str(folder.resolve()))
+        print(f"Trials:    cd {place} && optuna-dashboard sqlite:///optuna.db")
     several = read_record(folder).header["spec"].get("searches", 1) > 1
     what, option = ("searches", "--searches") if several else ("seeds", "--confirm-seeds")
     again = f"the same command with --resume and a larger {option}"
@@ -166,7 +169,11 @@ def _report(folder: Path, figures: bool) -> None:
 def _draw_figures(folder: Path) -> list[str]:
     """Draw the study's figures in a process that knows neither torch nor Ray; what it printed."""
     command = [sys.executable, "-m", "srsgd_ray.figures", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    # Whatever this process's settings are: a notebook's backend, another encoding.
+    own = {**os.environ, "MPLBACKEND": "agg", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", env=own, timeout=600, check=False
+    )
     return (done.stdout + (done.stderr if done.returncode else "")).strip().splitlines()
 
 

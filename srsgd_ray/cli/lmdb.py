@@ -39,9 +39,9 @@ def _make(make: Callable[..., Sequence[Any]], given: argparse.Namespace) -> None
         )
     for done in made:
         there = ", was there already and stays" if done.kept else ""
-        _say(f"{done.path}: {done.samples:,} images, {done.bytes / 1e9:.3f} GB{there}")
+        print(f"{done.path}: {done.samples:,} images, {done.bytes / 1e9:.3f} GB{there}")
         if done.skipped:
-            _say(
+            print(
                 f"{len(done.skipped)} images could not be decoded and were left out; they are "
                 f"listed in {done.path}.skipped.txt: {', '.join(done.skipped[:5])}"
                 f"{' ...' * (len(done.skipped) > 5)}"
@@ -82,13 +82,13 @@ def _print_problems(found: Verdict, most: int | None) -> None:
     for kind, text in KINDS.items():
         of_kind = [problem.text for problem in found.problems if problem.kind == kind]
         if of_kind:
-            _say(f"{len(of_kind)} x {kind} ({text}):")
-            _say("\n".join(f"  {line}" for line in of_kind[:most]))
+            print(f"{len(of_kind)} x {kind} ({text}):")
+            print("\n".join(f"  {line}" for line in of_kind[:most]))
             if len(of_kind) > len(of_kind[:most]):
-                _say(f"  ... and {len(of_kind) - len(of_kind[:most])} more: --all shows them")
+                print(f"  ... and {len(of_kind) - len(of_kind[:most])} more: --all shows them")
     for name, earlier in found.doubled[:most]:
-        _say(f"note: {name} has the bytes of {earlier}")
-    _say(
+        print(f"note: {name} has the bytes of {earlier}")
+    print(
         f"{found.samples:,} images checked, {len(found.problems)} problems, "
         f"{len(found.doubled)} with the bytes of another"
     )
@@ -97,9 +97,4 @@ def _print_problems(found: Verdict, most: int | None) -> None:
 def info_verb(given: argparse.Namespace) -> None:
     """Print what a database or folder tree holds."""
     for name, text in info(given.path).items():
-        _say(f"{name:28} {text}")
-
-
-def _say(text: str) -> None:
-    """Print, also names that are no UTF-8, which a strict terminal would refuse."""
-    print(text.encode(errors="backslashreplace").decode())
+        print(f"{name:28} {text}")

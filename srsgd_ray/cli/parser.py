@@ -20,6 +20,8 @@ def new_parser(prog: str, description: str, epilog: str = "") -> argparse.Argume
 
     Names of options must be whole: the command that resumes another one is made from its words.
     """
+    if "%(prog)" in description:  # then argparse takes it for a format
+        description = description.replace("%", "%%")
     return argparse.ArgumentParser(
         prog=prog,
         description="\n".join(textwrap.fill(line, 79) for line in description.splitlines()),
@@ -46,6 +48,11 @@ def parse(
     return parser.parse_args(words)
 
 
+def plainly(add: Add) -> Add:
+    """``add`` for helps that are texts: argparse takes them for formats."""
+    return lambda *names, help, **more: add(*names, help=help.replace("%", "%%"), **more)
+
+
 def add_field(add: Add, field: dataclasses.Field[Any], kind: Any) -> None:
     """Add the option of a dataclass's field: its name and type, and its metadata's ``doc`` as help.
 
@@ -59,7 +66,7 @@ def add_field(add: Add, field: dataclasses.Field[Any], kind: Any) -> None:
     text = field.metadata["doc"]
     if not text.endswith("]"):
         text += f" [{'none' if default in ('', None) else default}]"
-    settings: dict[str, Any] = {"help": text.replace("%", "%%")}
+    settings: dict[str, Any] = {"help": text}
     if kind is bool:
         settings["action"] = argparse.BooleanOptionalAction
     elif get_origin(kind) is dict:

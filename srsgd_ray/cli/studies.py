@@ -7,6 +7,7 @@ import importlib.util
 import sys
 import traceback
 from pathlib import Path
+from shlex import quote
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +24,7 @@ from srsgd_ray.trainable import Trainable
 
 def run_verb(given: argparse.Namespace) -> int:
     """Run the study of a file, an import path or a folder; the other words are its script's."""
-    prog = f"srsgd-ray run {given.what}"
+    prog = f"srsgd-ray run {quote(given.what)}"
     if (Path(given.what) / RECORD).is_file():  # again, on what it ran on, in another folder
         study, started = recorded(Path(given.what))
         started.remove("--resume")
@@ -33,7 +34,7 @@ def run_verb(given: argparse.Namespace) -> int:
 
 def plan_verb(given: argparse.Namespace) -> int:
     """Say what a study will cost, or what is left of one that has begun."""
-    prog, words = f"srsgd-ray plan {given.what}", [*given.words, "--plan"]
+    prog, words = f"srsgd-ray plan {quote(given.what)}", [*given.words, "--plan"]
     if (Path(given.what) / RECORD).is_file():
         study, started = recorded(Path(given.what))
         return launch(study, [*started, *words], prog=prog)
@@ -43,14 +44,15 @@ def plan_verb(given: argparse.Namespace) -> int:
 def resume_verb(given: argparse.Namespace) -> int:
     """Resume the study in a folder, as it was started."""
     study, words = recorded(Path(given.what))
-    prog = f"srsgd-ray resume {given.what}"
+    prog = f"srsgd-ray resume {quote(given.what)}"
     return launch(study, [*words, *given.words], prog=prog, resume_by_folder=True)
 
 
 def recorded(folder: Path) -> tuple[Study, list[str]]:
     """The study of a folder, and the options that it was started with, as words."""
     header = read_record(folder).header
-    words = ["--resume", "--results", str(folder.resolve().parent), "--name", folder.resolve().name]
+    whole = folder.resolve()
+    words = ["--resume", f"--results={whole.parent}", f"--name={whole.name}"]
     for name, value in header.get("options", {}).items():
         # By identity: 0 GPUs are not the default.
         if (
@@ -60,7 +62,7 @@ def recorded(folder: Path) -> tuple[Study, list[str]]:
         ):
             continue
         flag = f"--{name.replace('_', '-')}"
-        words += [flag] if value is True else [flag, str(value)]
+        words.append(flag if value is True else f"{flag}={value}")
     return Study.from_dict(header["spec"]), words
 
 
@@ -79,7 +81,7 @@ def load_study(what: str) -> Study:
             found = ", ".join(studies) or "none"
             raise ValueError(
                 f"{what} must hold one Study, best called STUDY, but holds {found}. Name one: "
-                f"srsgd-ray run {Path(what).stem}:NAME."
+                f"srsgd-ray run {quote(Path(what).stem)}:NAME."
             )
         return next(iter(studies.values()))
     found = load(what, "study")
@@ -92,6 +94,14 @@ def load_file(path: Path) -> ModuleType:
     """Run a Python file as a module that other processes can import by its name."""
     if not path.is_file():
         raise ValueError(f"no such file: {path}.")
+    found = importlib.util.find_spec(path.stem) if "." not in path.stem else None
+    library = path.stem in sys.stdlib_module_names
+    if library or "." in path.stem or "site-packages" in str(found and found.origin):
+        taken = "has a dot" if "." in path.stem else "is that of a library"
+        raise ValueError(
+            f"a script is imported by its name, but that of {path.name} {taken}. Rename it, for "
+            f"example to my_study.py."
+        )
     spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     assert spec is not None
     assert spec.loader is not None

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from srsgd_ray.cli.parser import add_field, given_of, pairs
+from srsgd_ray.cli.parser import add_field, given_of, pairs, plainly
 from srsgd_ray.knobs import knob_types
 from srsgd_ray.results import read_record
 from srsgd_ray.study.extend import edited
@@ -57,9 +57,9 @@ def add_options(parser: argparse.ArgumentParser, study: Study) -> None:
 
 def _add_options(parser: argparse.ArgumentParser, study: Study) -> None:
     work, types = study.work, knob_types(study.work.Config)
-    add = parser.add_argument_group(RUN).add_argument
+    add = plainly(parser.add_argument_group(RUN).add_argument)
     for key, values in _labels(study).items():
-        text = f"only these: {', '.join(values)} [all]".replace("%", "%%")
+        text = f"only these: {', '.join(values)} [all]"
         spellings = dict.fromkeys((f"--{key}", f"--{key.replace('_', '-')}"))
         add(*spellings, dest=LABEL + key, nargs="+", metavar="X", help=text)
     add("--seed", type=int, metavar="N", help=f"seed of the search [{study.seed}]")
@@ -91,7 +91,7 @@ def _add_options(parser: argparse.ArgumentParser, study: Study) -> None:
     smoke = "a minute's work, on generated data where it needs any, to try a machine or a cluster"
     add("--set", nargs="+", metavar="KNOB=VALUE", help=knobs)
     add("--smoke", action="store_true", help=smoke)
-    groups = {name: parser.add_argument_group(name).add_argument for name in (HERE, ON)}
+    groups = {name: plainly(parser.add_argument_group(name).add_argument) for name in (HERE, ON)}
     hints = get_type_hints(Options)
     for option in dataclasses.fields(Options):
         if option.metadata:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srsgd_ray.cli.guard import guarded
-from srsgd_ray.cli.parser import Add, add_field, new_parser, parse
+from srsgd_ray.cli.parser import Add, add_field, new_parser, parse, plainly
 from srsgd_ray.knobs import one_of
 
 SCRIPT = "FILE (a study script) or package.module:STUDY"
-DISK = (ValueError, OSError)
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,6 @@ class Verb:
         rest: whether the words after the first are a study's own.
         resumed: makes the words that resume it after an interruption from those that it was given;
             None: nothing resumes it.
-        refused: the errors that are messages about bad input.
     """
 
     help: str
@@ -41,7 +39,6 @@ class Verb:
     more: str = ""
     rest: bool = False
     resumed: Callable[[Sequence[str]], list[str]] | None = None
-    refused: tuple[type[Exception], ...] = (ValueError,)
 
 
 def _study(add: Add, what: str) -> None:
@@ -230,7 +227,6 @@ VERBS = {
         lambda add: _make(add, "a folder tree, its train and val, or a tar"),
         "example: srsgd-ray lmdb build /data/imagenet /data/lmdb",
         resumed=list,
-        refused=DISK,
     ),
     "lmdb convert": Verb(
         "make an LMDB database of another one",
@@ -238,12 +234,9 @@ VERBS = {
         lambda add: _make(add, "the original's, Caffe's or ours, or a pair"),
         "example: srsgd-ray lmdb convert /data/train_faster_imagefolder.lmdb /data/train.lmdb",
         resumed=list,
-        refused=DISK,
     ),
-    "lmdb verify": Verb(
-        "read every image of a database, say what is wrong", "lmdb", _verify, refused=DISK
-    ),
-    "lmdb info": Verb("what a database holds", "lmdb", _path, refused=DISK),
+    "lmdb verify": Verb("read every image of a database, say what is wrong", "lmdb", _verify),
+    "lmdb info": Verb("what a database holds", "lmdb", _path),
     "train": Verb(
         "one training run, without Ray",
         "train",
@@ -266,16 +259,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     length = 2 if words[:1] == ["lmdb"] and len(words) > 1 else 1
     name, rest = " ".join(words[:length]), words[length:]
     if not words or words[length - 1] in ("-h", "--help"):
-        print("usage: srsgd-ray COMMAND ...\n\nRuns studies, and reports their results.\n")
-        print(*(f"  {name:14}{verb.help}" for name, verb in VERBS.items()), sep="\n")
-        return 0 if words else 2
+        lines = ["usage: srsgd-ray COMMAND ...\n\nRuns studies, and reports their results.\n"]
+        lines += [f"  {name:14}{verb.help}" for name, verb in VERBS.items()]
+        return guarded("srsgd-ray", lambda: print("\n".join(lines))) or (0 if words else 2)
     if name not in VERBS:
         return guarded("srsgd-ray", lambda: one_of("command", name, VERBS))
     prog, verb = f"srsgd-ray {name}", VERBS[name]
 
     def work() -> int | None:
         parser = new_parser(prog, verb.help, verb.more)
-        verb.arguments(parser.add_argument)
+        verb.arguments(plainly(parser.add_argument))
         given = parse(parser, rest, rest=verb.rest)
         module = importlib.import_module(f"srsgd_ray.cli.{verb.module}")
         status: int | None = getattr(module, f"{name.split()[-1]}_verb")(given)
@@ -286,4 +279,4 @@ def main(argv: Sequence[str] | None = None) -> int:
             command = f"{prog} {shlex.join(verb.resumed(rest))}"
             print(f"What was written stays. Resume with: {command}", file=sys.stderr)
 
-    return guarded(prog, work, resume, verb.refused)
+    return guarded(prog, work, resume)

@@ -14,6 +14,7 @@ from srsgd_ray.figures.style import (
     WIDTH,
     ArmStyle,
     NotYet,
+    arm_name,
     arm_styles,
     axis_name,
     better_words,
@@ -127,7 +128,7 @@ def _differences(
         n = compared.estimate.n
         word = f"search{'es' * (n > 1)}" if many else f"pair{'s' * (n > 1)}"
         names.append(f"{short_label(compared.arm)}\nn = {n} {word}")
-    rivals = {analysis.arm_label(compared.baseline) for compared in comparisons}
+    rivals = {arm_name(compared.baseline) for compared in comparisons}
     rival = rivals.pop() if len(rivals) == 1 else "the arm it is compared with"
     together = f"\n{len(comparisons)} at once (Bonferroni)"
     axes.set_title(

@@ -14,7 +14,6 @@ from srsgd_ray.figures.style import (
     arm_name,
     arm_styles,
     axis_name,
-    plain_text,
     settings,
     title,
 )
@@ -71,7 +70,7 @@ def _search(
         style = styles[str(arm)]
         axes.step(
             front[x], front[metric], where="post", color=style.colour,
-            linestyle=style.line, label=f"front of {plain_text(str(arm))}",
+            linestyle=style.line, label=f"front of {arm}",
         )  # fmt: skip
     name_axis(axes, "y", axis_name(trials, metric), search[metric])
     axes.set_title("search: each trial, and the fronts", fontsize="medium")

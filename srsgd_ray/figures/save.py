@@ -15,6 +15,7 @@ from srsgd_ray.figures.search import best_so_far, sensitivity_map
 from srsgd_ray.figures.style import NotMeant, NotYet, settings
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import read_epochs, read_trials
+from srsgd_ray.results.place import check_writable
 
 # Every figure by its name, as a function of the tables of epochs and of trials.
 FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Figure]] = {
@@ -54,7 +55,7 @@ def draw(
     Raises:
         UnknownNameError: for an unknown figure or format.
         RecordError: if the folder holds no tables.
-        ValueError: if it holds more than one study.
+        ValueError: if it holds more than one study, or the files cannot be written there.
     """
     selected = checked("figure", names, FIGURES, formats)
     epochs, trials = read_epochs(folder), read_trials(folder)
@@ -90,17 +91,10 @@ def checked(
 
 def save(figure: Figure, stem: str, formats: Sequence[str], target: Path) -> list[Path]:
     """Write a figure as ``target/stem.FORMAT``, one file a format; returns the files."""
-    written = []
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for form in formats:
-            path = target / f"{stem}.{form}"
-            with settings():
-                figure.savefig(path, format=form, metadata=FORMATS[form])
-            written.append(path)
-    except OSError as error:
-        raise ValueError(
-            f"figures must go into a folder that can be written, but {target} cannot: {error}. "
-            f"Choose another with --out."
-        ) from error
+    check_writable(target, "figures", "--out")
+    target.mkdir(parents=True, exist_ok=True)
+    written = [target / f"{stem}.{form}" for form in formats]
+    for form, path in zip(formats, written, strict=True):
+        with settings():
+            figure.savefig(path, format=form, metadata=FORMATS[form])
     return written

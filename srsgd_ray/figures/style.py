@@ -27,6 +27,7 @@ NOTE = "0.35"  # grey of notes on the data
 # Marker of a search trial that has no result to compare, by its state. None is filled, so that
 # those that lie close can be distinguished.
 ENDED_BADLY = {"pruned": "v", "diverged": "x", "failed": "+"}
+LONGEST = 40  # letters of an arm's label
 MOST_ARMS = 14  # two turns of the styles: more could not be distinguished
 
 
@@ -111,7 +112,8 @@ def axis_name(table: pd.DataFrame, name: str) -> str:
 def settings() -> Iterator[None]:
     """The settings in which figures are made and saved; those from before return afterwards.
 
-    Also a decorator of functions that draw.
+    They begin from matplotlib's own, whatever a matplotlibrc says, and no text is a formula: names
+    are drawn as they are. Also a decorator of functions that draw.
     """
     wanted = {
         **sns.axes_style("ticks"),
@@ -126,15 +128,18 @@ def settings() -> Iterator[None]:
         "savefig.dpi": 200,
         "svg.fonttype": "none",
         "svg.hashsalt": "srsgd_ray",
+        "text.parse_math": False,
     }
-    with mpl.rc_context(wanted):
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(wanted)
         yield
 
 
 def title(figure: Figure, text: str, notes: Iterable[str] = ()) -> None:
     """Head a figure with a title and, below it and smaller, notes of any length."""
     width, height = figure.get_size_inches()
-    lines = [plain_text(line) for note in notes for line in _wrap(note, int(width * LETTERS))]
+    lines = [line for note in notes for line in _wrap(note, int(width * LETTERS))]
     used = 0.32 + 0.16 * len(lines)
     figure.text(0.01, 1 - 0.08 / height, text, va="top", fontsize=10.5, fontweight="bold")
     if lines:
@@ -159,10 +164,6 @@ def short_label(arm: str) -> str:
 
 
 def arm_name(arm: str) -> str:
-    """An arm's label as matplotlib draws it: a dollar sign begins no formula."""
-    return plain_text(analysis.arm_label(arm))
-
-
-def plain_text(text: str) -> str:
-    """A text that is drawn as it is, though a name in it may hold a dollar sign."""
-    return text.replace("$", r"\$")
+    """An arm's label, whose middle is left out if it would take the room of the axes."""
+    label = analysis.arm_label(arm)
+    return label if len(label) <= LONGEST else f"{label[: LONGEST // 2]} … {label[-LONGEST // 2 :]}"

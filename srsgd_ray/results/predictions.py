@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srsgd_ray.results.record import RecordError
+from srsgd_ray.results.place import RecordError
 from srsgd_ray.results.tables import replace_table
 from srsgd_ray.trainable import PREDICTIONS
 

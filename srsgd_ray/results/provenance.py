@@ -29,7 +29,9 @@ def provenance() -> dict[str, Any]:
 def processor() -> str:
     """Model name of this machine's processor."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in (
+            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        ):
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     except OSError:

@@ -18,13 +18,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from srsgd_ray.results.columns import STATES
+from srsgd_ray.results.place import RecordError, check_writable
 
 FILE_NAME = "record.jsonl"
 FORMAT = 1
-
-
-class RecordError(ValueError):
-    """A results folder that cannot be used: another study's, damaged, busy or unwritable."""
 
 
 @dataclass
@@ -169,14 +166,9 @@ class Record:
     def create(cls, folder: Path, header: Mapping[str, Any]) -> Record:
         """Begin the record of a new study in ``folder``, which must not hold one."""
         path = folder / FILE_NAME
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            file = path.open("ab")
-        except OSError as error:
-            raise RecordError(
-                f"the results folder must be writable, but {folder} is not: {error}. "
-                f"Choose another with --results."
-            ) from error
+        check_writable(folder, "results", "--results")
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
         _lock(file, path)
         try:
             check_free(folder)

@@ -26,7 +26,8 @@ from srsgd_ray.results.columns import (
     columns_from_plain,
     first_edition,
 )
-from srsgd_ray.results.record import Contents, RecordError, TrialRecord
+from srsgd_ray.results.place import RecordError
+from srsgd_ray.results.record import Contents, TrialRecord
 from srsgd_ray.results.schema import KEY, Schema
 
 SHARED = (b"identity", b"design", b"provenance")  # roles of columns that every study has
@@ -67,7 +68,7 @@ def replace_table(path: Path, table: pa.Table, *, sync: bool = False) -> None:
     With ``sync`` it is on the disk when this returns.
     """
     partial = path.with_suffix(f".{os.getpid()}.tmp")
-    with partial.open("wb") as file:
+    with partial.open("wb") as file:  # of a path Arrow would ask whether it is a URI
         pq.write_table(table, file)
         if sync:
             file.flush()
@@ -79,14 +80,16 @@ def _write_artifact(folder: Path, contents: Contents, name: str, columns: Column
     """Write the tables that trials made under one name as one, unless that is up to date."""
     path = folder / f"{name}.parquet"
     mine = [trial for trial in contents.trials.values() if name in trial.artifacts]
-    if path.is_file() and pq.read_metadata(path).metadata.get(b"trials") == _count(mine):
-        return
+    if path.is_file():
+        with path.open("rb") as file:
+            if pq.read_metadata(file).metadata.get(b"trials") == _count(mine):
+                return
     knobs = [c for c in columns["trials"] if c.role == "knob"]
     shared = [column.field() for column in (*IDENTITY, *knobs)]
     parts = []
     for trial in mine:
         own = pa.table(trial.artifacts[name])
-        row = {**_identity(contents, trial), **flat(trial.config, knobs)}
+        row = _texts({**_identity(contents, trial), **flat(trial.config, knobs)})
         repeated = [pa.array([row.get(f.name)] * len(own), f.type) for f in shared]
         schema = pa.schema([*shared, *(f for f in own.schema if f.name not in row)])
         kept = [own[f.name] for f in own.schema if f.name not in row]
@@ -109,7 +112,7 @@ def epoch_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
     """One flat row for each finished epoch, trial by trial."""
     group = (columns or columns_in(contents))["epochs"]
     for trial in contents.trials.values():
-        identity = {**_identity(contents, trial), **flat(trial.config, group)}
+        identity = _texts({**_identity(contents, trial), **flat(trial.config, group)})
         for row in trial.rows:
             yield {**identity, **row}
 
@@ -125,7 +128,7 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
     spaces = {arm["name"]: _search_space(spec, arm.get("space")) for arm in spec.get("arms", [])}
     for trial in contents.trials.values():
         last = trial.rows[-1] if trial.rows else {}
-        yield {
+        made = {
             **trial.session,
             **design,
             "baseline": _baseline(trial.arm, spec.get("baseline"), against.get(trial.arm)),
@@ -140,6 +143,15 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
             "state": trial.state,
             **(trial.end or {}),
         }
+        yield _texts(made)
+
+
+def _texts(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with texts that UTF-8 can hold: names of files, in knobs and reasons, need not be."""
+    return {
+        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 def trials_frame(contents: Contents, columns: Columns) -> pd.DataFrame:

@@ -16,14 +16,36 @@ from srsgd_ray.search_spaces import FIXED, SearchSpace, as_space
 PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
-def check_name(name: str) -> str:
-    """Return ``name`` if a study and its folder can be called so, else raise ValueError."""
-    sound = isinstance(name, str) and name and all(c.isalnum() or c in "-_." for c in name)
-    if not sound or not name.strip("."):
+LONGEST = 100  # bytes of a name in UTF-8: with what is added to it, a file's name may have 255
+
+
+def check_name(name: object, what: str = "a study") -> str:
+    """The one rule for names: they become parts of files' names, of tables and of figures.
+
+    A study's name is that of a folder besides, and is typed: nothing in it means anything to a
+    shell. The trials' names are made of their arm's.
+
+    Args:
+        name: of a study, an arm or a protocol.
+        what: which of these, as the message calls it.
+
+    Raises:
+        ValueError: if it cannot be called so.
+    """
+    text = name if isinstance(name, str) else ""
+    sound = text.isprintable() and text == text.strip() and bool(text.strip("."))
+    sound = sound and not set("/\\") & set(text) and len(text.encode()) <= LONGEST
+    rule = "a line of printable characters without slashes, and not of dots alone"
+    if what == "a study":
+        sound = sound and all(c.isalnum() or c in "-_." for c in text)
+        sound = sound and text[0] not in "-." and text[-1] != "."
+        rule = "of letters, digits, '-', '_' and '.', without '-' or '.' in front or '.' at its end"
+    if not sound:
         raise ValueError(
-            f"a study's name must be of letters, digits, '-', '_' and '.', but got {name!r}."
+            f"{what}'s name must be {rule}, with {LONGEST} bytes at most, but got {name!r}. "
+            f"Choose one such as 'srsgd_late'."
         )
-    return name
+    return text
 
 
 def called_from() -> str:

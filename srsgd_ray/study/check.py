@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
+from unicodedata import normalize
 
+from srsgd_ray.analysis import arm_label
 from srsgd_ray.knobs import check_knobs, one_of
 from srsgd_ray.study.arm import Arm, check_name
 from srsgd_ray.study.search import check_searcher
@@ -28,7 +30,6 @@ def check_study(study: Study) -> None:
     """Raise ValueError unless every rule holds."""
     check_types(study)
     _ = study.work
-    check_name(study.name)
     check_searcher(study.searcher, 1 + study.pareto)
     _check_metrics(study)
     _check_arms(study)
@@ -48,20 +49,10 @@ def check_types(study: Study) -> None:
         )
     for arm in study.arms:
         with _about(arm):
-            _check_arm_name(arm.name)
+            check_name(arm.name, "an arm")
             check_fields(arm)
             _check_labels(arm.labels)
             arm.searched.ordered()
-
-
-def _check_arm_name(name: object) -> None:
-    # It becomes a part of file names; what cannot be in them, or be read there, is refused.
-    sound = isinstance(name, str) and name.strip() == name and name.strip(".")
-    if not sound or not str(name).isprintable() or any(c in "/\\" for c in str(name)):
-        raise ValueError(
-            f"an arm's name must be a line of printable characters without slashes, but got "
-            f"{name!r}. Letters, digits, '-', '_' and '.' are best, such as 'srsgd_late'."
-        )
 
 
 def _check_labels(labels: Mapping[str, str]) -> None:
@@ -143,8 +134,11 @@ def _check_metrics(study: Study) -> None:
 
 def _check_arms(study: Study) -> None:
     names = [arm.name for arm in study.arms]
-    if len(set(names)) != len(names) or not names:
-        raise ValueError(f"arms must have names of their own, but got {names}.")
+    if len({normalize("NFC", arm_label(name)) for name in names}) != len(names) or not names:
+        raise ValueError(
+            f"arms must have names that a table can tell apart, where 'a_b' and 'a b' look the "
+            f"same, but got {names}. Choose others."
+        )
     for name in (study.baseline, *(arm.against for arm in study.arms)):
         if name:
             study.arm(name)

@@ -86,7 +86,8 @@ def execute(
     Raises:
         ValueError: for anything that cannot work, before any work is done.
     """
-    folder = (options.results / check_name(name)).resolve()
+    # A folder that is there may have been given any name.
+    folder = (options.results / (name if resume else check_name(name))).resolve()
     new: list[str] = []
     if resume:
         study, new = extended(study, read_record(folder), folder)

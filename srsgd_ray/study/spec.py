@@ -13,7 +13,7 @@ from typing import Any
 from srsgd_ray.knobs import knob, knob_types, make, needed, one_of, plain
 from srsgd_ray.results import Column, columns_of
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study.arm import Arm, called_from
+from srsgd_ray.study.arm import Arm, called_from, check_name
 from srsgd_ray.study.schedulers import SCHEDULERS, ArmScheduler
 from srsgd_ray.study.search import Goal
 from srsgd_ray.study.seeds import hashed_seed
@@ -240,6 +240,9 @@ class Study:
         from srsgd_ray.study.check import check_study
 
         check_study(self)
+        check_name(self.name)
+        for name in self.protocols:
+            check_name(name, "a protocol")
         return self
 
     # The record.

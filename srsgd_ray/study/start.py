@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from srsgd_ray.backends import Job, Plan, check_counts, plan_slots
 from srsgd_ray.knobs import affecting, machine_knobs, one_of, plain
-from srsgd_ray.results import RecordError
+from srsgd_ray.results.place import check_writable
 from srsgd_ray.study.check import check_fields
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.spec import Study
@@ -105,18 +104,10 @@ def fresh_folder(folder: Path) -> Iterator[Callable[[], None]]:
     Raises:
         RecordError: if it cannot be written.
     """
+    check_writable(folder, "results", "--results")
     made = [p for p in (folder / "log.txt", folder, *folder.parents) if not p.exists()]
     kept: list[bool] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "log.txt").touch()
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"no right to write {folder}")
-    except OSError as error:
-        raise RecordError(
-            f"the results folder must be writable, but {folder} is not: {error}. "
-            f"Choose another with --results."
-        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         yield lambda: kept.append(True)
     finally:

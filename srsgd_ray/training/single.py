@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch.distributed as dist
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.knobs import machine_knobs
 from srsgd_ray.results import Record, RecordError, provenance, write_tables
+from srsgd_ray.results.place import check_writable
 from srsgd_ray.training.checkpoint import FILE_NAME
 from srsgd_ray.training.distributed import rank_and_size
 from srsgd_ray.training.loop import train
@@ -99,7 +99,7 @@ def _run(config: TrainConfig, out: Path, resume: bool) -> bool:
 
 def _open(config: TrainConfig, out: Path, resume: bool) -> Record:
     if not resume:
-        _writable(out)
+        check_writable(out, "results", "--out")
         record = Record.create(out, {"study": out.resolve().name, "config": config.to_dict()})
         record.session(**provenance())
         record.begin(TRIAL, "single", config.optimizer, 0, config.to_dict())
@@ -120,18 +120,6 @@ def _open(config: TrainConfig, out: Path, resume: bool) -> Record:
         )
     record.session(**provenance())
     return record
-
-
-def _writable(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise RecordError(
-            f"--out must be a folder that can be written, but got {out}: {error}. "
-            f"Give another --out."
-        ) from error
 
 
 def _line(row: dict[str, Any], config: TrainConfig) -> str:

@@ -185,11 +185,12 @@ class WarmTrainable(tune.Trainable):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Note the epoch; the network itself lies where the workers keep it."""
-        Path(checkpoint_dir, "trial.json").write_text(json.dumps({"epoch": self._epoch}))
+        text = json.dumps({"epoch": self._epoch})
+        Path(checkpoint_dir, "trial.json").write_text(text, encoding="utf-8")
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Take up the trial after the epoch that :meth:`save_checkpoint` noted."""
-        state = json.loads(Path(checkpoint, "trial.json").read_text())
+        state = json.loads(Path(checkpoint, "trial.json").read_text(encoding="utf-8"))
         self._epoch = max(self._epoch, state["epoch"])
 
     def cleanup(self) -> None:
