@@ -58,7 +58,7 @@ def held(path: Path) -> bool:
     """Whether a process of this machine holds the lock of a file; asked without taking it."""
     try:
         number = path.stat().st_ino
-        locks = Path("/proc/locks").read_text()
+        locks = Path("/proc/locks").read_text(encoding="utf-8")
     except OSError:
         return False
     return any(
