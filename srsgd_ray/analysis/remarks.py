@@ -77,7 +77,7 @@ def _barren(trials: pd.DataFrame, arm: str) -> str:
         )
     if lone:
         return (
-            f"{len(lone)} of {len(found)} searches of {label} have one complete trial, which was "
+            f"{len(lone)} of {len(found)} searches of {label} had one complete trial, which was "
             f"the best without a rival."
         )
     if not (ended == "complete").any():
