@@ -135,6 +135,34 @@ def test_digits_and_units(name: str, lines: list[str]) -> None:
         assert re.search(line, text, re.MULTILINE), line
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tiny", r"a has a higher test score than b: by \d\.\d+e-10 .* interval \d\.\d+e-10 to \d"),
+        (
+            "huge",
+            r"a has a higher test score than b: by 5\.\d\de\+11 .* interval \d\.\d\de\+11 to 5",
+        ),
+        ("one", r"a has a higher test score than b: by 0\.52 .* interval 0\.\d\d to 0\.\d\d,"),
+    ],
+)
+def test_verdicts_of_any_size(name: str, said: str) -> None:
+    (verdict,) = [found.verdict for found in analysis.confirmation(STUDIES[name], "b").comparisons]
+    assert re.match(said, verdict), verdict
+
+
+def test_what_differs_by_rounding_is_the_same() -> None:
+    same = own_table(runs("a", [0.1 + 0.2, 1.1 + 2.2]), runs("b", [0.3, 3.3]))
+    (found,) = analysis.confirmation(same, "b").comparisons
+    assert any(found.differences) and (found.estimate.mean, found.estimate.std) == (0, 0)
+    assert found.verdict.startswith("No difference seen between a and b: the same test score")
+    # A spread that is small beside the values is one, and numbers that are small by themselves.
+    for size in (1e6, 1e-9):
+        table = own_table(runs("a", [size, size * (1 + 1e-9), size * (1 - 1e-9)]), baseline="")
+        (arm,) = analysis.confirmation(table, None).arms
+        assert arm.estimate.std == pytest.approx(size * 1e-9, rel=1e-3)
+
+
 def test_a_study_without_a_baseline_compares_nothing() -> None:
     one, other = spread(1, 0.1), spread(2, 0.1, 1)
     table = own_table(runs("a", one), runs("b", other), baseline="")

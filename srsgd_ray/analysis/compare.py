@@ -191,7 +191,9 @@ def compare(
     :func:`srsgd_ray.analysis.pairs.wins_p`'s. The smallest p of all looks, each divided by
     its look's share of the error, is valid at all looks together.
     """
-    looks = max((run.look for run in (*ours.runs, *theirs.runs)), default=0)
+    both = (*ours.runs, *theirs.runs)
+    looks = max((run.look for run in both), default=0)
+    scale = max((abs(run.value) for run in both if not run.why), default=0.0)
     p, seems, closed, low, high = 1.0, 0.0, -1, -math.inf, math.inf
     for look in range(looks + 1):
         our_runs = [run for run in ours.runs if run.look <= look]
@@ -199,7 +201,7 @@ def compare(
         pairs = differences(our_runs, their_runs)
         units = unit_means(pairs, replicated > 1)
         part = look_share(look) if extendable else 1.0
-        found = estimate(units, 1 - (1 - level) * part / count)
+        found = estimate(units, 1 - (1 - level) * part / count, scale=scale)
         worst = _worst_rank(our_runs, their_runs, found.mean, direction, replicated > 1)
         if closed < look - 1 or any(r.why == "running" for r in (*our_runs, *their_runs)):
             continue

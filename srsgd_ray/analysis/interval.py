@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv, expit, logit, stdtr, stdtrit
 
+ROUNDING = 1e-12  # of numbers by which they may differ and still be the same
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -35,7 +37,10 @@ class Share:
 
 
 def estimate(
-    values: Sequence[float], level: float = 0.95, bounds: tuple[float, float] | None = None
+    values: Sequence[float],
+    level: float = 0.95,
+    bounds: tuple[float, float] | None = None,
+    scale: float = 0.0,
 ) -> Estimate:
     """Mean, standard deviation, and ``mean -+ t std / sqrt(n)`` with n - 1 degrees of freedom.
 
@@ -45,6 +50,7 @@ def estimate(
         bounds: the least and the greatest possible value. The interval is then made on the logit
             scale, by the delta method, and taken back, so that it stays between them (Korn and
             Graubard, Analysis of Health Surveys, 1999). They are ignored if a value is outside.
+        scale: of differences, the largest of the numbers that they are of: these are rounded.
 
     Raises:
         ValueError: if ``level`` is not between 0 and 1.
@@ -57,7 +63,9 @@ def estimate(
     if n == 1:
         return Estimate(1, mean, math.nan, math.nan, math.nan)
     std = float(np.std(values, ddof=1))
-    if std <= 1e-9 * max(1.0, *map(abs, values)):
+    rounding = ROUNDING * max(scale, *map(abs, values))
+    if std <= rounding:
+        mean = mean if abs(mean) > rounding else 0.0
         return Estimate(n, mean, 0.0, mean, mean)
     half = float(stdtrit(n - 1, (1 + level) / 2)) * std / math.sqrt(n)
     if bounds and bounds[0] <= min(values) and max(values) <= bounds[1]:

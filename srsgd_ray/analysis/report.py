@@ -237,7 +237,8 @@ def _arms_text(found: Confirmation) -> str:
         }
         for arm in found.arms
     )
-    form = _form([*shown["mean"], *shown["high"]], found.unit)
+    least = shown["std"][shown["std"] > 0].min()
+    form = _form([*shown["mean"], *shown["high"]], found.unit, least)
     what = _with_unit(found.metric, found.unit)
     over = "searches, each the mean of its seeds" if many else "seeds"
     title = f"Confirmation, {what} over {over}{_better_words(found.direction == 'lower', plain)}"
@@ -264,7 +265,8 @@ def _differences_text(found: Confirmation) -> str:
     compared = found.comparisons
     if not any(c.estimate.n for c in compared):
         return ""
-    form = _form([size for c in compared for size in (c.estimate.low, c.estimate.high)], found.unit)
+    sizes = [size for c in compared for size in (c.estimate.low, c.estimate.mean, c.estimate.high)]
+    form = _form(sizes, found.unit)
     many = found.searches > 1
     shown = pd.DataFrame(
         {

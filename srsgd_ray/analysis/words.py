@@ -18,7 +18,9 @@ SEEDS_NAMED = 5
 
 def in_words(column: str) -> str:
     """A column's name as words: ``test error`` for ``test_error``."""
-    spelt = {"val": "validation", "train": "training", "lr": "learning rate", "auc": "AUC"}
+    spelt = {
+        "val": "validation", "train": "training", "lr": "learning rate", "auc": "AUC", "f1": "F1"
+    }  # fmt: skip
     return " ".join(spelt.get(word, word) for word in column.replace("_", " ").split())
 
 
@@ -53,7 +55,7 @@ def _few(c: Comparison) -> str:
         return f"{_not_enough(c)}: {_difference(c)}, n = {_count(c)}; an interval needs 2 or more"
     if found.std > 0:
         return ""
-    if math.isclose(found.mean, 0.0, abs_tol=1e-9):
+    if found.mean == 0:
         return (
             f"No difference seen between {name} and {rival}: the same {what} in each of "
             f"{_count(c)}, so that no interval can be given"
@@ -179,9 +181,11 @@ def _interval(low: float, high: float, c: Comparison) -> str:
 
 
 def _number(value: float, c: Comparison) -> str:
-    """Two digits after the point, or as many as show two digits of the largest number around."""
+    """Two digits after the point, or as many as show two digits of the largest number around.
+
+    Numbers that are very large or small get an exponent.
+    """
     sizes = [abs(v) for v in (c.estimate.mean, c.estimate.low, c.estimate.high)]
     largest = max((size for size in sizes if size > 0), default=1.0)
     digits = max(2, 1 - math.floor(math.log10(largest)))
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if not text.strip("-0.") else text
+    return f"{value:z.{digits}f}" if 1e-5 < largest < 1e7 else f"{value:.2e}"
