@@ -15,7 +15,7 @@ from scipy.special import ndtr, stdtr
 
 from srsgd_ray import analysis
 from srsgd_ray.analysis import performance_profile, steps_to_loss, times_to_target, to_target
-from srsgd_ray.analysis.targets import _median_ratio
+from srsgd_ray.analysis.targets import median_ratio
 from srsgd_ray.cli import main
 from srsgd_ray.figures import draw_profile
 from srsgd_ray.results import arrow_schema
@@ -140,7 +140,7 @@ def test_false_verdicts_are_rare_where_the_target_is_the_baselines() -> None:
         first = [np.where((side <= target).any(1), (side <= target).argmax(1) + 1.0, math.inf)
                  for side in (ours, theirs)]  # fmt: skip
         pairs = pd.DataFrame({"time": first[0], "time_rival": first[1], "search": 0})
-        _, low, high, _ = _median_ratio(pairs, 0.95)
+        _, low, high, _ = median_ratio(pairs, 0.95)
         told += not low <= 1 <= high
     assert 0 < told <= 20
 

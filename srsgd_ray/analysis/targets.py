@@ -238,7 +238,7 @@ def to_target(
         times = times_to_target(epochs, trials, value, metric, cost).dropna(subset="time")
         sides = [times[times["arm"] == name] for name in (arm, rival)]
         pairs = sides[0].merge(sides[1], on=["search", "seed"], suffixes=("", "_rival"))
-        ratio, low, high, n = _median_ratio(pairs, 1 - spent)
+        ratio, low, high, n = median_ratio(pairs, 1 - spent)
         ours, theirs = (tuple(map(float, side["time"])) for side in sides)
         one = ToTarget(
             arm=arm, baseline=rival, metric=metric, unit=unit, cost=cost, target=value,
@@ -249,7 +249,7 @@ def to_target(
     return found
 
 
-def _median_ratio(pairs: pd.DataFrame, level: float) -> tuple[float, float, float, int]:
+def median_ratio(pairs: pd.DataFrame, level: float) -> tuple[float, float, float, int]:
     """Median of the ratios of the times, its interval, and over how many units it is."""
     missed = np.isinf(pairs["time"]) & np.isinf(pairs["time_rival"])
     ratio = (pairs["time"] / pairs["time_rival"]).mask(missed, 1.0)
