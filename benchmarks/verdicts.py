@@ -279,8 +279,9 @@ class Images:
             total = hard + self.arm * rng.normal(size=self.images) + luck[:, None]
             total = total + self.rest * rng.normal(size=(self.pairs, self.images))
             sides.append(total > -size * ndtri(share_wrong))
-        found: Values = 100.0 * (sides[0].astype(float) - sides[1])
-        return found.reshape(self.searches or self.pairs, -1, self.images).mean(1)
+        wrong = 100.0 * (sides[0].astype(float) - sides[1])
+        found: Values = wrong.reshape(self.searches or self.pairs, -1, self.images).mean(1)
+        return found
 
 
 IMAGES = (
