@@ -20,7 +20,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 LONG = (
     "ray", "training", "quadratic", "local", "searches", "contract", "image_lmdb_fuzz",
     "image_studies", "image_lmdb_build", "image_lmdb_stores", "models", "trajectory", "face",
-    "own_metrics", "resume", "quadratic_studies", "imagenet", "parts", "cli_lmdb",
+    "own_metrics", "optim_checkpoints", "resume", "quadratic_studies", "imagenet", "parts",
+    "cli_lmdb",
 )  # fmt: skip
 
 
