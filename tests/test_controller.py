@@ -373,7 +373,7 @@ def test_a_row_after_a_trials_end_is_not_taken(tmp_path: Path, row: Row) -> None
     [
         ({"pareto": True}, "pareto=True needs epochs in the space of every arm"),
         ({"protocol": "x", "protocols": {"a": {}}}, "unknown protocol 'x'. Valid: a"),
-        ({"arms": (STUDY.arms[0],) * 2}, "arms must have names of their own"),
+        ({"arms": (STUDY.arms[0],) * 2}, "arms must have names that a table can tell apart"),
         (
             {"arms": (Arm("sgd", fixed={"epochs": 9}),), "trials": 1, "scheduler": "asha"},
             "scheduler='asha' needs arms of equal epochs",

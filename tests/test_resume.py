@@ -162,7 +162,7 @@ def test_an_arm_of_which_every_trial_failed_is_told(
 REFUSED = {
     "a storage that cannot be written": (["--storage", "FILE/x"], "--storage must be a folder or"),
     "a bucket that there is not": (["--storage", "nosuch://b/x"], "--storage must be a folder or"),
-    "a results folder that cannot be": (["--results", "FILE/x"], "the results folder must be"),
+    "a results folder that cannot be": (["--results", "FILE/x"], "results must go into a folder"),
     "more slots than there are CPUs": (["--slots", "99"], "slots <= "),
     "a budget of nothing": (["--budget-hours", "0"], "0 < budget_hours <= inf must hold"),
     "two workers without Ray": (["--workers-per-trial", "2"], "Use backend='ray'"),
