@@ -33,6 +33,7 @@ from srsgd_ray.cli.launch import _command, _report, resume_command
 from srsgd_ray.cli.parser import new_parser
 from srsgd_ray.cli.studies import load_file, recorded
 from srsgd_ray.cli.study_options import add_options
+from srsgd_ray.config import TrainConfig
 from srsgd_ray.figures.save import draw
 from srsgd_ray.figures.style import settings
 from srsgd_ray.results import Record, arrow_schema, read_trials, write_tables
@@ -40,6 +41,7 @@ from srsgd_ray.results.place import check_writable
 from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.arm import LONGEST, check_name
 from srsgd_ray.table import table
+from srsgd_ray.training import single
 
 ROOT = Path(__file__).parents[1]
 X = {"x": FloatDistribution(0.0, 1.0)}
@@ -199,6 +201,48 @@ def test_no_setting_of_matplotlibs_leaks_in(tmp_path: Path) -> None:
         assert mpl.rcParams["text.usetex"]
     assert same == plain
     assert len(plain) == 3
+
+
+# Variables that torchrun or a cluster's script left in the shell.
+
+
+@pytest.mark.parametrize(
+    ("left", "missing"),
+    [
+        ({"RANK": "0"}, "WORLD_SIZE, MASTER_ADDR, MASTER_PORT are not set. Start it by torchrun"),
+        ({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "h"}, "MASTER_PORT is not set"),
+    ],
+)
+def test_what_torchrun_left_in_part_is_told(
+    left: dict[str, str],
+    missing: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    words = ["train", "--dataset", "digits", "--epochs", "1", "--lr-milestones"]
+    assert main([*words, "--out", str(tmp_path / "x")]) == 2
+    assert missing in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_waits_for_others_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "h", "MASTER_PORT": "5"}
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    for name, value in whole.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(single.dist, "init_process_group", lambda backend: None)
+    monkeypatch.setattr(single.dist, "destroy_process_group", lambda: None)
+    with single._process_group(TrainConfig(device="cpu")):
+        pass
+    said = "Process 0 of 2: waiting for the others at h:5. For a run alone, unset RANK.\n"
+    assert capsys.readouterr().out == said
 
 
 # Tables.

@@ -10,6 +10,7 @@ from typing import Any
 
 from srsgd_ray.image_lmdb import Options, build, convert
 from srsgd_ray.image_lmdb.info import info
+from srsgd_ray.image_lmdb.losses import told
 from srsgd_ray.image_lmdb.verify import KINDS, Verdict, verify
 from srsgd_ray.progress import Pace, Progress, duration
 
@@ -40,6 +41,8 @@ def _make(make: Callable[..., Sequence[Any]], given: argparse.Namespace) -> None
     for done in made:
         there = ", was there already and stays" if done.kept else ""
         print(f"{done.path}: {done.samples:,} images, {done.bytes / 1e9:.3f} GB{there}")
+        for line in told(done.lost, done.samples):
+            print(f"note: {line}")
         if done.skipped:
             print(
                 f"{len(done.skipped)} images could not be decoded and were left out; they are "
@@ -88,6 +91,8 @@ def _print_problems(found: Verdict, most: int | None) -> None:
                 print(f"  ... and {len(of_kind) - len(of_kind[:most])} more: --all shows them")
     for name, earlier in found.doubled[:most]:
         print(f"note: {name} has the bytes of {earlier}")
+    for line in told(found.lost, found.samples):
+        print(f"note: {line}")
     print(
         f"{found.samples:,} images checked, {len(found.problems)} problems, "
         f"{len(found.doubled)} with the bytes of another"

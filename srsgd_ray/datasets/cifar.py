@@ -73,9 +73,17 @@ def _cifar(name: str, data_dir: Path | str, normalisation: str) -> Dataset:
     if (data_dir / kind.base_folder).is_dir():
         return _read(name, kind, data_dir, scale)
     if not archive.is_file():
+        near = [data_dir.absolute().parent]
+        near += sorted(path for path in data_dir.glob("*") if path.is_dir())
+        held = (kind.base_folder, kind.filename)
+        right = next((p for p in near if any((p / name).exists() for name in held)), None)
+        cure = f"Get the archive from {kind.url}, or correct data_dir={str(data_dir)!r}."
+        if right is not None:
+            which = "parent" if right is near[0] else "child"
+            cure = f"It lies in the {which} of data_dir={str(data_dir)!r}: give {str(right)!r}."
         raise DataError(
             f"{name} not found: expected the folder {data_dir / kind.base_folder} or the archive "
-            f"{archive}. Get the archive from {kind.url}, or correct data_dir={str(data_dir)!r}."
+            f"{archive}. {cure}"
         )
     if os.access(data_dir, os.W_OK):
         _unpack_next_to(archive, kind)

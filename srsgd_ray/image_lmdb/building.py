@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -42,7 +43,8 @@ class Built:
     """A finished database: its file, how many samples that holds and how many bytes it takes.
 
     ``skipped`` are the images that could not be decoded, by their names in the source; ``kept``
-    says that it was there already, and stayed as it was.
+    says that it was there already, and stayed as it was. ``lost`` counts the images prepared now of
+    which something is not read, by its kind in :data:`srsgd_ray.image_lmdb.losses.LOSSES`.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Built:
     skipped: tuple[str, ...]
     bytes: int
     kept: bool = False
+    lost: Mapping[str, int] = field(default_factory=dict)
 
 
 def build(
@@ -142,6 +145,7 @@ class _Job:
 
     def __init__(self, path: Path, store: Store, options: Options) -> None:
         self.path, self.store, self.options = path, store, options
+        self.lost: Counter[str] = Counter()
 
     def kept(self) -> Built:
         """The finished part of a pair that is there already, if the other is built like it."""
@@ -183,6 +187,7 @@ class _Job:
         parts = [range(n, min(n + size, count)) for n in range(writer.done, count, size)]
         with closing(in_processes(prepare_part, (store, self.options), parts, workers)) as made:
             for sample in chain.from_iterable(made):
+                self.lost.update(sample.lost if sample is not None else ())
                 stored = writer.add(sample, int(labels[writer.done]))
                 if (stored or writer.done % REPORTED_EVERY == 0) and writer.done < count:
                     report()
@@ -211,7 +216,8 @@ class _Job:
         else:
             listed.unlink(missing_ok=True)  # of a database that is replaced
         self.writer.publish()
-        return Built(path, len(entries) - len(skipped), tuple(skipped), path.stat().st_size)
+        size = path.stat().st_size
+        return Built(path, len(entries) - len(skipped), tuple(skipped), size, lost=self.lost)
 
 
 def _make(

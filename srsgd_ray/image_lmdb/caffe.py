@@ -30,14 +30,15 @@ Get = Callable[[int, int], bytes]
 class Datum:
     """A record, with the place of its data (offset and bytes) instead of them.
 
-    Channels, height and width are those of raw pixels; without a label it is 0. ``floats`` says
-    that pixels are in ``float_data``.
+    Channels, height and width are those of raw pixels; without a label it is 0, and ``labelled``
+    says whether there is one. ``floats`` says that pixels are in ``float_data``.
     """
 
     channels: int = 0
     height: int = 0
     width: int = 0
     label: int = 0
+    labelled: bool = False
     encoded: bool = False
     floats: bool = False
     at: int = 0
@@ -88,6 +89,7 @@ def parse_datum(get: Get, size: int) -> Datum:
             raise ValueError("a field numbered 0")
         if kind == VARINT:
             value, at = window.varint(at)
+            datum.labelled |= field == 5
             if field in names:
                 # Negative numbers come as 64 bits. One beyond an int32 is refused where it is used.
                 signed = value - (2**64 if value & 2**63 else 0)
@@ -134,7 +136,16 @@ class CaffeStore(KeyedStore):
 
     def __init__(self, path: Path, places: Places, classes: Sequence[str] | None = None) -> None:
         super().__init__(path, places)
+        self._labelled = self._unlabelled = 0
+        self._zero = False
         self._labels = np.array([self._label(n) for n in range(len(places))], dtype=np.int64)
+        # A writer of proto3 leaves zeros out: then no record states one.
+        if self._unlabelled and (self._zero or not self._labelled):
+            raise DataError(
+                f"every record of {path} needs a label, but {self._unlabelled:,} of "
+                f"{len(places):,} have none: they would all be of class 0. Build the database "
+                f"anew from a list with labels."
+            )
         count = int(self._labels.max()) + 1
         self.folders = self._folders()
         if classes is None:
@@ -158,7 +169,11 @@ class CaffeStore(KeyedStore):
             )
 
     def _label(self, index: int) -> int:
-        label = self._datum(index).label
+        datum = self._datum(index)
+        label = datum.label
+        self._labelled += datum.labelled
+        self._unlabelled += not datum.labelled
+        self._zero |= datum.labelled and label == 0
         if not 0 <= label < MOST_CLASSES:
             raise DataError(
                 f"a label must be a number from 0 to {MOST_CLASSES - 1}, but {self.name(index)} "

@@ -76,6 +76,13 @@ def by_pillow(data: bytes, name: str, *, lenient: bool = False) -> Pixels:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it claims {image.width} x {image.height} pixels")
         image.load()
+        if image.mode in ("I", "F"):
+            raise ValueError(
+                f"its pixels are {'whole numbers of 32 bits' if image.mode == 'I' else 'floats'}, "
+                f"which no rule brings to 8 bits"
+            )
+        if image.mode.startswith("I;16"):  # which Pillow would clip at 255
+            image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except MemoryError:
         raise

@@ -75,12 +75,46 @@ def open_store(path: StrPath, classes: Sequence[str] | None = None) -> Store:
     datums = sum(not image and _is_datum(places, n) for n, image in enumerate(images))
     if datums > sum(images):
         return CaffeStore(path, places, classes)
+    if known := _other_kind(path, places, any(images)):
+        raise DataError(
+            f"{path} must hold images with their classes, but is {known}. Make a folder of images "
+            f"a class of it, and run `srsgd-ray lmdb build`."
+        )
     if not any(images) and b"/" in first:  # else the key alone is said to be wrong
         raise DataError(
             f"{path} must hold image files or Datum records of Caffe, but the value of "
             f"{first!r} begins with {begins[0]!r}: it is of an unknown kind. Correct the path."
         )
     return OriginalStore(path, places)
+
+
+def _other_kind(path: Path, places: Places, images: bool) -> str:
+    """What a database is that cannot be read, by what others put into theirs; "" if not known."""
+    keys, value = places.keys, places.read(0, 0, min(places[0].length, 64))
+    bare = b"/" not in keys[0]
+    if (path / "meta_info.txt").is_file() and bare:
+        return "basicsr's, whose images have no classes"
+    if value[:1] == b"\x80" and 2 <= value[1] <= 5:
+        return "of pickles, which are never opened: a pickle can run any program"
+    if not images and _is_protos(value, places[0].length):
+        return "Caffe2's, of TensorProtos records"
+    if not images and any(key in (b"__len__", b"__keys__") for key in keys):
+        return "of values in a format of Python's (msgpack, pyarrow)"
+    if bare and any(key == b"num-samples" for key in keys):
+        return "one of texts in images, whose labels are no classes"
+    return ""
+
+
+def _is_protos(value: bytes, size: int) -> bool:
+    """Whether a value is caffe2.proto's TensorProtos: a field 1 that is a TensorProto.
+
+    That begins with its dims, plain or packed, or with its type, where it is of no dimension.
+    """
+    at = 1  # the length of the field, whose last byte is below 128
+    while at < len(value) and value[at] & 0x80:
+        at += 1
+    inner = value[at + 1 : at + 2]
+    return value[:1] == b"\x0a" and at + 1 < size and inner in (b"\x08", b"\x0a", b"\x10")
 
 
 def _is_datum(places: Places, index: int) -> bool:

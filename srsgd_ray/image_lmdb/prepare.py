@@ -11,6 +11,7 @@ import numpy as np
 from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.jpeg import decode
 from srsgd_ray.image_lmdb.layout import STORES
+from srsgd_ray.image_lmdb.losses import losses
 from srsgd_ray.image_lmdb.store import Pixels, Store
 
 QUALITY = 90  # of images that are scaled down and encoded again, unless stated
@@ -74,11 +75,12 @@ class Options:
 
 
 class Sample(NamedTuple):
-    """A stored image: its bytes, and its height and width in pixels."""
+    """A stored image: its bytes, its height and width in pixels, and what of it is not read."""
 
     value: bytes
     height: int
     width: int
+    lost: tuple[str, ...] = ()
 
 
 def prepare(data: bytes | Pixels, options: Options, name: str) -> Sample:
@@ -120,7 +122,9 @@ def prepare_part(context: tuple[Store, Options], numbers: range) -> list[Sample 
     made: list[Sample | None] = []
     for index in numbers:
         try:
-            made.append(prepare(store.read(index), options, store.name(index)))
+            data = store.read(index)
+            sample = prepare(data, options, store.name(index))
+            made.append(sample._replace(lost=losses(data)) if isinstance(data, bytes) else sample)
         except DataError as error:
             if options.on_corrupt != "skip":
                 hint = "Or continue without: --on-corrupt skip leaves such images out."

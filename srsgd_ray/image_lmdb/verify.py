@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from srsgd_ray.image_lmdb.errors import DataError
 from srsgd_ray.image_lmdb.frames import frame_of
 from srsgd_ray.image_lmdb.jpeg import by_pillow, complaint, decode, decode_box
 from srsgd_ray.image_lmdb.layout import checksum
+from srsgd_ray.image_lmdb.losses import losses
 from srsgd_ray.image_lmdb.opening import open_store
 from srsgd_ray.image_lmdb.own import ImageLmdb
 from srsgd_ray.image_lmdb.pool import in_processes
@@ -46,8 +48,8 @@ KINDS = {
 PART = 20  # images that a process is given at a time
 
 
-# One image as a process saw it: its bytes' digest, and what is wrong.
-Seen = tuple[bytes, list[Problem]]
+# One image as a process saw it: its bytes' digest, what is wrong, and what of it is not read.
+Seen = tuple[bytes, list[Problem], tuple[str, ...]]
 
 
 @dataclass
@@ -55,12 +57,14 @@ class Verdict:
     """What a verification found in so many samples; problems are in the order of the images.
 
     ``doubled`` are names of images whose bytes are those of an earlier one, and of that one.
-    ImageNet itself has such; it is no problem of the database.
+    ImageNet itself has such; it is no problem of the database. ``lost`` counts the images of which
+    something is not read, by its kind in :data:`srsgd_ray.image_lmdb.losses.LOSSES`.
     """
 
     samples: int = 0
     problems: list[Problem] = field(default_factory=list)
     doubled: list[tuple[str, str]] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
 
 
 def verify(
@@ -102,7 +106,8 @@ def verify(
     for part, seen in zip(
         parts, in_processes(_look, (store, other, pairs), parts, workers), strict=True
     ):
-        for index, (digest, problems) in zip(part, seen, strict=True):
+        for index, (digest, problems, lost) in zip(part, seen, strict=True):
+            found.lost.update(lost)
             found.problems += [problem for problem in problems if problem.text not in said]
             earlier = first.setdefault(digest, index)
             if earlier != index:
@@ -122,13 +127,13 @@ def _one(store: Store, other: Store | None, number: int | None, index: int) -> S
     try:
         data = store.as_found(index) if isinstance(store, ImageLmdb) else store.read(index)
     except DataError as error:
-        return b"%d" % index, [Problem("unreadable", str(error))]
+        return b"%d" % index, [Problem("unreadable", str(error))], ()
     raw = data if isinstance(data, bytes) else data.tobytes()
     digest = hashlib.blake2b(raw, digest_size=16).digest()
     try:
         pixels, problems = _decoded(data, name) if isinstance(data, bytes) else (data, [])
     except DataError as error:
-        return digest, [*_ends(raw, name), Problem("unreadable", str(error))]
+        return digest, [*_ends(raw, name), Problem("unreadable", str(error))], ()
     if isinstance(store, ImageLmdb):
         entry = store.entry(index)
         if checksum(raw) != entry.checksum:
@@ -139,7 +144,7 @@ def _one(store: Store, other: Store | None, number: int | None, index: int) -> S
             )
     if other is not None and number is not None:
         problems += _compared(store, other, number, index, data, pixels)
-    return digest, problems
+    return digest, problems, losses(data) if isinstance(data, bytes) else ()
 
 
 def _opened(path: StrPath) -> Store:
@@ -148,23 +153,24 @@ def _opened(path: StrPath) -> Store:
 
 
 def _ends(data: bytes, name: str) -> list[Problem]:
-    if frame_of(data) is None or b"\xff\xd9" in data.rstrip(b"\0")[-64:]:
+    # What follows the marker is no damage: cameras and tools append to it.
+    if frame_of(data) is None or b"\xff\xd9" in data:
         return []
     return [Problem("truncated", f"{name} has no end marker")]
 
 
 def _decoded(data: bytes, name: str) -> tuple[Pixels, list[Problem]]:
     """An image's pixels, and what is wrong with it although it has some."""
-    frame, problems = frame_of(data), _ends(data, name)
+    frame = frame_of(data)
     if frame is not None and frame.plain:
         pixels = decode_box(data, frame, (0, 0, frame.height, frame.width))
         if pixels is not None:
-            return pixels, problems
-    pixels = by_pillow(data, name, lenient=True)
-    said = complaint(data) if frame is not None and not problems else None
-    if said is not None:
-        problems.append(Problem("damaged", f"{name}: {said}"))
-    return pixels, problems
+            return pixels, []
+    pixels, said = by_pillow(data, name, lenient=True), complaint(data)
+    if said is None:
+        return pixels, []
+    kind = "truncated" if said.startswith("Premature end") else "damaged"
+    return pixels, [Problem(kind, f"{name}: {said}")]
 
 
 def _compared(

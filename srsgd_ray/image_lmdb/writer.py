@@ -166,7 +166,7 @@ class Writer:
         items: list[tuple[bytes, bytes]] = []
         for n, (sample, label) in enumerate(self._waiting):
             if sample is not None:
-                value, height, width = sample
+                value, height, width, _ = sample
                 entries[n] = 1, len(value), checksum(value), height, width, label, 0
                 items.append((key_of(stored + len(items)), padded(value)))
         self._journal.append(entries.tobytes())

@@ -22,6 +22,7 @@ from srsgd_ray.training.loop import train
 from srsgd_ray.training.outcome import Save
 
 TRIAL = "single-run-000"
+TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def run_once(config: TrainConfig, out: Path, resume: bool) -> bool:
@@ -48,6 +49,20 @@ def _process_group(config: TrainConfig) -> Iterator[None]:
     if "RANK" not in os.environ or dist.is_initialized():
         yield
         return
+    missing = [name for name in TORCHRUN if not os.environ.get(name)]
+    if missing:
+        raise ValueError(
+            f"RANK={os.environ['RANK']} asks for one process of several, but {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not set. Start it by torchrun, or unset RANK "
+            f"for a run alone."
+        )
+    if not dist.is_torchelastic_launched():  # of a cluster's script, or left over in this shell
+        rank, size, *place = (os.environ[name] for name in TORCHRUN)
+        print(
+            f"Process {rank} of {size}: waiting for the others at {':'.join(place)}. "
+            f"For a run alone, unset RANK.",
+            flush=True,
+        )
     gpu = config.device != "cpu" and torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
