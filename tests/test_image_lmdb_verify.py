@@ -271,6 +271,7 @@ def test_the_command_says_it_and_its_status_too(
 ) -> None:
     assert main(["lmdb", "verify", str(database), "--workers", "1"]) == 0
     assert capsys.readouterr().out == (
+        "note: 1 of 12 images: CMYK or another colour space, brought to RGB without a profile\n"
         "12 images checked, 0 problems, 0 with the bytes of another\n"
     )
     shutil.copytree(tree, tmp_path / "other")

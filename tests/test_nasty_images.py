@@ -145,7 +145,7 @@ def test_a_folder_is_built_verified_and_trained_on_alike(
     capsys.readouterr()
     assert main(["lmdb", "verify", str(path), "--workers", "1"]) == 0
     assert main(["lmdb", "build", str(tmp_path / "tree"), str(path), "--force"]) == 0
-    line = f"note: 3 of {len(SOUND)} images have transparency, which is left out"
+    line = f"note: 3 of {len(SOUND)} images: transparency, which is left out"
     assert capsys.readouterr().out.splitlines().count(line) == 2
 
 

@@ -82,7 +82,8 @@ def by_pillow(data: bytes, name: str, *, lenient: bool = False) -> Pixels:
                 f"which no rule brings to 8 bits"
             )
         if image.mode.startswith("I;16"):  # which Pillow would clip at 255
-            image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            grey = (np.asarray(image) >> 8).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except MemoryError:
         raise

@@ -38,4 +38,4 @@ def losses(data: bytes) -> tuple[str, ...]:
 
 def told(counts: Mapping[str, int], images: int) -> list[str]:
     """A line for each kind that was counted."""
-    return [f"{counts[k]:,} of {images:,} images have {LOSSES[k]}" for k in LOSSES if counts.get(k)]
+    return [f"{counts[k]:,} of {images:,} images: {LOSSES[k]}" for k in LOSSES if counts.get(k)]
