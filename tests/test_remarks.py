@@ -136,6 +136,8 @@ ONE_WITHOUT = [*search("srsgd"), *confirm("srsgd"), *confirm("sgd")]
             "its best configuration.",
         ),
         ([*search("sgd", "c")], ""),
+        ([*search("sgd", "cdr")], ""),
+        ([*search("sgd", "ccdddr"), *confirm("sgd", 1)], ""),
         ([*confirm("sgd", 2)], "A confirmation over 2 seeds" + FEW),
         ([*confirm("sgd", 1)], "A confirmation over 1 seed" + FEW),
         ([], ""),

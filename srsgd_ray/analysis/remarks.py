@@ -48,7 +48,8 @@ def remarks(
         metric: what the confirmation is judged by; None: as the study says.
 
     Returns:
-        A sentence each; empty if there is nothing to remark.
+        A sentence each; empty if there is nothing to remark. What may change until all trials
+        have ended (budgets, counts) is left out before.
     """
     if trials.empty:
         return []
@@ -56,18 +57,20 @@ def remarks(
     if isinstance(baseline, str):
         rivals = {arm: baseline for arm in arms(trials) if arm != baseline}
     metric = metric or confirm_metric(trials)
-    found = [_barren(trials, arm) for arm in arms(trials)]
-    found += [_edges(trials, arm) for arm in arms(trials)]
-    found += [_budgets(trials, arm, rival) for arm, rival in rivals.items()]
-    found += [_same_split(trials, metric), _few_seeds(trials), _below_zero(trials, metric)]
+    found = [_edges(trials, arm) for arm in arms(trials)]
+    found += [_same_split(trials, metric), _below_zero(trials, metric)]
+    if not (trials["state"] == "running").any():  # until then, what is few may become more
+        found = [_barren(trials, arm) for arm in arms(trials)] + found
+        found += [_budgets(trials, arm, rival) for arm, rival in rivals.items()]
+        found.append(_few_seeds(trials))
     return [text for text in found if text]
 
 
 def _barren(trials: pd.DataFrame, arm: str) -> str:
     """Whether an arm's searches had few trials to choose from."""
     search = rows(trials, "search", arm)
-    ended, number = search["state"][search["state"] != "running"], search_numbers(search)
-    found = [states for _, states in ended.groupby(number)]
+    ended = search["state"]
+    found = [states for _, states in ended.groupby(search_numbers(search))]
     lone = [states for states in found if len(states) > 1 and (states == "complete").sum() == 1]
     label, lost = arm_label(arm), int(ended.isin(["diverged", "failed"]).sum())
     if lone and len(found) == 1:
@@ -135,8 +138,6 @@ def _at_edge(value: float, spread: Mapping[str, Any]) -> bool:
 
 def _budgets(trials: pd.DataFrame, arm: str, rival: str) -> str:
     """What two arms that are compared were given, where it differs."""
-    if (trials["state"] == "running").any():
-        return ""
     unlike = []
     given = [dict(_given(trials, name)) for name in (arm, rival)]
     for what in dict.fromkeys([*given[0], *given[1]]):
