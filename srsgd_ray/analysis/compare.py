@@ -61,6 +61,11 @@ class ArmResult:
         """The seeds of runs that are running, or that only other arms have begun."""
         return _seeds_by_reason(run for run in self.runs if run.why in ABSENT)
 
+    @property
+    def not_counted(self) -> dict[str, tuple[int, ...]]:
+        """Both ``lost`` and ``absent``."""
+        return {**self.lost, **self.absent}
+
 
 def _seeds_by_reason(runs: Iterable[Run]) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
@@ -146,6 +151,11 @@ class Comparison:
         if self.lower is None or self.direction == "lower":
             return self.lower
         return self.baseline if self.lower == self.arm else self.arm
+
+    def own_level(self, look: int) -> float:
+        """The level of this one interval at a look, so that all together have ``level``."""
+        part = look_share(look) if self.extendable else 1.0
+        return 1 - (1 - self.level) * part / self.widened_for
 
     @property
     def verdict(self) -> str:
@@ -267,7 +277,5 @@ def _decided(c: Comparison, p: float) -> Comparison:
     if p <= 1 - c.level:
         return replace(c, p_holm=p, lower=c.arm if found.mean < 0 else c.baseline)
     resolved = found.low * found.high > 0  # then it is not seeds that are missing
-    part = look_share(c.look + 1) if c.extendable else 1.0
-    level = 1 - (1 - c.level) * part / c.widened_for
-    needed = None if resolved else number_needed(found, level, c.level)
+    needed = None if resolved else number_needed(found, c.own_level(c.look + 1), c.level)
     return replace(c, p_holm=p, pairs_needed=needed)

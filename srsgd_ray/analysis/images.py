@@ -12,7 +12,6 @@ from scipy.special import stdtrit
 
 from srsgd_ray.analysis.compare import Comparison
 from srsgd_ray.analysis.interval import Estimate, estimate
-from srsgd_ray.analysis.looks import look_share
 from srsgd_ray.analysis.rows import (
     better_of,
     confirm_metric,
@@ -85,8 +84,7 @@ def with_images(
 ) -> Comparison:
     """A comparison with its ``over_images``, at the level of its last look."""
     c = comparison
-    part = look_share(max(0, c.look)) if c.extendable else 1.0
-    level = 1 - (1 - c.level) * part / c.widened_for
+    level = c.own_level(max(0, c.look))
     found = over_images(trials, predictions, c.arm, c.baseline, c.metric, level, c.estimate)
     return dataclasses.replace(c, over_images=found)
 

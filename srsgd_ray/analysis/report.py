@@ -215,8 +215,7 @@ def _confirmation_texts(found: Confirmation) -> list[str]:
     if not any(run.why != "not begun" for arm in found.arms for run in arm.runs):
         return ["No confirmation runs yet."]
     said = [comparison.verdict for comparison in found.comparisons]
-    every = [(arm.arm, {**arm.lost, **arm.absent}) for arm in found.arms]
-    lost = [text for arm, runs in every if (text := lost_text(arm, runs))]
+    lost = [text for arm in found.arms if (text := lost_text(arm.arm, arm.not_counted))]
     if lost and not said:
         said = [f"Not counted: {'; '.join(lost)}."]
     texts = [_arms_text(found), _differences_text(found)]

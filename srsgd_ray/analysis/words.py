@@ -171,9 +171,9 @@ def _amount(value: float, c: Comparison) -> str:
 
 def _interval(low: float, high: float, c: Comparison) -> str:
     widened = f"widened for {c.widened_for} comparisons, " if c.widened_for > 1 else ""
-    look = (
-        f", look {c.look + 1} at {100 * look_level(c.level, c.look):.4g} %" if c.look >= 0 else ""
-    )
+    look = ""
+    if c.look >= 0 and c.extendable:
+        look = f", look {c.look + 1} at {100 * look_level(c.level, c.look):.4g} %"
     return (
         f"{100 * c.level:g} % interval {_number(low, c)} to {_number(high, c)}, "
         f"{widened}n = {_count(c)}{look}"

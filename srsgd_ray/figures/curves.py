@@ -193,11 +193,7 @@ def _notes(
     trials: pd.DataFrame, table: pd.DataFrame, curves: dict[str, pd.DataFrame], units: str
 ) -> list[str]:
     found = analysis.confirmation(trials, None, next(iter(curves)))
-    lost = [
-        text
-        for arm in found.arms
-        if (text := analysis.lost_text(arm.arm, {**arm.lost, **arm.absent}))
-    ]
+    lost = [text for arm in found.arms if (text := analysis.lost_text(arm.arm, arm.not_counted))]
     seeds = set(table["n"])
     bands = {
         "its 95 % interval": max(seeds) >= FEWEST_FOR_INTERVAL,
