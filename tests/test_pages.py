@@ -71,6 +71,9 @@ def test_every_number_is_one_of_the_tables(folder: Path) -> None:
     for arm in found.arms:
         assert by_arm[arm.arm]["mean"] == arm.estimate.mean
         assert by_arm[arm.arm]["low"] == arm.estimate.low
+    row = data["confirmation"]["differences"][0]
+    assert row["p"] == found.comparisons[0].p_holm
+    assert row["over seeds, from"] == found.comparisons[0].estimate.low
     best = data["search"]["best_so_far"]["rows"]
     assert [row["best"] for row in best if row["arm"] == "sgd"] == [4.0, 4.0, 4.0]
     assert data["search"]["knobs"]["lr"] is True  # its range is a log one

@@ -72,11 +72,13 @@ def study_data(folder: Path | str, contents: Contents | None = None) -> dict[str
         "confirmation": {
             "metric": analysis.in_words(metric),
             "unit": unit,
+            "units": "searches" if found is not None and found.searches > 1 else "runs",
             "arms": [] if found is None else [
                 {"arm": a.arm, **_of(vars(a.estimate)), "lost": analysis.lost_text(a.arm, a.lost)}
                 for a in found.arms
             ],
             "runs": _runs(trials, metric),
+            "differences": [] if found is None else [_difference(c) for c in found.comparisons],
         },
         "winners": _plain(configurations(trials)),
         "curves": _curves(trials, epochs),
@@ -87,6 +89,22 @@ def study_data(folder: Path | str, contents: Contents | None = None) -> dict[str
         "commands": _commands(folder, contents),
     }  # fmt: skip
     return data
+
+
+def _difference(found: analysis.Comparison) -> dict[str, Any]:
+    over, images = found.estimate, found.over_images
+    what = "searches and seeds" if found.replicated > 1 else "seeds"
+    values = {
+        "arm minus rival": f"{found.arm} - {found.baseline}",
+        "pairs": len(found.seeds),
+        "mean": over.mean,
+        f"over {what}, from": over.low,
+        "to": over.high,
+        "and images, from": None if images is None else images.low,
+        "to ": None if images is None else images.high,
+        "p": found.p_holm,
+    }
+    return _of(values)
 
 
 def _runs(trials: pd.DataFrame, metric: str) -> list[dict[str, Any]]:

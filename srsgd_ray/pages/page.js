@@ -124,8 +124,11 @@ function drawConfirmation(colour) {
   draw("confirmation-plot", traces, {yaxis: {title: {text: shown(what)}},
     xaxis: {tickvals: Object.values(at), ticktext: arms.map((arm) => label(arm.arm)),
       range: [-0.5, arms.length - 0.4], showgrid: false}});
-  table("confirmation-table", ["arm", "runs", "mean", "std", "low", "high", "not counted"],
-    arms.map((arm) => ({...arm, runs: arm.n, "not counted": arm.lost || "-"})));
+  table("confirmation-table", ["arm", found.units, "mean", "std", "low", "high", "not counted"],
+    arms.map((arm) => ({...arm, [found.units]: arm.n, "not counted": arm.lost || "-"})));
+  $("differences-table").hidden = !found.differences.length;
+  if (found.differences.length) table("differences-table", Object.keys(found.differences[0]),
+    found.differences);
 }
 
 function drawCurves(colour) {
