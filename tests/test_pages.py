@@ -317,6 +317,6 @@ def test_the_live_page_in_a_browser(
     assert _until(lambda: "5 of 8 epochs" in _text(browser, "#state"), 20)
     assert "search-a-001" in _text(browser, "#slots")
     begun.epoch("search-a-001", _row(2, 0.125))
-    assert _until(lambda: "6 of 8 epochs" in _text(browser, "#state"), 3)
-    assert _until(lambda: "0.125" in _cells(browser, "score"), 3)
+    assert _until(lambda: "6 of 8 epochs" in _text(browser, "#state"), 20)
+    assert _until(lambda: "0.125" in _cells(browser, "score"), 20)
     assert browser.get_log("browser") == []
