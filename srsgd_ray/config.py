@@ -22,9 +22,9 @@ from srsgd_ray.parts import (
     networks,
     path_of_part,
 )
-from srsgd_ray.train_knobs import OPTIMIZERS, RESTART_KINDS, TrainKnobs
+from srsgd_ray.train_knobs import OPTIMIZERS, RESTART_KINDS, SCHEDULE_FREE, TrainKnobs
 
-__all__ = ["DATASETS", "GENERATED", "MODELS", "OPTIMIZERS", "TrainConfig"]
+__all__ = ["DATASETS", "GENERATED", "MODELS", "OPTIMIZERS", "SCHEDULE_FREE", "TrainConfig"]
 
 # Every name that a knob can have, with a line about it.
 MODELS = {name: part.doc for name, part in networks().items()}
@@ -80,7 +80,7 @@ class TrainConfig(TrainKnobs):
     def restart_schedule(self, steps_per_epoch: int) -> restarts.RestartSchedule:
         """The restart schedule of this run, in steps."""
         milestones = self.restart_stages(steps_per_epoch)
-        if self.optimizer == "nesterov_no_restart":
+        if self.optimizer in ("nesterov_no_restart", "adaptive_restart"):
             return restarts.never()
         if self.restart_kind == "constant":
             schedule = restarts.explicit([self.restart_f1] * (len(milestones) + 1), milestones)
@@ -136,6 +136,12 @@ class TrainConfig(TrainKnobs):
             raise ValueError(
                 f"warmup_epochs < epochs must hold, but got warmup_epochs={self.warmup_epochs} "
                 f"with epochs={self.epochs}. Give a shorter warm-up."
+            )
+        if self.sam_rho and self.precision == "float16":
+            raise ValueError(
+                f"sam_rho needs precision float32 or bfloat16, for the scaled gradients of float16 "
+                f"may overflow between its two passes, but got sam_rho={self.sam_rho} with "
+                f"precision='float16'."
             )
         images = data_sets().get(self.dataset)
         if images is not None and images.files and not self.data_dir:

@@ -13,18 +13,23 @@ from srsgd_ray.knobs import knob
 from srsgd_ray.lr_schedules import SCHEDULES
 from srsgd_ray.parts import data_sets
 
-__all__ = ["OPTIMIZERS", "RESTART_KINDS", "TrainKnobs"]
+__all__ = ["OPTIMIZERS", "RESTART_KINDS", "SCHEDULE_FREE", "TrainKnobs"]
 
 OPTIMIZERS: dict[str, str] = {
     "srsgd": "SGD with scheduled restart momentum",
     "nesterov_no_restart": "SRSGD's momentum k/(k+3) that never restarts",
+    "adaptive_restart": "SRSGD's momentum k/(k+3), restarted by the gradient alone",
     "sgd": "SGD with heavy-ball momentum (torch.optim.SGD)",
     "sgd_nesterov": "SGD with Nesterov momentum (torch.optim.SGD)",
     "sgd_plain": "SGD without momentum (torch.optim.SGD)",
     "adam": "torch.optim.Adam",
     "adamw": "torch.optim.AdamW",
     "radam": "torch.optim.RAdam",
+    "schedule_free_sgd": "schedulefree.SGDScheduleFree, at a constant learning rate",
+    "schedule_free_adamw": "schedulefree.AdamWScheduleFree, at a constant learning rate",
+    "muon": "pytorch_optimizer.Muon for hidden matrices, optimizer_fallback (AdamW) for the rest",
 }
+SCHEDULE_FREE = ("schedule_free_sgd", "schedule_free_adamw")
 RESTART_KINDS = ("constant", "linear", "exponential", "explicit")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -87,6 +92,9 @@ class TrainKnobs:
     optimizer_fallback: str = knob("",
         "optimizer of those parameters that optimizer refuses, such as adamw; empty: an error",
         affects="outcome")
+    sam_rho: float = knob(0.0,
+        "radius of sharpness-aware minimization (SAM) around the optimizer; 0: none",
+        affects="cost outcome", within="[0, inf)")
     fallback_lr: float = knob(0.0, "learning rate of optimizer_fallback; 0: the same as lr",
         affects="outcome", within="[0, inf)")
     lr: float = knob(0.1, "learning rate of the first stage", affects="outcome", within="(0, inf)")
@@ -107,8 +115,8 @@ class TrainKnobs:
         affects="outcome", within="[0, inf)")
     weight_decay: float = knob(5e-4, "L2 penalty added to the gradient (AdamW: decoupled)",
         affects="outcome", within="[0, inf)")
-    momentum: float = knob(0.9, "momentum of sgd and sgd_nesterov", affects="outcome",
-        within="[0, 1)")
+    momentum: float = knob(0.9, "momentum of sgd, sgd_nesterov and schedule_free_sgd",
+        affects="outcome", within="[0, 1)")
     beta1: float = knob(0.9, "first moment decay of the Adam family", affects="outcome",
         within="[0, 1)")
     beta2: float = knob(0.999, "second moment decay of the Adam family", affects="outcome",

@@ -13,12 +13,17 @@ from srsgd_ray.results import schema_of
 LABELS = {
     "srsgd": "SRSGD",
     "nesterov_no_restart": "Nesterov, no restart",
+    "adaptive_restart": "Nesterov, adaptive restart",
     "sgd": "SGD",
     "sgd_nesterov": "SGD, Nesterov",
     "sgd_plain": "SGD, no momentum",
     "adam": "Adam",
     "adamw": "AdamW",
     "radam": "RAdam",
+    "schedule_free_sgd": "Schedule-free SGD",
+    "schedule_free_adamw": "Schedule-free AdamW",
+    "muon": "Muon",
+    "sam": "SAM",
 }
 
 

@@ -68,3 +68,19 @@ class Together(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._join()
+
+
+def set_mode(optimizer: Optimizer, training: bool) -> bool:
+    """Put ``optimizer`` into its train or eval mode; returns whether it has any.
+
+    One that has both methods, as schedule-free ones do, holds another point in each: that of the
+    gradients, or the one to be evaluated.
+    """
+    if isinstance(optimizer, Together):
+        found = [set_mode(part, training) for part in optimizer.parts]
+        return any(found)
+    modes = [getattr(optimizer, name, None) for name in ("train", "eval")]
+    if not all(map(callable, modes)):
+        return False
+    modes[0 if training else 1]()  # type: ignore[misc]
+    return True

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from srsgd_ray.config import GENERATED, TrainConfig
+from srsgd_ray.config import GENERATED, SCHEDULE_FREE, TrainConfig
 from srsgd_ray.knobs import affecting
 from srsgd_ray.parts import data_sets
 from srsgd_ray.trainable import PREDICTIONS, Budget, Diverged, Metric, Run, StopTraining, Trainable
@@ -59,7 +59,7 @@ class ImageClassification(Trainable):
     def configure(self, values: Mapping[str, Any]) -> TrainConfig:
         """Milestones follow from ``lr_drops``, fractions of the epochs, unless they are given.
 
-        A schedule other than ``steps`` has none.
+        A schedule other than ``steps`` has none, and a schedule-free optimizer has no schedule.
         """
         known = dict(values)
         drops = known.pop("lr_drops", LR_DROPS)
@@ -70,7 +70,9 @@ class ImageClassification(Trainable):
                 f"lr_drops must lie between 0 and 1, but got {drops!r}. Give the fractions of the "
                 f"training at which the learning rate falls, such as (0.5, 0.75), or () for none."
             )
-        if "lr_milestones" not in known and known.get("lr_schedule", "steps") == "steps":
+        stepped = known.get("lr_schedule", "steps") == "steps"
+        free = known.get("optimizer") in SCHEDULE_FREE
+        if "lr_milestones" not in known and stepped and not free:
             epochs = TrainConfig.from_dict(
                 {"epochs": known.get("epochs", TrainConfig.epochs)}
             ).epochs

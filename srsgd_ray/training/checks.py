@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from torch import nn
 
-from srsgd_ray.config import OPTIMIZERS, TrainConfig
+from srsgd_ray.config import OPTIMIZERS, SCHEDULE_FREE, TrainConfig
 from srsgd_ray.data import Data, image_shape, load_dataset
 from srsgd_ray.lr_schedules import SCHEDULES
 from srsgd_ray.models import build_model, check_fit, materialise
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
+from srsgd_ray.optim.sam import Sam
 from srsgd_ray.parts import data_sets, networks
+
+ALWAYS_THERE = set(OPTIMIZERS) - {"muon", *SCHEDULE_FREE}  # and they take any network
 
 
 def check_parts(config: TrainConfig) -> None:
@@ -21,7 +24,8 @@ def check_parts(config: TrainConfig) -> None:
     images = data_sets().get(config.dataset)
     own = (
         _may_not_fit(config)
-        or config.optimizer not in OPTIMIZERS
+        or config.optimizer not in ALWAYS_THERE
+        or config.sam_rho > 0
         or config.lr_schedule not in SCHEDULES
         or config.optimizer_options
     )
@@ -33,6 +37,8 @@ def check_parts(config: TrainConfig) -> None:
     model = fitting_model(config, data)
     optimizer = build_optimizer(model.named_parameters(), config, 10)
     build_lr_schedule(optimizer, config, 10)
+    if config.sam_rho:
+        Sam(model, config.sam_rho)
 
 
 def fitting_model(config: TrainConfig, data: Data) -> nn.Module:

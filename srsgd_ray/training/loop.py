@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.data import BatchFormat, Data, DataError, EvalSource, load_dataset
-from srsgd_ray.optim import build_lr_schedule, build_optimizer
+from srsgd_ray.data import BatchFormat, Data, DataError, load_dataset
+from srsgd_ray.optim import SRSGD, build_lr_schedule, build_optimizer
+from srsgd_ray.optim.together import set_mode
 from srsgd_ray.trainable import RankError, StopTraining
 from srsgd_ray.training import checkpoint
 from srsgd_ray.training.checks import check_share_of_batch, fitting_model
@@ -28,8 +28,9 @@ from srsgd_ray.training.device import (
     memory_format,
 )
 from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
+from srsgd_ray.training.evaluation import Evaluation
 from srsgd_ray.training.outcome import Keep, Outcome, Progress, Report, Row, as_sums, means
-from srsgd_ray.training.predictions import Predictions, tell
+from srsgd_ray.training.predictions import Predictions
 from srsgd_ray.training.step import Step
 
 CHECK_EVERY = 50  # steps between two checks of the loss: each check waits for the device
@@ -116,10 +117,11 @@ class _Run:
         self.lr_schedule = build_lr_schedule(self.optimizer, config, self.steps_per_epoch)
         self.wrapped = parallel(self.model, self.device, config.sync_batch_norm)
         self.one_step = Step(config, self.wrapped, self.optimizer, self.precision)
+        self.evaluate = Evaluation(self.model, data, self.precision)
         self.restarts: list[int] = []
         self.period: Callable[[int], float | None] = lambda step: None
-        if config.optimizer in ("srsgd", "nesterov_no_restart"):
-            schedule = config.restart_schedule(self.steps_per_epoch)
+        if isinstance(self.optimizer, SRSGD):
+            schedule = self.optimizer.schedule()
             self.restarts = schedule.restarts(config.epochs * self.steps_per_epoch)
             self.period = schedule.period
         self.epoch = self.step = 0
@@ -175,20 +177,22 @@ class _Run:
         images *= (self.steps_per_epoch - first) / self.steps_per_epoch
         self.lr_schedule.step()
         self.epoch += 1
-        val_loss, val_error, val_skipped = self._evaluate(self.validation)
-        if val_loss is not None and not math.isfinite(val_loss):
-            return {}, self.step - 1
         last = self.epoch == self.config.epochs
         test = self.test if last or self.config.test_every_epoch else None
+        if set_mode(self.optimizer, training=False) and (test, self.validation) != (None, None):
+            self.evaluate.renew_statistics(self._batches(self.epoch - 1))
+        val_loss, val_error, val_skipped = self.evaluate(self.validation)
+        if val_loss is not None and not math.isfinite(val_loss):
+            return {}, self.step - 1
         told = self.predictions if last else None
-        test_loss, test_error, test_skipped = self._evaluate(test, told)
+        test_loss, test_error, test_skipped = self.evaluate(test, told)
         ended = time.perf_counter()
         row = {
             "epoch": self.epoch,
             "step": self.step,
             "epoch_lr": lr,
             "restart_period": self.period(self.step - 1),
-            "restarts": bisect_right(self.restarts, self.step - 1),
+            "restarts": self._restarts(),
             "train_loss": loss,
             "train_error": error,
             "val_loss": val_loss,
@@ -203,20 +207,21 @@ class _Run:
         }
         return row, None
 
+    def _restarts(self) -> int:
+        """Momentum restarts so far: as scheduled, or where the gradient said so besides."""
+        group = self.optimizer.param_groups[0]
+        if isinstance(self.optimizer, SRSGD) and group["adaptive"]:
+            return int(group["restarts"])
+        return bisect_right(self.restarts, self.step - 1)
+
     def _train_epoch(self, first: int, progress: Progress, keep: Keep | None) -> int | None:
         """Train the epoch from its step ``first`` on; the step at which the loss broke down."""
         config = self.config
         self.wrapped.train()
+        set_mode(self.optimizer, training=True)
         skipped = self.data.skipped()
         bad = torch.full((), NEVER, dtype=torch.int64, device=self.device)
-        batches = self.batches.epoch(
-            seed=config.seed,
-            epoch=self.epoch,
-            batch_size=config.batch_size,
-            rank=self.rank,
-            world_size=self.size,
-            first_step=first,
-        )
+        batches = self._batches(self.epoch, first)
         for index, (images, labels, share) in enumerate(batches, start=first + 1):
             self.lr_schedule.before(self.step)
             loss, wrong = self.one_step(images, labels, share)
@@ -238,35 +243,23 @@ class _Run:
             progress(self.step)
         return None
 
+    def _batches(self, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """This rank's part of each batch of an epoch, from a step on."""
+        return self.batches.epoch(
+            seed=self.config.seed,
+            epoch=epoch,
+            batch_size=self.config.batch_size,
+            rank=self.rank,
+            world_size=self.size,
+            first_step=first,
+        )
+
     def _keep(self, keep: Keep) -> None:
         """Write a checkpoint within an epoch; the first rank holds the sums of all from then on."""
         sums = total(self.sums)
         self.sums = sums if self.rank == 0 else self._no_sums()
         if self.rank == 0:
             keep(partial(checkpoint.save_checkpoint, state=self._state()))
-
-    @torch.no_grad()
-    def _evaluate(
-        self, batches: EvalSource | None, predictions: Predictions | None = None
-    ) -> tuple[float | None, float | None, int]:
-        """Mean loss, error in percent, and how many images were skipped."""
-        if batches is None:
-            return None, None, 0
-        self.model.eval()
-        skipped = self.data.skipped()
-        sums, seen = self._no_sums(), []
-        for images, labels in batches.batches(rank=self.rank, world_size=self.size):
-            with self.precision.autocast():
-                logits = self.model(images).float()
-            loss = F.cross_entropy(logits, labels, reduction="sum")
-            classes = logits.argmax(1)
-            sums[:3] += as_sums(loss, (classes != labels).sum(), len(labels))
-            seen.append(torch.stack([labels, classes], 1))
-        sums[3] = self.data.skipped() - skipped
-        loss_mean, error, _ = means(total(sums))
-        if predictions is not None and sums[3] == 0:
-            tell(predictions, seen)
-        return loss_mean, error, int(sums[3].item())
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from srsgd_ray.config import TrainConfig
+from srsgd_ray.optim.sam import Sam
 from srsgd_ray.training.device import Precision
 
 
@@ -18,7 +19,7 @@ class Step:
     """A step on one global batch, in micro-batches if the config asks for them.
 
     Args:
-        config: reads ``accumulate``, ``label_smoothing`` and ``clip_grad_norm``.
+        config: reads ``accumulate``, ``label_smoothing``, ``clip_grad_norm`` and ``sam_rho``.
         model: the network, wrapped in DistributedDataParallel where there are several workers.
         optimizer: of its parameters.
         precision: of the forward pass.
@@ -34,6 +35,7 @@ class Step:
         self.model, self._optimizer, self._precision = model, optimizer, precision
         self._parts, self._clip = config.accumulate, config.clip_grad_norm
         self._smoothing = config.label_smoothing
+        self._sam = Sam(model, config.sam_rho) if config.sam_rho else None
 
     def __call__(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
         """Sum of losses and number of errors over ``images``, as they were before the update.
@@ -45,14 +47,16 @@ class Step:
                 makes that the mean over the global batch.
         """
         self._optimizer.zero_grad(set_to_none=True)
-        if self._parts == 1:
-            loss, wrong = self._pass(images, labels, share)
-        else:
-            loss, wrong = self._accumulated(images, labels, share)
+        loss, wrong = self._gradient(images, labels, share)
+        if self._sam is not None:
+            with self._sam.uphill():
+                self._gradient(images, labels, share)
         self._precision.step(self._optimizer, self._clip)
         return loss, wrong
 
-    def _accumulated(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    def _gradient(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        if self._parts == 1:
+            return self._pass(images, labels, share)
         parts = min(self._parts, len(labels))  # the last batch of an epoch may be small
         pairs = zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True)
         found = []

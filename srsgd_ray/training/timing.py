@@ -12,8 +12,10 @@ from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import BatchFormat, Dataset, image_shape, load_dataset
 from srsgd_ray.models import build_model, materialise
 from srsgd_ray.optim import build_optimizer
+from srsgd_ray.optim.together import set_mode
 from srsgd_ray.parts import data_sets
 from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
+from srsgd_ray.training.evaluation import MOST_BATCHES
 from srsgd_ray.training.step import Step
 
 MOST_STEPS = 20
@@ -56,6 +58,7 @@ def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing
         model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(model.named_parameters(), config, 10)
         step_once = Step(config, model, optimizer, precision)
+        set_mode(optimizer, training=True)
         images = torch.randn(batch, *shape, device=device)
         images = images.to(memory_format=layout)
         labels = torch.randint(classes, (batch,), device=device)
@@ -68,6 +71,8 @@ def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing
             took.append(time.perf_counter() - at)
         # The first step also makes buffers and chooses kernels.
         step = statistics.median(took[1:] or took)
+        # Some forward passes more if batch norm's statistics are renewed before an evaluation.
+        renewed = MOST_BATCHES if set_mode(optimizer, training=False) else 0
         model.eval()
         passes: list[float] = []
         for _ in range(1 if step > limit else 3):
@@ -79,7 +84,8 @@ def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing
         each = statistics.median(passes[1:] or passes) / batch
     steps = -(-train_images // config.batch_size)
     share = each / workers
-    return Timing(steps * step + share * held, share * test_images)
+    again = share * config.batch_size * min(renewed, steps)
+    return Timing(steps * step + again + share * held, share * test_images)
 
 
 def _sizes(config: TrainConfig) -> tuple[tuple[int, int, int], int, int, int, int]:
