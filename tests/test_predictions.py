@@ -88,6 +88,12 @@ def test_what_is_no_prediction_is_refused(final: bool, columns: Any, message: st
         trial(final).artifact("predictions", **columns)
 
 
+@pytest.mark.parametrize("column", ["x", "seed", "arm"])
+def test_no_column_of_an_artifact_is_lost(column: str) -> None:
+    with pytest.raises(ValueError, match=f"as columns already, but got {column}. Choose other"):
+        trial(True).artifact("curve", **{"step": [1], column: [2]})
+
+
 @toy.as_trainable(metrics=toy.METRICS, place="actor")
 def telling(config: toy.ToyConfig, run: Any) -> None:
     """Tell predictions with each report, as words."""

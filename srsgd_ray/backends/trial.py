@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from srsgd_ray.backends.base import Artifacts, Assignment, Slot
 from srsgd_ray.backends.generators import generator_states, set_generator_states
 from srsgd_ray.backends.store import FILE_NAME, CheckpointStore, join, trial_folder
+from srsgd_ray.knobs import knob_types
+from srsgd_ray.results.columns import IDENTITY
 from srsgd_ray.trainable import PREDICTIONS, Diverged, Metric, Run, StopTraining, Trainable
 
 FORMAT = 1
@@ -230,6 +232,12 @@ class TrialRun(Run):
             raise ValueError(
                 "predictions are made on the test split, which a confirmation run alone may read. "
                 "Store them only `if run.final`."
+            )
+        known = {"seed", *(c.name for c in IDENTITY), *knob_types(self.work.Config)}
+        if twice := [key for key in lists if key in known]:
+            raise ValueError(
+                f"an artifact has the trial's names and knobs as columns already, but got "
+                f"{', '.join(twice)}. Choose other names."
             )
         self._artifacts[name] = lists
 
