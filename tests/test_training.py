@@ -467,7 +467,8 @@ def test_a_folder_that_cannot_be_written_is_refused(
     for out in (tmp_path / "file" / "run", tmp_path / "file"):
         assert main([*ARGUMENTS, str(out)]) == 2
         said = capsys.readouterr().err
-        assert f"--out must be a folder that can be written, but got {out}: " in said
+        assert f"results must go into a folder that can be written, but {out} cannot: " in said
+        assert "Choose another with --out." in said
         assert said.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
