@@ -66,6 +66,24 @@ def test_with_several_searches_the_unit_is_the_search() -> None:
     assert "searches in all would be needed" in found.verdict
 
 
+def test_a_look_is_open_while_a_search_of_it_is_not_confirmed() -> None:
+    """Looked at after each of ten searches, 16 % of studies would have a false verdict."""
+    three = replicated([(-0.5, -0.52), (-0.4, -0.44), (-0.61, -0.6)])
+    begun = table_of([made_trial("sgd", 9, val_error=4.0)], search=[3])
+    found = only(pd.concat([three, begun]))
+    assert (found.lower, found.look, found.p) == (None, -1, 1.0)
+    assert found.verdict.startswith("No verdict before all runs have ended: so far, difference in ")
+    # One that was added after a look leaves that look as it was.
+    assert only(pd.concat([three, begun.assign(look=1)])).look == 0
+    # A search without a complete trial has nothing to confirm.
+    assert only(pd.concat([three, begun.assign(state="diverged")])).lower == "srsgd"
+
+
+def test_searches_of_one_mean_need_not_be_of_equal_runs() -> None:
+    found = only(replicated([(-1.0, 1.0), (2.0, -2.0)]))
+    assert "the same mean test error in each of 2 searches, 4 pairs" in found.verdict
+
+
 def test_the_sentence_says_what_was_sampled() -> None:
     many = replicated([(-0.5, -0.52), (-0.4, -0.44), (-0.61, -0.6), (-0.5, -0.55)])
     said = only(many).verdict
@@ -210,7 +228,18 @@ def test_a_verdict_stays_when_runs_are_added() -> None:
     assert looked([first, (-0.5, 0.4)]).lower == "srsgd"
     assert looked([first, (-0.5, 0.4)], running=True).look == 0
     # But not if all runs together say the opposite.
-    assert looked([first, (5.0, 6.0)]).lower is None
+    turned = looked([first, (5.0, 6.0)])
+    assert turned.lower is None
+    assert turned.estimate.low < turned.estimate.mean < turned.estimate.high
+
+
+def test_a_verdict_does_not_stay_where_its_arm_has_lost_too_many_runs_since() -> None:
+    ours = [3.0, 3.1, 3.05, 3.1, None, None, None, 3.0]
+    rows = [*confirm_runs("srsgd", ours), *confirm_runs("sgd", [4.0] * 8)]
+    assert only(made_table([*rows[:4], *rows[8:12]])).lower == "srsgd"
+    found = only(table_of(rows, look=[0, 0, 0, 0, 1, 1, 1, 1] * 2))
+    assert found.lower is None
+    assert found.verdict.startswith("No verdict in favour of SRSGD, which lost more runs")
 
 
 def test_the_number_needed_is_a_range() -> None:

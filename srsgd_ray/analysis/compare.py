@@ -193,13 +193,16 @@ def compare(
     count: int = 1,
     replicated: int = 0,
     extendable: bool = True,
+    open_from: float = math.inf,
 ) -> Comparison:
     """Compare two arms, as one of ``count`` comparisons; :func:`decide` adds the verdicts.
 
     At each look whose runs have all ended, the difference is put to the t test. If the arm that
     seems better has lost more runs, the p of that look is the larger one of the t test's and
     :func:`srsgd_ray.analysis.pairs.wins_p`'s. The smallest p of all looks, each divided by
-    its look's share of the error, is valid at all looks together.
+    its look's share of the error, is valid at all looks together; but a verdict does not stay where
+    the arm that seems better has lost too many runs since. The looks from ``open_from`` on have
+    not ended: a search of theirs is still to be confirmed.
     """
     both = (*ours.runs, *theirs.runs)
     looks = max((run.look for run in both), default=0)
@@ -213,7 +216,8 @@ def compare(
         part = look_share(look) if extendable else 1.0
         found = estimate(units, 1 - (1 - level) * part / count, scale=scale)
         worst = _worst_rank(our_runs, their_runs, found.mean, direction, replicated > 1)
-        if closed < look - 1 or any(r.why == "running" for r in (*our_runs, *their_runs)):
+        going_on = any(run.why == "running" for run in (*our_runs, *their_runs))
+        if closed < look - 1 or look >= open_from or going_on:
             continue
         closed = look
         here = max(p_value(found), worst.p if worst else 0.0) / part
@@ -221,8 +225,11 @@ def compare(
             p, seems = here, found.mean
         if found.std > 0:
             low, high = max(low, found.low), min(high, found.high)
-    if found.std > 0 and max(low, found.low) < min(high, found.high):
-        found = replace(found, low=max(low, found.low), high=min(high, found.high))
+    low, high = max(low, found.low), min(high, found.high)
+    # Where all runs together point the other way, the last interval alone, which holds as well.
+    if found.std > 0 and low < high and max(low * found.mean, high * found.mean) >= 0:
+        found = replace(found, low=low, high=high)
+    p = max(p, worst.p) if worst else p
     only = scores(ours.runs, theirs.runs, "lost")
     reverse = {key: -score for key, score in only.items()}
     return Comparison(

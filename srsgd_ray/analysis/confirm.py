@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -140,6 +141,7 @@ def confirmation(
             len(rivals),
             replicated,
             extendable,
+            _unconfirmed(trials),
         )
         for name, rival in rivals.items()
     ]
@@ -180,6 +182,15 @@ def _runs(trials: pd.DataFrame, metric: str) -> dict[str, list[Run]]:
             why = "without a winner" if (arm, key[0]) in barren else "not begun"
             own.setdefault(key, Run(*key, look, why=why))
     return {arm: [own[key] for key in sorted(own)] for arm, own in found.items()}
+
+
+def _unconfirmed(trials: pd.DataFrame) -> float:
+    """The first look of which a search has begun and has no confirmation yet; infinite: none."""
+    search = rows(trials, "search")
+    search = search[search["state"].isin(["complete", "running"])]
+    confirmed = set(search_numbers(rows(trials, "confirm")))
+    open_looks = _looks(search)[~search_numbers(search).isin(confirmed)]
+    return min(open_looks, default=math.inf)
 
 
 def _barren(trials: pd.DataFrame) -> set[tuple[str, int]]:

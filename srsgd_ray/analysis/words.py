@@ -49,6 +49,7 @@ def verdict(comparison: Comparison) -> str:
 def _few(c: Comparison) -> str:
     """What is said where there is no interval; empty where there is one."""
     found, (name, rival), what = c.estimate, _sides(c), in_words(c.metric)
+    what = f"mean {what}" if c.replicated > 1 else what  # of a search: its pairs may differ
     if found.n == 0:
         return f"No verdict on {name} and {rival}: no seed is complete in both"
     if found.n == 1:
