@@ -138,6 +138,25 @@ def test_a_checkpoint_before_and_right_after_the_first_step_and_at_a_restart(
 
 
 @pytest.mark.parametrize("mode", list(MODES))
+def test_several_tools_may_probe_a_new_optimizer(mode: str) -> None:
+    model, twin = network(), network()
+    probed, other = optimizer_of(model, **MODES[mode]), optimizer_of(twin, **MODES[mode])
+    rates = [group["lr"] for group in probed.param_groups]
+    for _ in range(3):
+        for p in model.parameters():
+            p.grad = torch.zeros_like(p)
+        for group in probed.param_groups:
+            group["lr"] = 0.0
+        probed.step()
+    for group, lr in zip(probed.param_groups, rates, strict=True):
+        group["lr"] = lr
+    train(model, probed, range(5))
+    train(twin, other, range(5))
+    assert [group["step"] for group in probed.param_groups] == [5, 5]
+    assert same(values(model), values(twin))
+
+
+@pytest.mark.parametrize("mode", list(MODES))
 def test_asking_for_the_state_of_a_new_optimizer_counts_no_step(mode: str) -> None:
     model, twin = network(), network()
     asked, other = optimizer_of(model, **MODES[mode]), optimizer_of(twin, **MODES[mode])
@@ -201,14 +220,14 @@ def test_a_warm_up_that_begins_at_zero_counts_and_a_step_without_gradients_does_
     assert optimizer.param_groups[0]["step"] == 2
 
 
-def sharded() -> nn.Module:
+def sharded(ignored: bool = False) -> nn.Module:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     model = network()
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     fully_shard(model[0], mesh=mesh)
-    fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh, ignored_params={model[2].bias} if ignored else None)
     return model
 
 
@@ -216,8 +235,8 @@ def replicated() -> nn.Module:
     return nn.parallel.DistributedDataParallel(network())
 
 
-def sharded_equals_whole(mode: dict[str, Any]) -> bool:
-    model, twin = sharded(), network()
+def sharded_equals_whole(mode: dict[str, Any], ignored: bool = False) -> bool:
+    model, twin = sharded(ignored), network()
     for net in (model, twin):
         train(net, optimizer_of(net, **mode), range(9))
     return all(
@@ -270,6 +289,17 @@ IN_TWO: dict[str, Callable[[Path], Any]] = {
     **{
         f"FSDP2 {mode}": lambda _, mode=mode: (sharded_equals_whole(MODES[mode]), [11, 11])
         for mode in MODES
+    },
+    **{  # DTensors and plain tensors in one group
+        f"FSDP2 but for one parameter, {name}": lambda _, mode=mode: (
+            sharded_equals_whole(mode, ignored=True),
+            [11, 11],
+        )
+        for name, mode in {
+            "foreach": MODES["foreach"],
+            "adaptive, fused": {**MODES["fused"], **MODES["adaptive"]},
+            "adaptive, plain": {**MODES["plain"], **MODES["adaptive"]},
+        }.items()
     },
     **{
         f"ZeRO {mode}": lambda _, mode=mode: (zero_redundancy(MODES[mode]), [11, 11])

@@ -33,16 +33,18 @@ def usual(param: Tensor) -> bool:
 def make_buckets(
     params: Iterable[Tensor], *, foreach: bool | None, fused: bool | None
 ) -> list[Bucket]:
-    """Sort ``params`` by device, dtype and the mode that the two options and they allow.
+    """Sort ``params`` by device, dtype, mesh and the mode that the two options and they allow.
 
     Raises:
         ValueError: if ``fused=True`` and a parameter does not allow it.
     """
-    sorted_: dict[tuple[torch.device, torch.dtype, Mode], list[Tensor]] = {}
+    sorted_: dict[tuple[Mode, Any, Any, Any], list[Tensor]] = {}
     for param in params:
-        key = (param.device, param.dtype, _mode(param, foreach, fused))
+        # No call takes DTensors beside plain tensors (FSDP2's ignored_params), or of two meshes.
+        mesh = getattr(param, "device_mesh", None)
+        key = (_mode(param, foreach, fused), param.device, param.dtype, mesh)
         sorted_.setdefault(key, []).append(param)
-    return [Bucket(members, mode) for (_, _, mode), members in sorted_.items()]
+    return [Bucket(members, mode) for (mode, *_), members in sorted_.items()]
 
 
 def _mode(param: Tensor, foreach: bool | None, fused: bool | None) -> Mode:

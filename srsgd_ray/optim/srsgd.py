@@ -229,13 +229,13 @@ def _hidden_advance() -> Callable[[SRSGD], None]:
 
 
 def _probes(optimizer: SRSGD, work: list[Any]) -> bool:
-    """Whether this is no step: it is the first, and nothing moves.
+    """Whether this is no step: none was counted before, and nothing moves.
 
     That is a step without any gradient, or how torch.distributed.checkpoint has a new optimizer
     make its state: with zero gradients and learning rates of 0. Then the state is made, all of it,
     and the counters stay. (A warm-up that begins at 0 has gradients, and counts.)
     """
-    if optimizer.state:
+    if optimizer.state and any(group["step"] for group in optimizer.param_groups):
         return False
     grads = [grad for *_, tensors in work for _, _, grads in tensors for grad in grads]
     for *_, tensors in work if grads else ():
