@@ -71,6 +71,11 @@ SOUND: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "PNG without its end": (saved(IMAGE, "PNG")[:-12], ()),
     "16 bits": (saved(DEEP, "PNG"), ("depth",)),
     "16 bits of each": (deep_rgb(), ("depth",)),
+    "an animation": (
+        saved(IMAGE, "PNG", save_all=True, append_images=[IMAGE.rotate(90)]),
+        ("frames",),
+    ),
+    "pages": (saved(IMAGE, "TIFF", save_all=True, append_images=[IMAGE.rotate(90)]), ("frames",)),
     "16 bits in a TIFF": (saved(DEEP, "TIFF"), ("depth",)),
     "RGBA": (saved(IMAGE.convert("RGBA"), "PNG"), ("alpha",)),
     "grey and alpha": (saved(IMAGE.convert("LA"), "PNG"), ("alpha",)),
@@ -137,7 +142,7 @@ def test_a_folder_is_built_verified_and_trained_on_alike(
     (built,) = build(tmp_path / "tree", path, workers=1)
     found, store, tree = verify(path), ImageLmdb(path), open_store(tmp_path / "tree")
     assert found.problems == verify(tmp_path / "tree").problems == []
-    expected = {"colours": 3, "orientation": 1, "profile": 1, "depth": 3, "alpha": 3}
+    expected = {"colours": 3, "orientation": 1, "profile": 1, "depth": 3, "alpha": 3, "frames": 2}
     assert built.lost == found.lost == expected
     for n in range(len(store)):
         a, b = (Cutter(8, checked=s is store)._whole(s.read(n), str) for s in (store, tree))  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ LOSSES = {
     "colours": "CMYK or another colour space, brought to RGB without a profile",
     "profile": "a colour profile that is not sRGB, which is not applied",
     "orientation": "an orientation in EXIF, by which it is not turned",
+    "frames": "several frames or pages, of which the first is read",
 }
 
 
@@ -23,15 +24,20 @@ def losses(data: bytes) -> tuple[str, ...]:
         with Image.open(io.BytesIO(data)) as image:
             mode, said = image.mode, image.info
             profile = said.get("icc_profile") or b"sRGB"
+            several = getattr(image, "n_frames", 1) > 1 and image.format != "MPO"  # a preview
+            bits = getattr(image, "tag_v2", {}).get(258, ())  # of a TIFF's samples
             turned = image.getexif().get(ORIENTATION, 1) != 1
     except Exception:  # Pillow's plugins raise many kinds for damaged files; decoding says so
         return ()
     found = {
-        "depth": mode.startswith("I;16") or (data[:4] == b"\x89PNG" and data[24] == 16),
+        "depth": mode.startswith("I;16")
+        or max(bits, default=8) > 8
+        or (data[:4] == b"\x89PNG" and data[24] == 16),
         "alpha": mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in said,
         "colours": mode in ("CMYK", "YCbCr", "LAB", "HSV"),
         "profile": b"sRGB" not in profile,
         "orientation": turned,
+        "frames": several,
     }
     return tuple(name for name, holds in found.items() if holds)
 
