@@ -294,3 +294,9 @@ def test_command_line_draws_without_torch_and_ray(study: Path) -> None:
     assert status == "0"
     assert "seaborn" in loaded
     assert not {"torch", "ray", "optuna"} & set(loaded)
+
+
+def test_curves_of_runs_that_name_no_milestones() -> None:
+    runs = confirm_runs("sgd", (3.0, 3.5), lr_milestones=None)
+    epochs = made_table(made_epochs(runs), "epochs")
+    assert figures.training_curves(epochs, made_table(runs)).axes

@@ -226,7 +226,7 @@ def test_other_machines_need_the_token(
 def test_a_watch_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs a results folder, but"):
         Watch(tmp_path / "none")
-    with pytest.raises(ValueError, match="Choose another --port"):
+    with pytest.raises(ValueError, match=r"65535. Choose another --port"):
         Watch(tmp_path, port=70000)
 
 

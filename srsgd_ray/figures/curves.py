@@ -126,7 +126,8 @@ def _milestones(confirm: pd.DataFrame, arms: list[str], last: int) -> list[int]:
     if "lr_milestones" not in confirm:
         return []
     rows = confirm[confirm["arm"].isin(arms)].drop_duplicates("arm")
-    found = {int(epoch) for milestones in rows["lr_milestones"] for epoch in milestones}
+    lists = rows["lr_milestones"].dropna()
+    found = {int(epoch) for milestones in lists for epoch in milestones}
     return sorted(epoch for epoch in found if epoch <= last)
 
 

@@ -55,7 +55,8 @@ class Watch(http.server.ThreadingHTTPServer):
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
             raise ValueError(
-                f"cannot listen on {host}:{port}: {error}. Choose another --port, or 0 for any."
+                f"cannot listen on {host}:{port}: {str(error).rstrip('.')}. Choose another "
+                f"--port, or 0 for any."
             ) from error
 
     @property
