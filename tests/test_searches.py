@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas as pd
 import pytest
 import toy
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from test_resume import cut, start
 
 from srsgd_ray import analysis, figures
 from srsgd_ray.results import read_record
+from srsgd_ray.results.tables import frames
 from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.search import open_storage
 from srsgd_ray.study.seeds import hashed_seed
@@ -264,6 +266,26 @@ def test_what_is_added_after_results_were_seen_is_another_look(tmp_path: Path) -
     ]
     table = conduct(dataclasses.replace(more, searches=2), tmp_path, resume=True).trials
     assert table.set_index("trial").loc["confirm-near-005", ["search", "look"]].tolist() == [1, 2]
+
+
+def test_who_adds_before_a_look_has_ended_has_looked(tmp_path: Path) -> None:
+    """Else the half that was seen could be watched, and kept as the first look where it is good."""
+    one = dataclasses.replace(STUDY, searches=1, confirm_seeds=3)
+    conduct(one, tmp_path)
+    cut(tmp_path / "t", after=6)  # three runs of the confirmation have ended
+    # No verdict on them, though none is running.
+    cut_table = analysis.confirmation(conduct_tables(tmp_path), "fixed", "score").comparisons[0]
+    assert cut_table.look == -1
+    conduct(dataclasses.replace(one, confirm_seeds=4), tmp_path, resume=True)
+    assert [look for _, look in looks(tmp_path)] == [1] * 4
+    conduct(dataclasses.replace(one, confirm_seeds=5), tmp_path, resume=True)
+    assert [look for _, look in looks(tmp_path)] == [1] * 4 + [2]
+
+
+def conduct_tables(folder: Path) -> pd.DataFrame:
+    """The trials of a record, less those that a cut left running."""
+    trials = frames(read_record(folder / "t"))[0]
+    return trials[trials["state"] != "running"]
 
 
 def undecided(*, luck: float, **changes: Any) -> Study:

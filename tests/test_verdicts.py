@@ -79,6 +79,18 @@ def test_a_look_is_open_while_a_search_of_it_is_not_confirmed() -> None:
     assert only(pd.concat([three, begun.assign(state="diverged")])).lower == "srsgd"
 
 
+def test_a_look_is_open_while_a_planned_run_has_not_begun() -> None:
+    rows = [*confirm_runs("srsgd", [3.0, 3.1, 3.05]), *confirm_runs("sgd", [4.0, 4.1, 4.2])]
+    for seeds, searches, look in ((3, 1, 0), (4, 1, -1), (3, 2, -1), (None, None, 0)):
+        plan = {"confirm_seeds": seeds, "searches": searches}
+        assert only(made_table([{**row, **plan} for row in rows])).look == look
+    # Those of the next look were planned later: they leave this one as it was.
+    known = [{**row, "confirm_seeds": 3, "searches": 1} for row in rows]
+    (added,) = confirm_runs("srsgd", [3.0], confirm_seeds=8, searches=1)
+    added |= {"look": 1, "seed": 9, "trial": "confirm-srsgd-009"}
+    assert only(made_table([*known, added])).look == 0
+
+
 def test_searches_of_one_mean_need_not_be_of_equal_runs() -> None:
     found = only(replicated([(-1.0, 1.0), (2.0, -2.0)]))
     assert "the same mean test error in each of 2 searches, 4 pairs" in found.verdict

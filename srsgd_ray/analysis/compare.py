@@ -107,7 +107,7 @@ class Comparison:
             cannot be foreseen.
         lost: of both arms, the runs that ended without a value.
         absent: of both arms, the runs that have not ended.
-        replicated: how many searches an arm had, if several; else 0.
+        replicated: how many searches an arm had; 0 if there was none.
         look: the last look at which all runs had ended, from 0; -1 if there is none.
         extendable: whether the error is shared out over looks, or spent at once.
         p: two-sided, valid at all looks together; ``p_holm`` is adjusted for all comparisons.

@@ -185,12 +185,27 @@ def _runs(trials: pd.DataFrame, metric: str) -> dict[str, list[Run]]:
 
 
 def _unconfirmed(trials: pd.DataFrame) -> float:
-    """The first look of which a search has begun and has no confirmation yet; infinite: none."""
-    search = rows(trials, "search")
+    """The first look of which a search is to be confirmed, or a planned run to begin; or infinity.
+
+    Folders of older versions do not say how many runs were planned.
+    """
+    search, confirm = rows(trials, "search"), rows(trials, "confirm")
     search = search[search["state"].isin(["complete", "running"])]
-    confirmed = set(search_numbers(rows(trials, "confirm")))
+    confirmed = set(search_numbers(confirm))
     open_looks = _looks(search)[~search_numbers(search).isin(confirmed)]
-    return min(open_looks, default=math.inf)
+    first = min(open_looks, default=math.inf)
+    if "confirm_seeds" not in trials or confirm["confirm_seeds"].isna().all():
+        return first
+    barren = _barren(trials)
+    for look in sorted(set(_looks(confirm))):
+        here = confirm[_looks(confirm) <= look]
+        begun = here.groupby(["arm", search_numbers(here)], observed=True).size().to_dict()
+        for arm, own in trials[_looks(trials) <= look].groupby("arm", observed=True):
+            seeds, searches = numbers(own, "confirm_seeds").max(), numbers(here, "searches").max()
+            wanted = ((str(arm), number) for number in range(int(searches)))
+            if any(begun.get(key, 0) < seeds for key in wanted if key not in barren):
+                return min(first, look)
+    return first
 
 
 def _barren(trials: pd.DataFrame) -> set[tuple[str, int]]:

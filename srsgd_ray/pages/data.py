@@ -30,7 +30,8 @@ from srsgd_ray.results.tables import frames
 MOST_RESTARTS = 400  # of an arm; more could not be distinguished on a page
 # Columns of a trial's row that are the same in all of them, or that only programs read.
 LEFT_OUT = ("study", "search_space", "baseline", "metric", "mode", "pareto", "pareto_metric",
-            "confirm_metric", "tie_break", "trainable", "protocol")  # fmt: skip
+            "confirm_metric", "confirm_seeds", "searches", "tie_break", "trainable",
+            "protocol")  # fmt: skip
 WHERE = ("commit", "srsgd_ray_version", "torch_version", "ray_version", "optuna_version",
          "python_version", "host", "hardware")  # fmt: skip
 
@@ -67,7 +68,7 @@ def study_data(folder: Path | str, contents: Contents | None = None) -> dict[str
         "name": str(trials["study"].iloc[0]),
         "question": contents.header["spec"].get("question", "") if contents else "",
         "verdicts": said,
-        "remarks": analysis.remarks(trials),
+        "remarks": [*filter(None, [found and found.scope]), *analysis.remarks(trials)],
         "arms": [{"name": arm, "label": analysis.arm_label(arm)} for arm in analysis.arms(trials)],
         "confirmation": {
             "metric": analysis.in_words(metric),

@@ -113,6 +113,8 @@ DESIGN = _group(
     ("tie_break", TEXT, "column that decides between equal values of the metric"),
     ("trainable", TEXT, "name or import path of what a trial ran"),
     ("search_space", TEXT, "range of each knob that its arm searched, as JSON; none: no search"),
+    ("confirm_seeds", WHOLE, "confirmation runs of a search of its arm, planned when it began"),
+    ("searches", WHOLE, "independent searches of an arm, planned when it began"),
 )
 PROVENANCE = _group(
     "provenance",

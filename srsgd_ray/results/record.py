@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from srsgd_ray.results.columns import STATES
 from srsgd_ray.results.place import RecordError, check_writable
+from srsgd_ray.results.planned import look_ended, planned
 
 FILE_NAME = "record.jsonl"
 FORMAT = 1
@@ -36,6 +37,7 @@ class TrialRecord:
     started: float
     search: int = 0  # which of the study's independent searches it belongs to
     look: int = 0  # how often the study had been extended after results were seen
+    planned: tuple[int, int] | None = None  # confirmation runs of a search, and searches, by then
     rows: list[dict[str, Any]] = field(default_factory=list)
     end: dict[str, Any] | None = None
     artifacts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
@@ -74,7 +76,10 @@ class Contents:
             if event["trial"] in self.trials:
                 return False
             self.trials[event["trial"]] = TrialRecord(
-                **event, started=at, session=self.sessions[-1] if self.sessions else {}
+                **event,
+                started=at,
+                session=self.sessions[-1] if self.sessions else {},
+                planned=planned(self.header, event["arm"]),
             )
         elif kind == "epoch":
             trial = self.trials[event.pop("trial")]
@@ -87,6 +92,10 @@ class Contents:
                 )
             trial.rows.append(event)
         elif kind == "spec":
+            if event.pop("reopened", False):  # what was seen before that look ended is of the next
+                for trial in self.trials.values():
+                    if trial.phase == "confirm" and trial.look == self.look:
+                        trial.look = event["look"]
             self.header |= event
         elif kind == "artifact":
             trial = self.trials[event["trial"]]
@@ -237,9 +246,10 @@ class Record:
         was = self.contents.header["spec"]
         more = any(spec.get(name, 1) > was.get(name, 1) for name in ("confirm_seeds", "searches"))
         seen = any(t.phase == "confirm" and t.end is not None for t in self.trials.values())
+        reopened = more and seen and not look_ended(self.contents)
         self._event(
             "spec", spec=dict(spec), columns=dict(columns), script=dict(script),
-            look=self.contents.look + (more and seen),
+            look=self.contents.look + (more and seen), reopened=reopened,
         )  # fmt: skip
 
     def end(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> bool:

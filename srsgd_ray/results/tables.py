@@ -133,6 +133,8 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
             **design,
             "baseline": _baseline(trial.arm, spec.get("baseline"), against.get(trial.arm)),
             "search_space": spaces.get(trial.arm),
+            "confirm_seeds": trial.planned and trial.planned[0],
+            "searches": trial.planned and trial.planned[1],
             **_identity(contents, trial),
             **flat(trial.config, group),
             **{name: last.get(name) for name in reported},

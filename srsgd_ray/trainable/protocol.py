@@ -16,8 +16,9 @@ SHARED = (
     "study", "phase", "arm", "trial", "number", "search", "look", "epoch", "time", "state",
     "reason", "epochs_done", "diverged_step", "parameters", "workers", "started", "ended",
     "baseline", "metric", "mode", "confirm_metric", "tie_break", "pareto", "pareto_metric",
-    "protocol", "trainable", "search_space", "schema_version", "commit", "host", "hardware",
-    "python_version", "srsgd_ray_version", "torch_version", "ray_version", "optuna_version",
+    "protocol", "trainable", "search_space", "confirm_seeds", "searches", "schema_version",
+    "commit", "host", "hardware", "python_version", "srsgd_ray_version", "torch_version",
+    "ray_version", "optuna_version",
 )  # fmt: skip
 PREDICTIONS = "predictions"  # see Run.artifact
 
