@@ -287,11 +287,8 @@ class Trainable(ABC):
             raise ValueError(
                 f"knobs and metrics need names of their own, but {self.name} has two {twice[0]!r}."
             )
-        for what, name in (
-            ("search_metric", self.search_metric),
-            ("confirm_metric", self.confirm_metric or self.search_metric),
-        ):
-            one_of(what, name, names)
+        one_of("search_metric", self.search_metric, names)
+        one_of("confirm_metric", self.confirm_metric or self.search_metric, names)
         if self.budget is not None and fields.get(self.budget.field) is not int:
             raise ValueError(
                 f"the budget of {self.name} must be a knob of type int, but its Config has no such "
