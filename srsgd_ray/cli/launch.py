@@ -184,7 +184,8 @@ def _write_report(folder: Path) -> str:
     try:
         return str(write_report(folder))
     except Exception as error:
-        return f"No report: {said_by(error)}. Try again with: srsgd-ray report {folder}"
+        again = shlex.join(["srsgd-ray", "report", str(folder)])
+        return f"No report: {said_by(error)}. Try again with: {again}"
 
 
 def _failures(folder: Path) -> int:

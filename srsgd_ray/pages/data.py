@@ -63,8 +63,8 @@ def study_data(folder: Path | str, contents: Contents | None = None) -> dict[str
     found = analysis.confirmation(trials, rivals, predictions=predictions) if not lengths else None
     said = [] if found is None else [c.verdict for c in found.comparisons]
     if lengths and (trials["phase"] == "confirm").any():
-        said = analysis.epochs_saved_verdicts(trials, analysis.baselines(trials), metric)
-    data: dict[str, Any] = {
+        said = analysis.epochs_saved_verdicts(trials, rivals, metric)
+    return {
         "name": str(trials["study"].iloc[0]),
         "question": contents.header["spec"].get("question", "") if contents else "",
         "verdicts": said,
@@ -89,7 +89,6 @@ def study_data(folder: Path | str, contents: Contents | None = None) -> dict[str
         "provenance": _provenance(trials),
         "commands": _commands(folder, contents),
     }  # fmt: skip
-    return data
 
 
 def _difference(found: analysis.Comparison) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from srsgd_ray import analysis
+
+Params = tuple[tuple[str, Any], ...]
 
 FEWEST = 8  # complete trials; from fewer nothing can be said
 
@@ -24,38 +27,45 @@ def importance(trials: pd.DataFrame) -> list[dict[str, Any]]:
         A dict for each arm and knob: ``arm``, ``knob``, ``share`` (of 1). Arms with fewer than
         ``FEWEST`` complete trials, or fewer than two knobs that were searched, have none.
     """
-    import optuna
-
     metric, mode = analysis.search_goal(trials)
     search = trials[(trials["phase"] == "search") & (trials["state"] == "complete")]
-    direction: Literal["minimize", "maximize"] = "minimize" if mode == "min" else "maximize"
     found = []
     for arm in analysis.arms(trials):
         own = search[(search["arm"] == arm) & np.isfinite(search[metric].astype(float))]
-        space = analysis.design(own, "search_space")
-        ranges = {n: s for n, s in json.loads(space or "{}").items() if n in own}
-        if len(own) < FEWEST or len(ranges) < 2:
+        space = analysis.design(own, "search_space") or "{}"
+        names = [name for name in json.loads(space) if name in own]
+        if len(own) < FEWEST or len(names) < 2:
             continue
-        distributions = {name: _distribution(said) for name, said in ranges.items()}
-        said = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs each study made
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            study = optuna.create_study(direction=direction)
-            for _, row in own.iterrows():
-                params = {n: row[n] for n in ranges if pd.notna(row[n])}
-                study.add_trial(
-                    optuna.trial.create_trial(
-                        params=params,
-                        distributions={name: distributions[name] for name in params},
-                        value=float(row[metric]),
-                    )
-                )
-            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-            shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-        optuna.logging.set_verbosity(said)
+        values = own[names].astype(object).itertuples(index=False, name=None)
+        params = (tuple(zip(names, row, strict=True)) for row in values)
+        tried = tuple(zip(params, own[metric].astype(float), strict=True))
+        shares = _shares(space, mode == "min", tried)
         found += [{"arm": arm, "knob": name, "share": float(v)} for name, v in shares.items()]
     return found
+
+
+@functools.lru_cache(maxsize=64)  # a live page asks at each epoch; only a complete trial changes it
+def _shares(space: str, lower: bool, tried: tuple[tuple[Params, float], ...]) -> dict[str, float]:
+    """The shares of the knobs: from the space as JSON, and each trial's knobs with its value."""
+    import optuna
+
+    distributions = {name: _distribution(said) for name, said in json.loads(space).items()}
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs each study made
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = optuna.create_study(direction="minimize" if lower else "maximize")
+            for pairs, value in tried:
+                params = {name: v for name, v in pairs if pd.notna(v)}
+                known = {name: distributions[name] for name in params}
+                study.add_trial(
+                    optuna.trial.create_trial(params=params, distributions=known, value=value)
+                )
+            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+            return optuna.importance.get_param_importances(study, evaluator=evaluator)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def _distribution(said: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from srsgd_ray.results.planned import planned
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.results.record import Contents, TrialRecord
 
@@ -28,7 +29,7 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
     running = held(folder / RECORD)
     trials = list(contents.trials.values())
     spec = contents.header["spec"]
-    planned, epochs = _planned(spec, trials)
+    count, epochs = _planned(contents.header, trials)
     done = sum(len(t.rows) for t in trials)
     left = max(0, epochs - sum(len(t.rows) if t.end is None else _length(t, spec) for t in trials))
     rate = _rate(contents, now)
@@ -40,7 +41,7 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
     return {
         "running": running,
         "counts": states,
-        "planned": planned,
+        "planned": count,
         "ended": sum(t.end is not None for t in trials),
         "done": done,
         "epochs": epochs,
@@ -86,21 +87,17 @@ def _length(trial: TrialRecord, spec: dict[str, Any]) -> int:
     return max(int(known) if isinstance(known, int) else 1, len(trial.rows))
 
 
-def _planned(spec: dict[str, Any], trials: list[TrialRecord]) -> tuple[int, int]:
+def _planned(header: dict[str, Any], trials: list[TrialRecord]) -> tuple[int, int]:
     """Trials and epochs of the whole study; those that have not begun are as long as the others."""
-    searches, count, epochs = int(spec.get("searches") or 1), 0, 0
+    spec, count, epochs = header["spec"], 0, 0
+    points = spec.get("confirm_points", 1) if spec.get("pareto") else 1
     for arm in spec.get("arms", []):
         own = [t for t in trials if t.arm == arm["name"]]
-        several = [arm.get("trials"), spec.get("trials")]
-        seeds = [arm.get("confirm_seeds"), spec.get("confirm_seeds")]
-        of_search, of_confirm = (
-            int(next((n for n in told if n is not None), 0)) for told in (several, seeds)
-        )
-        points = spec.get("confirm_points", 1) if spec.get("pareto") else 1
-        wanted = max(len(own), searches * (of_search + of_confirm * points))
-        known = spec.get("epochs")
+        seeds, searches = planned(header, arm["name"]) or (0, 1)
+        of_search = spec.get("trials") if arm.get("trials") is None else arm["trials"]
+        wanted = max(len(own), searches * ((of_search or 0) + seeds * points))
         lengths = [_length(t, spec) for t in own]
-        typical = sum(lengths) / len(lengths) if lengths else (known or 1)
+        typical = sum(lengths) / len(lengths) if lengths else (spec.get("epochs") or 1)
         count += wanted
         epochs += sum(lengths) + round(typical * (wanted - len(own)))
     return count, epochs
