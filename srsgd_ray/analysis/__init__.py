@@ -35,6 +35,7 @@ from srsgd_ray.analysis.rows import (
     search_goal,
     search_numbers,
     several_lengths,
+    several_points,
 )
 from srsgd_ray.analysis.search import (
     best_so_far,
@@ -94,6 +95,7 @@ __all__ = [
     "seed_curves",
     "sensitivity",
     "several_lengths",
+    "several_points",
     "share_text",
     "spread_points",
     "steps_per_epoch",

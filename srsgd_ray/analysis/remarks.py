@@ -21,6 +21,7 @@ from srsgd_ray.analysis.rows import (
     search_goal,
     search_numbers,
     several_lengths,
+    several_points,
 )
 from srsgd_ray.analysis.summary import selected
 from srsgd_ray.analysis.words import in_words
@@ -97,7 +98,7 @@ def _edges(trials: pd.DataFrame, arm: str) -> str:
     """Whether the best values lie at an end of their ranges."""
     best = selected(trials, arm)
     space = design(best, "search_space")
-    if space is None or _front(trials):
+    if space is None or several_points(trials):
         return ""  # of several points, none is the best
     there = []
     for name, spread in json.loads(space).items():
@@ -116,11 +117,6 @@ def _edges(trials: pd.DataFrame, arm: str) -> str:
         f"The best configuration of {arm_label(arm)} lies at an end of its space, beyond which a "
         f"better one may lie: {', '.join(there)}."
     )
-
-
-def _front(trials: pd.DataFrame) -> bool:
-    """Whether each arm has several points rather than a best configuration."""
-    return several_lengths(trials) or bool(design(trials, "pareto_metric"))
 
 
 def _active(row: pd.Series[Any], spread: Mapping[str, Any]) -> bool:
@@ -192,7 +188,7 @@ def _few_seeds(trials: pd.DataFrame) -> str:
 
 def _below_zero(trials: pd.DataFrame, metric: str) -> str:
     """Whether an interval holds values that an error, a loss or a time cannot have."""
-    if _front(trials):
+    if several_points(trials):
         return ""
     found = confirmation(trials, None, metric)
     below = [arm_label(arm.arm) for arm in found.arms if arm.estimate.low < 0]

@@ -20,10 +20,9 @@ from srsgd_ray.analysis.rows import (
     arms,
     baselines,
     confirm_metric,
-    design,
     rows,
     search_goal,
-    several_lengths,
+    several_points,
 )
 from srsgd_ray.analysis.search import expected_best
 from srsgd_ray.analysis.summary import ENDS, configurations, summary
@@ -64,8 +63,7 @@ def render(
         return "No trials yet."
     searched = bool((trials["phase"] == "search").any())
     parts = [_search_text(trials)] if searched else []
-    # A second aim that is no length has its points at one length.
-    if several_lengths(trials) or design(trials, "pareto_metric"):
+    if several_points(trials):
         parts += _epochs_texts(trials, baseline, metric)
     else:
         rivals = baseline or baselines(trials)

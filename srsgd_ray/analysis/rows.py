@@ -153,6 +153,14 @@ def several_lengths(trials: pd.DataFrame) -> bool:
     return bool((trials.groupby(["arm", "phase"])[name].nunique() > 1).any())
 
 
+def several_points(trials: pd.DataFrame) -> bool:
+    """Whether an arm has several points of a front, or lengths, rather than a best configuration.
+
+    A second aim that is no length has its points at one length.
+    """
+    return several_lengths(trials) or bool(design(trials, "pareto_metric"))
+
+
 def searched_knobs(trials: pd.DataFrame) -> list[str]:
     """The knobs that have several values among the search trials of one arm, in order."""
     search = trials[trials["phase"] == "search"]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,10 +43,9 @@ def watch_verb(given: argparse.Namespace) -> None:
         server.serve_forever(poll_interval=0.2)
 
 
-def _end_with(parent: int, end: object) -> None:
+def _end_with(parent: int, end: Callable[[], None]) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
-    assert callable(end)
     end()
 
 

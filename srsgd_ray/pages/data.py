@@ -58,11 +58,11 @@ def study_data(folder: Path | str, contents: Contents | None = None) -> dict[str
     metric = analysis.confirm_metric(trials)
     schema = schema_of(trials)
     unit = schema[metric].unit if metric in schema else ""
-    lengths = analysis.several_lengths(trials) or bool(analysis.design(trials, "pareto_metric"))
+    points = analysis.several_points(trials)
     rivals, predictions = analysis.baselines(trials), read_predictions(folder)
-    found = analysis.confirmation(trials, rivals, predictions=predictions) if not lengths else None
+    found = analysis.confirmation(trials, rivals, predictions=predictions) if not points else None
     said = [] if found is None else [c.verdict for c in found.comparisons]
-    if lengths and (trials["phase"] == "confirm").any():
+    if points and (trials["phase"] == "confirm").any():
         said = analysis.epochs_saved_verdicts(trials, rivals, metric)
     return {
         "name": str(trials["study"].iloc[0]),
