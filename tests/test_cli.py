@@ -17,9 +17,9 @@ import pytest
 
 from srsgd_ray import progress
 from srsgd_ray.cli import main
+from srsgd_ray.cli.declared import VERBS
 from srsgd_ray.cli.guard import guarded
 from srsgd_ray.cli.parser import add_field, given_of, new_parser, pairs, parse, plainly
-from srsgd_ray.cli.verbs import VERBS
 from srsgd_ray.knobs import knob, knob_types
 
 

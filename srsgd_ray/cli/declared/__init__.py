@@ -1,0 +1,9 @@
+"""Every verb of ``srsgd-ray`` as data: what it is for, what it takes, and what does its work.
+
+A module here imports next to nothing: what a verb needs is imported when it is called.
+"""
+
+from srsgd_ray.cli.declared import lmdb, pages, results, studies, train
+from srsgd_ray.cli.declared.verb import Verb
+
+VERBS: dict[str, Verb] = studies.VERBS | results.VERBS | pages.VERBS | lmdb.VERBS | train.VERBS

@@ -1,0 +1,91 @@
+"""Verbs that print or draw results."""
+
+from __future__ import annotations
+
+from srsgd_ray.cli.declared.verb import Verb
+from srsgd_ray.cli.parser import Add
+
+
+def _protocol(add: Add) -> None:
+    from srsgd_ray.paper.compare import PROTOCOLS
+
+    errors = "; ".join(f"{name}: {what}" for name, what in PROTOCOLS.items())
+    add("--protocol", default="last", help=f"which of our errors. {errors} [last]")
+
+
+def _table(add: Add) -> None:
+    from srsgd_ray.paper.cells import TABLES
+    from srsgd_ray.table import FORMATS
+
+    what = (
+        f"results/NAME, or a published table: {', '.join(TABLES)}. A folder of such a name: ./NAME"
+    )
+    any_epochs = "also runs that differ from a cell only in epochs or milestones"
+    rule = (
+        "steps to the target by the rule of modded-nanogpt's optimization track, all runs shown: "
+        "modded-nanogpt"
+    )
+    add("what", help=what)
+    add("folders", nargs="*", metavar="FOLDER", help="our results [published ones only]")
+    add("--format", default="text", help=f"{', '.join(FORMATS)} [text]")
+    _protocol(add)
+    add("--any-epochs", action="store_true", help=any_epochs)
+    _target(add)
+    add("--rule", metavar="NAME", help=rule)
+    add("--std", type=float, metavar="X", help="of a run, for --rule, if known [from the runs]")
+
+
+def _target(add: Add) -> None:
+    from srsgd_ray.analysis import COSTS
+
+    target = (
+        "what the runs spend until they meet a target: a number, or baseline for the mean final "
+        "value of the baseline's runs; performance profiles, if several folders are named"
+    )
+    metric = "of the target [what arms are compared by, or else the search's]"
+    add("--to-target", metavar="X", help=target)
+    add("--metric", metavar="NAME", help=metric)
+    add("--cost", help=f"what is counted to the target: {', '.join(COSTS)} [epochs]")
+
+
+def _figures(add: Add) -> None:
+    from srsgd_ray.figures.profile import PROFILE
+    from srsgd_ray.figures.save import FIGURES, FORMATS
+    from srsgd_ray.paper.figures import PAPER_FIGURES, PAPER_OUT
+
+    words = (
+        f"of a study: {', '.join(FIGURES)} [all of them]; of several studies: {PROFILE}; of the "
+        f"paper: {', '.join(PAPER_FIGURES)}, or paper for all; and results folders; in any order"
+    )
+    out = f"where the files go [FOLDER/figures, those of the paper {PAPER_OUT}]"
+    plotted = "figures of the paper as it drew them, faults included"
+    add("words", nargs="+", metavar="FIGURE|FOLDER", help=words)
+    add("--format", default="png,svg", help=f"any of {', '.join(FORMATS)} [png,svg]")
+    add("--out", metavar="DIR", help=out)
+    add("--as-plotted", action="store_true", help=plotted)
+    _target(add)
+    _protocol(add)
+
+
+VERBS = {
+    "table": Verb(
+        "a study's table and verdict, or a published table with our runs in comparison",
+        "results",
+        _table,
+    ),
+    "columns": Verb(
+        "every column of the results, with its meaning",
+        "results",
+        lambda add: add(
+            "table", nargs="?", default="trials", help="trials, epochs, or a study's FOLDER"
+        ),
+    ),
+    "figures": Verb(
+        "draw a study's figures, or the paper's by name",
+        "results",
+        _figures,
+        "results/quickstart draws all figures of that study, results/quickstart confirmation one."
+        "\nfig1 draws Figure 1 of the paper, fig1 results/table1 the same with our runs over it,"
+        "\nand paper all of its figures.",
+    ),
+}
