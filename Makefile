@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NAME ?= quickstart-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: install study test pytest lint types bench clean
+.PHONY: install study notebook test pytest lint types bench clean
 
 install: $(STAMP)
 
@@ -17,6 +17,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 study: $(STAMP)
 	$(BIN)/python studies/quickstart.py --name $(NAME)
+
+notebook: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook]'
+	$(BIN)/jupyter lab notebooks/figures.ipynb
 
 # Types beside the tests: these wait for Ray's processes now and then.
 test: lint
