@@ -147,9 +147,9 @@ def test_none_at_all_is_refused(
 
 
 def test_the_budget_is_not_in_the_resume_line() -> None:
-    assert resume_command("p", ["--budget-hours=4", "--trials", "3"]) == "p --trials 3 --resume"
+    assert resume_command(["p"], ["--budget-hours=4", "--trials", "3"]) == "p --trials 3 --resume"
     words = ["--budget-hours", "0.5", "--trials", "3"]
-    assert resume_command("python s.py", words) == "python s.py --trials 3 --resume"
+    assert resume_command(["p", "s.py"], words) == "p s.py --trials 3 --resume"
 
 
 def test_a_folder_is_resumed_with_every_option_that_it_was_started_with(tmp_path: Path) -> None:
@@ -164,11 +164,10 @@ def test_a_folder_is_resumed_with_every_option_that_it_was_started_with(tmp_path
 
 def test_the_resume_line_is_the_command_again() -> None:
     words = ["--name", "my study", "--trials", "3", "--resume"]
-    expected = "python s.py --name 'my study' --trials 3 --resume"
-    assert resume_command("python s.py", words) == expected
-    assert resume_command("python s.py", ["--smoke"]) == "python s.py --smoke --resume"
+    expected = "p s.py --name 'my study' --trials 3 --resume"
+    assert resume_command(["p", "s.py"], words) == expected
     # Of a smoke run, one slot and one worker come from the word alone.
-    assert resume_command("p", ["--smoke", "--name", "x"]) == "p --smoke --name x --resume"
+    assert resume_command(["p"], ["--smoke", "--name", "x"]) == "p --smoke --name x --resume"
 
 
 @pytest.mark.parametrize(

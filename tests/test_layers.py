@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "srsgd_ray"
 BELOW = {"config", "knobs", "restarts", "results", "table"}
 LAYERS: dict[str, set[str]] = {
     "restarts": set(),
+    "typed": set(),
     "knobs": set(),
     "table": {"knobs"},
     "import_path": {"knobs"},
@@ -28,7 +29,7 @@ LAYERS: dict[str, set[str]] = {
     "results": {"knobs", "trainable"},
     "analysis": BELOW,
     "figures": BELOW | {"analysis"},
-    "pages": {"results", "analysis"},
+    "pages": {"results", "analysis", "typed"},
     # The built-in networks and data sets, which parts finds by itself.
     "models": {"config", "knobs", "parts"},
     "image_lmdb": set(),
@@ -67,7 +68,7 @@ LAYERS: dict[str, set[str]] = {
     "cli": BELOW
     | {"progress", "trainable", "analysis", "figures", "image_lmdb", "training", "backends"}
     | {"pages"}
-    | {"study", "testing", "paper", "table", "import_path"},
+    | {"study", "testing", "paper", "table", "import_path", "typed"},
 }
 KNOW_RAY = {"backends", "study"}
 KNOW_TORCH = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -354,13 +356,15 @@ if __name__ == "__main__":
     sys.exit(launch(SLOW))
 """
 SLOW = dataclasses.replace(STUDY, base={"wait": 0.05})
+BARE = {**os.environ, "PATH": "/usr/bin:/bin"}  # no environment is active
+LINE = f"{shlex.quote(sys.executable)} mine.py --backend local"
 
 
 def driver(folder: Path, line: str, epochs: int) -> subprocess.Popen[str]:
     """A study script that has been started and has so many epochs in its record."""
     (folder / "mine.py").write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
     started = subprocess.Popen(
-        [sys.executable, *line.split()[1:]], cwd=folder, text=True, stdout=subprocess.PIPE
+        shlex.split(line), cwd=folder, text=True, stdout=subprocess.PIPE, env=BARE
     )
     record, deadline = folder / "r" / "t" / "record.jsonl", time.monotonic() + 60
     while not record.exists() or record.read_text().count('"event": "epoch"') < epochs:
@@ -382,7 +386,7 @@ def stopped(started: subprocess.Popen[str], folder: Path, number: signal.Signals
 def test_the_line_that_a_stop_printed_resumes_and_a_killed_driver_loses_no_row(
     tmp_path: Path,
 ) -> None:
-    line = "python mine.py --backend local --no-figures --results r"
+    line = f"{LINE} --no-figures --results r"
     printed = stopped(driver(tmp_path, line, 5), tmp_path, signal.SIGINT)
     assert printed == f"{line} --resume"
     told = rows(tmp_path / "r" / "t")
@@ -400,7 +404,7 @@ def test_the_line_that_a_stop_printed_resumes_and_a_killed_driver_loses_no_row(
 
 
 def test_sigterm_stops_processes_in_order(tmp_path: Path) -> None:
-    line = "python mine.py --backend local --slots 2 --no-figures --results r"
+    line = f"{LINE} --slots 2 --no-figures --results r"
     printed = stopped(driver(tmp_path, line, 5), tmp_path, signal.SIGTERM)
     assert printed == f"{line} --resume"
     told = rows(tmp_path / "r" / "t")

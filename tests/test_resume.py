@@ -113,9 +113,8 @@ def test_another_arm_is_taken_in_and_compared_on_the_same_seeds(
 
 
 def start(study: Study, folder: Path, *words: str) -> int:
-    return launch(
-        study, ["--backend", "local", "--results", str(folder), "--no-figures", *words], prog="p"
-    )
+    where = ["--backend", "local", "--results", str(folder), "--no-figures"]
+    return launch(study, [*where, *words], command=["p"])
 
 
 def test_an_edited_script_is_told_and_options_stay(

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -96,9 +97,39 @@ def test_arms_that_look_the_same_are_refused(names: tuple[str, str]) -> None:
 @pytest.mark.parametrize("script", ["my study.py", "a'b.py", "x?.py", "$HOME.py", "plain.py"])
 def test_a_command_is_typed_as_it_was(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [script])
-    typed = resume_command(_command(), ["--results", "sp ace", "--name=x"])
-    expected = ["python", script, "--results", "sp ace", "--name=x", "--resume"]
-    assert shlex.split(typed) == expected
+    command = shlex.split(resume_command(_command(), ["--results", "sp ace", "--name=x"]))
+    assert command[1:] == [script, "--results", "sp ace", "--name=x", "--resume"]
+    assert Path(command[0]).absolute().parent == Path(sys.executable).parent
+
+
+OURS = Path(sys.executable).parent
+TYPED = "from srsgd_ray.typed import typed; print(typed('python', 'a b.py'), typed('srsgd-ray'))"
+
+
+@pytest.mark.parametrize(
+    ("path", "here", "expected"),
+    [
+        ("/usr/bin:/bin", "/usr", f"{OURS}/python 'a b.py' {OURS}/srsgd-ray"),
+        ("/usr/bin:/bin", f"{OURS.parent}", "bin/python 'a b.py' bin/srsgd-ray"),
+        (f"{OURS}:/usr/bin", "/usr", "python 'a b.py' srsgd-ray"),
+        (f"OTHER:{OURS}", "/usr", f"{OURS}/python 'a b.py' {OURS}/srsgd-ray"),
+    ],
+)
+def test_a_printed_command_is_of_the_environment_that_printed_it(
+    path: str, here: str, expected: str, tmp_path: Path
+) -> None:
+    """OTHER is an environment of the same Python, whose programs come first."""
+    for name in ("python", "python3", "srsgd-ray"):
+        (tmp_path / name).symlink_to(OURS / name if name == "srsgd-ray" else sys.executable)
+    path = path.replace("OTHER", str(tmp_path))
+    env = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *sys.path)))}
+    command = [sys.executable, "-c", TYPED]
+    done = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
+    names = shlex.split(expected)
+    for word in (names[0], names[2]):
+        found = shutil.which(word, path=path) or shutil.which(str(Path(here, word)))
+        assert found is not None and Path(found).absolute().parent == OURS
 
 
 @pytest.mark.parametrize("place", ["runs?1", "50%41", "h#1", "sp ace", "-lead", "$HOME"])
@@ -114,7 +145,7 @@ def test_the_dashboard_finds_the_database_of_any_folder(
     Path(place, "optuna.db").touch()
     _report(Path(place), figures=False)
     (line,) = (n for n in capsys.readouterr().out.splitlines() if "optuna-dashboard" in n)
-    command = line.partition(":")[2].replace("optuna-dashboard", "echo") + " && ls"
+    command = re.sub(r"&& \S*optuna-dashboard", "&& echo", line.partition(":")[2]) + " && ls"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     there = ["epochs.parquet", "optuna.db", "record.jsonl", "trials.parquet"]
     assert done.stdout.split() == ["sqlite:///optuna.db", *there]

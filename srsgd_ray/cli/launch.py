@@ -22,13 +22,14 @@ from srsgd_ray.study.check import check_types
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, barren
 from srsgd_ray.study.run import execute
 from srsgd_ray.study.spec import Study
+from srsgd_ray.typed import typed
 
 
 def launch(
     study: Study,
     argv: Sequence[str] | None = None,
     *,
-    prog: str | None = None,
+    command: Sequence[str] | None = None,
     finish: Callable[[Path], object] | None = None,
     resume_by_folder: bool = False,
 ) -> int:
@@ -40,13 +41,14 @@ def launch(
     Args:
         study: the study.
         argv: words of the command line; None: of this process.
-        prog: the command, as messages call it; None: the script.
+        command: the words before ``argv``, such as ``python studies/mine.py``; None: the script.
         finish: called with the study's folder when it is finished, before its figures are drawn.
-        resume_by_folder: the command that resumes is ``prog`` alone.
+        resume_by_folder: the command that resumes is ``command`` alone.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    prog = prog or _command()
-    resume = prog if resume_by_folder else resume_command(prog, words)
+    command = command or _command()
+    prog = shlex.join(command)
+    resume = typed(*command) if resume_by_folder else resume_command(command, words)
     return guarded(prog, lambda: _launch(study, words, prog, resume, finish))
 
 
@@ -104,10 +106,10 @@ def _print_stopped(folder: Path, resume: str, more: str = "") -> None:
     print(f"\nStopped. Resume{more} with:\n  {resume}" if begun else "\nStopped: not begun.")
 
 
-def _command() -> str:
+def _command() -> list[str]:
     """The command that runs this script."""
     script = Path(sys.argv[0])
-    return shlex.join(["python", str(script)] if script.suffix == ".py" else [script.name])
+    return ["python", str(script)] if script.suffix == ".py" else [script.name]
 
 
 @contextmanager
@@ -139,13 +141,13 @@ def shown(place: str) -> str:
     return f"{path}:{line}: "
 
 
-def resume_command(prog: str, words: Sequence[str]) -> str:
-    """The command that resumes the study that ``prog``, as one types it, and words started."""
+def resume_command(command: Sequence[str], words: Sequence[str]) -> str:
+    """The command that resumes the study that a command and its options started."""
     kept = [w for w in words if w != "--resume" and not w.startswith("--budget-hours=")]
     if "--budget-hours" in kept:
         at = kept.index("--budget-hours")
         del kept[at : at + 2]
-    return f"{prog} {shlex.join([*kept, '--resume'])}"
+    return typed(*command, *kept, "--resume")
 
 
 def _report(folder: Path, figures: bool) -> None:
@@ -159,7 +161,8 @@ def _report(folder: Path, figures: bool) -> None:
     if (folder / "optuna.db").exists():
         # In the folder, for no escape takes "?" or "%" of its path through the URL.
         place = shlex.quote(str(folder.resolve()))
-        print(f"Trials:    cd {place} && optuna-dashboard sqlite:///optuna.db")
+        shown = typed("optuna-dashboard", "sqlite:///optuna.db", anywhere=True)
+        print(f"Trials:    cd {place} && {shown}")
     several = read_record(folder).header["spec"].get("searches", 1) > 1
     what, option = ("searches", "--searches") if several else ("seeds", "--confirm-seeds")
     again = f"the same command with --resume and a larger {option}"
@@ -184,7 +187,7 @@ def _write_report(folder: Path) -> str:
     try:
         return str(write_report(folder))
     except Exception as error:
-        again = shlex.join(["srsgd-ray", "report", str(folder)])
+        again = typed("srsgd-ray", "report", folder)
         return f"No report: {said_by(error)}. Try again with: {again}"
 
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-WATCHES = "from srsgd_ray.cli import main; raise SystemExit(main())"
-
 
 def report_verb(given: argparse.Namespace) -> None:
     """Write the page of each study; prints the files written."""
@@ -55,7 +53,7 @@ def watching(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     words = ["watch", str(folder), "--port", "0", "--of-process", str(os.getpid())]
     process = subprocess.Popen(
-        [sys.executable, "-c", WATCHES, *words],
+        [sys.executable, "-m", "srsgd_ray", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

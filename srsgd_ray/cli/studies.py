@@ -7,7 +7,6 @@ import importlib.util
 import sys
 import traceback
 from pathlib import Path
-from shlex import quote
 from types import ModuleType
 from typing import Any
 
@@ -20,32 +19,33 @@ from srsgd_ray.results import read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainable import Trainable
+from srsgd_ray.typed import typed
 
 
 def run_verb(given: argparse.Namespace) -> int:
     """Run the study of a file, an import path or a folder; the other words are its script's."""
-    prog = f"srsgd-ray run {quote(given.what)}"
+    command = ("srsgd-ray", "run", given.what)
     if (Path(given.what) / RECORD).is_file():  # again, on what it ran on, in another folder
         study, started = recorded(Path(given.what))
         started.remove("--resume")
-        return launch(study, [*started, *given.words], prog=prog)
-    return launch(load_study(given.what), given.words, prog=prog)
+        return launch(study, [*started, *given.words], command=command)
+    return launch(load_study(given.what), given.words, command=command)
 
 
 def plan_verb(given: argparse.Namespace) -> int:
     """Say what a study will cost, or what is left of one that has begun."""
-    prog, words = f"srsgd-ray plan {quote(given.what)}", [*given.words, "--plan"]
+    command, words = ("srsgd-ray", "plan", given.what), [*given.words, "--plan"]
     if (Path(given.what) / RECORD).is_file():
         study, started = recorded(Path(given.what))
-        return launch(study, [*started, *words], prog=prog)
-    return launch(load_study(given.what), words, prog=prog)
+        return launch(study, [*started, *words], command=command)
+    return launch(load_study(given.what), words, command=command)
 
 
 def resume_verb(given: argparse.Namespace) -> int:
     """Resume the study in a folder, as it was started."""
     study, words = recorded(Path(given.what))
-    prog = f"srsgd-ray resume {quote(given.what)}"
-    return launch(study, [*words, *given.words], prog=prog, resume_by_folder=True)
+    command = ("srsgd-ray", "resume", given.what)
+    return launch(study, [*words, *given.words], command=command, resume_by_folder=True)
 
 
 def recorded(folder: Path) -> tuple[Study, list[str]]:
@@ -81,7 +81,7 @@ def load_study(what: str) -> Study:
             found = ", ".join(studies) or "none"
             raise ValueError(
                 f"{what} must hold one Study, best called STUDY, but holds {found}. Name one: "
-                f"srsgd-ray run {quote(Path(what).stem)}:NAME."
+                f"{typed('srsgd-ray', 'run', f'{Path(what).stem}:NAME')}."
             )
         return next(iter(studies.values()))
     found = load(what, "study")

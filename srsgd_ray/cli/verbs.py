@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from srsgd_ray.cli.declared import VERBS
 from srsgd_ray.cli.guard import guarded
 from srsgd_ray.cli.parser import new_parser, parse, plainly
 from srsgd_ray.knobs import one_of
+from srsgd_ray.typed import typed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def resume() -> None:
         if verb.resumed is not None:
-            command = f"{prog} {shlex.join(verb.resumed(rest))}"
+            command = typed("srsgd-ray", *name.split(), *verb.resumed(rest))
             print(f"What was written stays. Resume with: {command}", file=sys.stderr)
 
     return guarded(prog, work, resume)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from srsgd_ray.results import (
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.results.record import Contents
 from srsgd_ray.results.tables import frames
+from srsgd_ray.typed import typed
 
 MOST_RESTARTS = 400  # of an arm; more could not be distinguished on a page
 # Columns of a trial's row that are the same in all of them, or that only programs read.
@@ -220,12 +220,12 @@ def _provenance(trials: pd.DataFrame) -> list[list[str]]:
 def _commands(folder: Path, contents: Contents | None) -> dict[str, str]:
     if contents is None:
         return {}
-    where, again = shlex.quote(str(folder)), f"{contents.header['study']}-again"
+    again = f"{contents.header['study']}-again"
     return {
-        "Repeat the study": f"srsgd-ray run {where} --name {again}",
-        "Resume it, or add to it": f"srsgd-ray resume {where}",
-        "Its table as text": f"srsgd-ray table {where}",
-        "Its figures": f"srsgd-ray figures {where}",
+        "Repeat the study": typed("srsgd-ray", "run", folder, "--name", again),
+        "Resume it, or add to it": typed("srsgd-ray", "resume", folder),
+        "Its table as text": typed("srsgd-ray", "table", folder),
+        "Its figures": typed("srsgd-ray", "figures", folder),
     }
 
 
