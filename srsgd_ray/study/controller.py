@@ -10,16 +10,13 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from srsgd_ray import analysis
 from srsgd_ray.backends.base import Assignment
 from srsgd_ray.knobs import make
 from srsgd_ray.results import Record, TrialRecord, write_predictions, write_tables
-from srsgd_ray.results.tables import trials_frame
+from srsgd_ray.study.confirming import Confirming
+from srsgd_ray.study.counting import Counts, best_so_far, counts
 from srsgd_ray.study.schedulers import ArmScheduler
 from srsgd_ray.study.search import Search
 from srsgd_ray.study.spec import Study
@@ -27,16 +24,6 @@ from srsgd_ray.trainable import PREDICTIONS
 
 TABLES_EVERY = 2.0  # seconds between two writings of the tables, at least
 TABLES_SHARE = 20.0  # and this many times as long as the last writing took
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How far the study is, in trials and in epochs."""
-
-    trials: int
-    trials_done: int
-    epochs: int
-    epochs_done: int
 
 
 class Controller:
@@ -60,7 +47,7 @@ class Controller:
         self._work = study.work
         self._columns = study.columns()
         self._lengths: dict[str, int] = {}
-        self._arm_epochs = {arm.name: study.epochs_of(arm.name) for arm in study.arms}
+        self._confirming = Confirming(study, record, searches)
         self._finish_reached()
         self._schedulers: dict[tuple[str, int], ArmScheduler] = {}
         for (arm, number), search in searches.items():
@@ -69,7 +56,6 @@ class Controller:
             self._schedulers[arm, number] = study.scheduler_of(arm)
             self._schedulers[arm, number].refill(mine)
         self._waiting = [t.trial for t in record.trials.values() if t.end is None]
-        self._confirm: dict[int, list[tuple[str, dict[str, Any]]]] = {}
         self._written = (0.0, 0.0)
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
@@ -138,64 +124,12 @@ class Controller:
     def _next_confirmation(self, search: int) -> Assignment | None:
         if any(trial.end is None for trial in self._of("search", search)):
             return None
-        left = self._left_to_confirm(search)
+        left = self._confirming.left(search)
         if not left:
             return None
         arm, config = left[0]
         name, number = self._free_name("confirm", arm)
         return self._begin(name, "confirm", arm, number, config, search)
-
-    def _left_to_confirm(self, search: int) -> list[tuple[str, dict[str, Any]]]:
-        """Of a search's confirmation, those runs of each arm that have not begun, in order."""
-        begun = Counter(trial.arm for trial in self._of("confirm", search))
-        left = []
-        for arm, config in self._confirmation(search):
-            begun[arm] -= 1
-            if begun[arm] < 0:
-                left.append((arm, config))
-        return left
-
-    def _confirmation(self, search: int) -> list[tuple[str, dict[str, Any]]]:
-        """The runs of a search's confirmation, seed by seed, so that pairs are made early."""
-        if search not in self._confirm:
-            study, selected = self.study, self.selected(search)
-            self._confirm[search] = [
-                (arm, study.confirmed(config, study.confirmation_seed(search, index)))
-                for index in range(max(study.seeds_of(arm.name) for arm in study.arms))
-                for arm, configs in selected.items()
-                for config in configs
-                if index < study.seeds_of(arm)
-            ]
-        return self._confirm[search]
-
-    def selected(self, search: int = 0) -> dict[str, list[dict[str, Any]]]:
-        """Configs that a search's confirmation runs, by arm.
-
-        Its fixed one, its best of that search, or points of its Pareto front. Searched arms without
-        a complete trial in that search are left out.
-        """
-        study = self.study
-        found: dict[str, list[dict[str, Any]]] = {}
-        table = pd.DataFrame()
-        mine = self._of("search", search)
-        if mine:
-            table = trials_frame(self.record.contents, self._columns)
-            table = table[table["search"] == search]
-        for arm in study.arms:
-            if (arm.name, search) not in self._searches:
-                found[arm.name] = [study.plain(arm.name, {})]
-                continue
-            if not any(t.arm == arm.name and t.state == "complete" for t in mine):
-                continue
-            metric, mode = study.metric, study.mode
-            if study.pareto:
-                second = study.pareto_metric or None
-                front = analysis.pareto_front(table, arm.name, metric, mode, second)
-                names = list(analysis.spread_points(front, study.confirm_points)["trial"])
-            else:
-                names = [analysis.best_trial(table, arm.name, metric, mode)["trial"]]
-            found[arm.name] = [self.record.trials[str(name)].config for name in names]
-        return found
 
     def _begin(
         self, name: str, phase: str, arm: str, number: int, config: dict[str, Any], search: int
@@ -213,7 +147,7 @@ class Controller:
         wanted = sum(self.study.trials_of(arm) for arm, _ in self._searches)
         if len(self._of("search")) < wanted:
             return False
-        return not any(map(self._left_to_confirm, range(self.study.searches)))
+        return not any(map(self._confirming.left, range(self.study.searches)))
 
     # What happened.
 
@@ -263,32 +197,13 @@ class Controller:
     # How far it is.
 
     def counts(self) -> Counts:
-        """Trials and epochs, done and in all; epochs that ended trials will never run are off."""
-        study, length = self.study, self._arm_epochs
+        """See :func:`srsgd_ray.study.counting.counts`."""
         begun = list(self.record.trials.values())
-        points = study.confirm_points if study.pareto else 1
-        runs: Counter[str] = Counter()
-        for search in range(study.searches):
-            if (known := self._confirm.get(search)) is not None:
-                runs.update(arm for arm, _ in known)
-            else:
-                runs.update({arm: study.seeds_of(arm) * points for arm in length})
-        started = Counter(trial.arm for trial in begun)
-        left = {a: study.trials_of(a) * study.searches + runs[a] - started[a] for a in length}
-        ended = [t for t in begun if t.end is not None]
-        done = sum(len(t.rows) for t in begun)
-        running = sum(self.length(t) - len(t.rows) for t in begun if t.end is None)
-        to_come = sum(count * length[arm] for arm, count in left.items())
-        return Counts(len(begun) + sum(left.values()), len(ended), done + running + to_come, done)
+        return counts(self.study, begun, self._confirming.count(), self.length)
 
     def best_so_far(self) -> dict[str, float]:
         """Best value of the metric over each arm's complete search trials."""
-        pick = min if self.study.mode == "min" else max
-        values: dict[str, list[float]] = {}
-        for trial in self._of("search"):
-            if trial.state == "complete":
-                values.setdefault(trial.arm, []).append(trial.rows[-1][self.study.metric])
-        return {arm: pick(found) for arm, found in values.items()}
+        return best_so_far(self.study, list(self.record.trials.values()))
 
 
 def _only_the_record_restores() -> None:
