@@ -1,4 +1,4 @@
-"""The one progress display: bars on a terminal, elsewhere a line now and then; and the log file."""
+"""Progress: bars on a terminal, elsewhere a line now and then; and a file for other output."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def watched(screen: TextIO, state: Callable[[], State]) -> Iterator[None]:
 
 
 @contextmanager
-def all_output_to(log: Path) -> Iterator[TextIO]:
-    """Send standard output and error to ``log``, also those of libraries and child processes.
+def all_output_to(path: Path) -> Iterator[TextIO]:
+    """Send standard output and error to a file, also those of libraries and child processes.
 
     Yields:
         The standard output as it was, for what the user is to see.
@@ -109,7 +109,7 @@ def all_output_to(log: Path) -> Iterator[TextIO]:
     sys.stderr.flush()
     kept = [os.dup(fd) for fd in (1, 2)]
     like: Any = {"encoding": getattr(sys.stdout, "encoding", None), "errors": "backslashreplace"}
-    with log.open("ab") as file, os.fdopen(os.dup(1), "w", buffering=1, **like) as screen:
+    with path.open("ab") as file, os.fdopen(os.dup(1), "w", buffering=1, **like) as screen:
         try:
             for fd in (1, 2):
                 os.dup2(file.fileno(), fd)

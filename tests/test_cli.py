@@ -185,10 +185,10 @@ def test_the_pace_leaves_out_what_was_done_before(monkeypatch: pytest.MonkeyPatc
 def test_all_output_goes_to_the_log_and_comes_back(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with progress.all_output_to(tmp_path / "log.txt") as screen:
+    with progress.all_output_to(tmp_path / "output.txt") as screen:
         os.write(1, b"for the log\n")
         os.write(2, b"a library\n")
         print("for the user", file=screen)
     os.write(1, b"after\n")
-    assert (tmp_path / "log.txt").read_text() == "for the log\na library\n"
+    assert (tmp_path / "output.txt").read_text() == "for the log\na library\n"
     assert capfd.readouterr() == ("for the user\nafter\n", "")

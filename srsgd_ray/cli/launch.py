@@ -157,7 +157,7 @@ def _report(folder: Path, figures: bool) -> None:
         print(*_draw_figures(folder), sep="\n")
         print(_write_report(folder))
     print(f"\nTables:    {folder}/trials.parquet, {folder}/epochs.parquet")
-    print(f"Log:       {folder}/log.txt")
+    print(f"Log:       {folder}/log.txt; what Ray and the trials printed: output.txt")
     if (folder / "optuna.db").exists():
         # In the folder, for no escape takes "?" or "%" of its path through the URL.
         place = shlex.quote(str(folder.resolve()))

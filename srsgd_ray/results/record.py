@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from srsgd_ray.results.columns import STATES
+from srsgd_ray.results.log import note
 from srsgd_ray.results.place import RecordError, check_writable
 from srsgd_ray.results.planned import look_ended, planned
 
@@ -273,6 +274,7 @@ class Record:
         fresh = self.contents.apply(line)
         if fresh:
             self._write(line)
+            note(self.folder, self.contents, line)
         return fresh
 
     def _write(self, line: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from srsgd_ray.backends.store import CheckpointStore, absolute, check_storage, j
 from srsgd_ray.knobs import one_of
 from srsgd_ray.progress import all_output_to, watched
 from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
+from srsgd_ray.results.log import OUTPUT
 from srsgd_ray.results.record import Contents, check_free
 from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.arm import check_name
@@ -78,7 +79,7 @@ def execute(
         resume: resume the study that is there.
         script: the study as its script has it, without options, for the record.
         quiet: print nothing and redirect nothing; else the plan and the progress are shown, and all
-            other output goes to ``log.txt`` in the folder.
+            other output goes to ``output.txt`` in the folder.
 
     Returns:
         How it ended, a constant of ``study.result``.
@@ -105,7 +106,7 @@ def execute(
         if not quiet:
             lines = [f"{name}: {study.question}", f"Results in {folder}"]
             print(*lines, *(f"Taken in: {line}" for line in new), sep="\n", flush=True)
-        opened = nullcontext(None) if quiet else all_output_to(folder / "log.txt")
+        opened = nullcontext(None) if quiet else all_output_to(folder / OUTPUT)
         with opened as screen, backend.open() as nodes:
             plan = plan_of(study, options, nodes)
             session = _Session(study, options, backend, job, plan, screen)

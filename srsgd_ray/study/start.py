@@ -10,6 +10,7 @@ from pathlib import Path
 
 from srsgd_ray.backends import Job, Plan, check_counts, plan_slots
 from srsgd_ray.knobs import affecting, machine_knobs, one_of, plain
+from srsgd_ray.results.log import OUTPUT
 from srsgd_ray.results.place import check_writable
 from srsgd_ray.study.check import check_fields
 from srsgd_ray.study.options import Options
@@ -105,7 +106,7 @@ def fresh_folder(folder: Path) -> Iterator[Callable[[], None]]:
         RecordError: if it cannot be written.
     """
     check_writable(folder, "results", "--results")
-    made = [p for p in (folder / "log.txt", folder, *folder.parents) if not p.exists()]
+    made = [p for p in (folder / OUTPUT, folder, *folder.parents) if not p.exists()]
     kept: list[bool] = []
     folder.mkdir(parents=True, exist_ok=True)
     try:

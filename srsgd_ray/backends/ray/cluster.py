@@ -31,6 +31,7 @@ def ray_cluster(address: str, quiet: bool = False) -> Iterator[list[dict[str, fl
     # Nothing may leave this machine, and Ray must not start a Train run of its own address.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # what is printed goes to a file
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     # What a shell has for another program must not move the workers, or take Ctrl-C from us.
     os.environ |= {"RAY_CHDIR_TO_TRIAL_DIR": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}

@@ -1,0 +1,102 @@
+"""The log of a study: a line in words for each of the record's events that a person follows.
+
+``log.txt`` holds when each trial began and ended, how, and what it had reached. What Ray, libraries
+and the trials themselves print is not for it: on the command line that goes to ``output.txt``.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srsgd_ray.knobs import value_in
+
+if TYPE_CHECKING:
+    from srsgd_ray.results.record import Contents, TrialRecord
+
+LOG, OUTPUT = "log.txt", "output.txt"
+CODES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[@-Z\\-_])")  # colours and the like
+
+
+def note(folder: Path, contents: Contents, event: Mapping[str, Any]) -> None:
+    """Append the line of an event that ``contents`` knows already, if it has one.
+
+    The record holds the same: a log that cannot be written ends nothing.
+    """
+    text = _line(contents, event)
+    if text:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["at"]))
+        with suppress(OSError), (folder / LOG).open("ab") as file:
+            file.write(f"{moment}  {one_line(text)}\n".encode(errors="backslashreplace"))
+
+
+def one_line(text: str) -> str:
+    """The text without colour codes, in one line."""
+    return " ".join(CODES.sub("", text).split())
+
+
+def searched(header: Mapping[str, Any], trial: TrialRecord) -> dict[str, Any]:
+    """What distinguishes a trial: the knobs that its arm searches; of a confirmation, its seed."""
+    arms = {arm["name"]: arm for arm in header.get("spec", {}).get("arms", [])}
+    ranges = arms.get(trial.arm, {}).get("space", {}).get("ranges", {})
+    seed = {"seed": trial.config.get("seed")} if trial.phase != "search" or not ranges else {}
+    return {name: value_in(trial.config, name) for name in ranges} | seed
+
+
+def reached(header: Mapping[str, Any], trial: TrialRecord) -> dict[str, Any]:
+    """What a trial reported last of the metrics that its study judges by; none before that."""
+    spec = header.get("spec", {})
+    names = [spec.get("metric"), spec.get("pareto_metric")]
+    names += [spec.get("confirm_metric")] if trial.phase == "confirm" else []
+    last = trial.rows[-1] if trial.rows else {}
+    return {name: last[name] for name in dict.fromkeys(names) if last.get(name) is not None}
+
+
+def unit(header: Mapping[str, Any]) -> str:
+    """What a study calls its reports: epochs, rounds, ..."""
+    columns = header.get("columns", {}).get("epochs", [])
+    return next((c["unit"] for c in columns if c["name"] == "epoch"), "epochs")
+
+
+def _line(contents: Contents, event: Mapping[str, Any]) -> str:
+    kind = event["event"]
+    if kind == "session":
+        return _session(contents, event)
+    if kind == "pause":
+        return "the session ends"
+    if kind == "spec":
+        spec = event["spec"]
+        return (
+            f"the study goes on as edited: {spec.get('trials')} search trials an arm, "
+            f"{spec.get('confirm_seeds')} seeds, {spec.get('searches')} searches"
+        )
+    if kind == "trial":
+        trial = contents.trials[event["trial"]]
+        knobs = ", ".join(f"{k} {v}" for k, v in searched(contents.header, trial).items())
+        return f"{trial.trial} begins: arm {trial.arm}, {trial.phase}" + (knobs and f", {knobs}")
+    return _end(contents, event) if kind == "end" else ""
+
+
+def _session(contents: Contents, event: Mapping[str, Any]) -> str:
+    number, header = len(contents.sessions), contents.header
+    question = header.get("spec", {}).get("question", "")
+    text = f"session {number} of {header.get('study')} begins on {event.get('host')}"
+    text += f": {question}" if question and number == 1 else ""
+    begun = [t for t in contents.trials.values() if t.end is None]
+    on = ", ".join(f"{t.trial} after epoch {len(t.rows)}" for t in begun)
+    return text + (on and f"; it goes on with {on}")
+
+
+def _end(contents: Contents, event: Mapping[str, Any]) -> str:
+    trial = contents.trials[event["trial"]]
+    since = max(trial.started, float(contents.sessions[-1]["at"]) if contents.sessions else 0.0)
+    facts = [f"{n} {v:.6g}" if isinstance(v, float) else f"{n} {v}"
+             for n, v in reached(contents.header, trial).items()]  # fmt: skip
+    facts += [f"{len(trial.rows)} {unit(contents.header)}, {event['at'] - since:.1f} s"]
+    facts += [f"on {event['host']}"] if event.get("host") else []
+    why = f", {event['reason']}" if event.get("reason") else ""
+    return f"{trial.trial} ends {event['state']}{why}: {', '.join(facts)}"
