@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 C = TypeVar("C")
+MOST_NAMES = 100  # of valid ones that a message lists
 KINDS = (
     str, int, float, bool, tuple[int, ...], tuple[float, ...], tuple[str, ...], dict[str, Any],
 )  # fmt: skip
@@ -48,8 +49,11 @@ def unknown(
     what: str, value: object, valid: Collection[str], where: str = "", also: str = ""
 ) -> UnknownNameError:
     """The error for a name that is not among the valid ones; ``also``: what else is valid."""
+    listed = [*map(str, valid)]
+    if len(listed) > MOST_NAMES:
+        listed = [*listed[:MOST_NAMES], f"... ({len(valid)} in all)"]
     return UnknownNameError(
-        f"unknown {what} {value!r}{where}. Valid: {', '.join(valid)}{also}."
+        f"unknown {what} {value!r}{where}. Valid: {', '.join(listed)}{also}."
         f"{did_you_mean(value, valid)}"
     )
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.metadata
 import io
 import os
+import platform
+import re
 import shlex
 import signal
 import subprocess
@@ -15,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import srsgd_ray
 from srsgd_ray import progress
 from srsgd_ray.cli import main
 from srsgd_ray.cli.declared import VERBS
@@ -23,11 +27,14 @@ from srsgd_ray.cli.parser import add_field, given_of, new_parser, pairs, parse, 
 from srsgd_ray.knobs import knob, knob_types
 
 
+QUICKSTART = str(Path(__file__).parents[1] / "studies" / "quickstart.py")
+
+
 def test_every_verb_is_listed_and_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    listed = capsys.readouterr().out
+    listed = " ".join(capsys.readouterr().out.split())
     for name, verb in VERBS.items():
-        assert f"  {name} " in listed and verb.help in listed
+        assert listed.count(f" {name} {verb.help}") == 1
         with pytest.raises(SystemExit) as stop:
             main([*name.split(), "--help"])
         assert stop.value.code == 0
@@ -41,8 +48,14 @@ def test_every_verb_is_listed_and_has_its_help(capsys: pytest.CaptureFixture[str
         (["figure"], "Did you mean 'figures'?"),
         (["lmdb", "verfy"], "Did you mean 'lmdb verify'?"),
         (["run", "--trials", "3", "x.py"], "options stand after the first argument, but got '--tr"),
-        (["columns", "--trials"], "unrecognized arguments: --trials"),
-        (["train", "--resum"], "unrecognized arguments: --resum"),
+        (["columns", "--trials"], "columns: unknown option '--trials'. See: srsgd-ray columns --help"),
+        (["columns", "a", "b"], "columns: unknown word 'b'. See: "),
+        (["train", "--resum"], "train: unknown option '--resum'. Did you mean '--resume'? See: "),
+        (["train", "--lr-sch=x"], "unknown option '--lr-sch'. Did you mean '--lr-schedule'?"),
+        (["run", QUICKSTART, "--trails", "3"], "'--trails'. Did you mean '--trials'?"),
+        (["run", QUICKSTART, "--gpus", "3"], "'--gpus'. Did you mean '--gpus-per-worker'?"),
+        (["table"], "table: the following arguments are required: FOLDER|TABLE. See: "),
+        (["train", "--depth", "x"], "argument --depth: invalid int value: 'x'. See: "),
     ],
 )
 def test_words_that_no_verb_takes(
@@ -53,7 +66,20 @@ def test_words_that_no_verb_takes(
     except SystemExit as stop:
         status = stop.code
     assert status == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_the_version_names_what_a_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    ours, others = capsys.readouterr().out.splitlines()
+    assert ours.startswith(f"srsgd-ray {srsgd_ray.__version__}")
+    if (Path(__file__).parents[1] / ".git").exists():
+        assert re.search(r"\(commit [0-9a-f]{40}(\+dirty)?\)$", ours)
+    python = platform.python_version()
+    named = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "ray", "optuna")]
+    assert others == ", ".join([f"Python {python}", *named])
 
 
 def refuse() -> None:

@@ -9,10 +9,27 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, NoReturn, get_args, get_origin
+
+from srsgd_ray.knobs import did_you_mean
 
 METAVARS = {int: "N", float: "X", Path: "DIR"}
 Add = Callable[..., argparse.Action]  # the ``add_argument`` of a parser, or of a group of options
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one message, as those of all commands."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and what was meant where that can be guessed."""
+        _, unrecognized, rest = message.partition("unrecognized arguments: ")
+        if unrecognized:
+            word = rest.split()[0].partition("=")[0]
+            message = f"unknown {'option' if word[0] == '-' else 'word'} {word!r}."
+            options = [o for action in self._actions for o in action.option_strings]
+            begun = [o for o in options if o.startswith(word) and len(word) > 2]
+            message += did_you_mean(begun[0] if begun else word, options)
+        self.exit(2, f"{self.prog}: {message}{'' if message[-1] in '.?' else '.'} See: {self.prog} --help\n")
 
 
 def new_parser(prog: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -22,7 +39,7 @@ def new_parser(prog: str, description: str, epilog: str = "") -> argparse.Argume
     """
     if "%(prog)" in description:  # then argparse takes it for a format
         description = description.replace("%", "%%")
-    return argparse.ArgumentParser(
+    return Parser(
         prog=prog,
         description="\n".join(textwrap.fill(line, 79) for line in description.splitlines()),
         epilog=epilog,

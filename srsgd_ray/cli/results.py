@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from srsgd_ray.knobs import UnknownNameError, one_of, unknown
+from srsgd_ray.knobs import UnknownNameError, did_you_mean, one_of, unknown
 from srsgd_ray.results import columns, read_epochs, read_predictions, read_trials, schema_of
 
 if TYPE_CHECKING:
@@ -190,7 +190,8 @@ def _sorted(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
         elif len(Path(word).parts) > 1:
             raise UnknownNameError(f"no results: expected a folder {word!r}, or one of: {valid}")
         else:
-            raise UnknownNameError(f"unknown figure {word!r}. Valid: {valid}")
+            near = did_you_mean(word, (*FIGURES, PROFILE, *PAPER_FIGURES, ALL))
+            raise UnknownNameError(f"unknown figure {word!r}. Valid: {valid}{near}")
     if study and not folders:
         raise ValueError(
             f"figures of a study need its results folder, but got {' '.join(words)!r}. "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
-from srsgd_ray.cli.declared import VERBS
+from srsgd_ray.cli.declared import GROUPS, VERBS
 from srsgd_ray.cli.guard import guarded
 from srsgd_ray.cli.parser import new_parser, parse, plainly
 from srsgd_ray.knobs import one_of
@@ -23,9 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     length = 2 if words[:1] == ["lmdb"] and len(words) > 1 else 1
     name, rest = " ".join(words[:length]), words[length:]
     if not words or words[length - 1] in ("-h", "--help"):
-        lines = ["usage: srsgd-ray COMMAND ...\n\nRuns studies, and reports their results.\n"]
-        lines += [f"  {name:14}{verb.help}" for name, verb in VERBS.items()]
-        return guarded("srsgd-ray", lambda: print("\n".join(lines))) or (0 if words else 2)
+        return guarded("srsgd-ray", lambda: print(_help())) or (0 if words else 2)
+    if words == ["--version"]:
+        return guarded("srsgd-ray", lambda: print(_versions()))
     if name not in VERBS:
         return guarded("srsgd-ray", lambda: one_of("command", name, VERBS))
     prog, verb = f"srsgd-ray {name}", VERBS[name]
@@ -44,3 +46,34 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"What was written stays. Resume with: {command}", file=sys.stderr)
 
     return guarded(prog, work, resume)
+
+
+def _help() -> str:
+    """All verbs, each with its line."""
+    lines = ["usage: srsgd-ray COMMAND ...\n\nRuns studies, and reports their results."]
+    others = [name for name in VERBS if not any(name in names for names in GROUPS.values())]
+    for title, group in {**GROUPS, "Other": others}.items():
+        names = [name for name in group if name in VERBS]
+        lines += [f"\n{title}:"] * bool(names)
+        lines += [
+            textwrap.fill(
+                VERBS[name].help,
+                max(40, shutil.get_terminal_size().columns),
+                initial_indent=f"  {name:14}",
+                subsequent_indent=" " * 16,
+            )
+            for name in names
+        ]
+    ends = "srsgd-ray COMMAND --help says what a command takes, srsgd-ray --version what is here."
+    return "\n".join([*lines, "", ends])
+
+
+def _versions() -> str:
+    """What a report of an error must name."""
+    from srsgd_ray.results import provenance
+
+    own = provenance()
+    commit = f" (commit {own['commit']})" if own["commit"] else ""
+    others = (f"{name} {own[f'{name}_version'] or 'missing'}" for name in ("torch", "ray", "optuna"))
+    python = f"Python {own['python_version']}"
+    return f"srsgd-ray {own['srsgd_ray_version']}{commit}\n{', '.join([python, *others])}"

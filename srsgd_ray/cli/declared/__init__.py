@@ -7,3 +7,13 @@ from srsgd_ray.cli.declared import lmdb, pages, results, studies, train
 from srsgd_ray.cli.declared.verb import Verb
 
 VERBS: dict[str, Verb] = studies.VERBS | results.VERBS | pages.VERBS | lmdb.VERBS | train.VERBS
+
+# How ``srsgd-ray --help`` lists them; verbs that are named nowhere come last, under Other.
+GROUPS = {
+    "Run": ("run", "resume", "plan", "check", "train"),
+    "Look": (
+        "status", "list", "best", "compare", "table", "figures", "report", "watch", "export",
+    ),
+    "Grow": ("extend", "enqueue", "rerun", "retry", "skip", "stop"),
+    "Data": ("lmdb build", "lmdb convert", "lmdb verify", "lmdb info"),
+}  # fmt: skip

@@ -25,8 +25,9 @@ def _table(add: Add) -> None:
         "steps to the target by the rule of modded-nanogpt's optimization track, all runs shown: "
         "modded-nanogpt"
     )
-    add("what", help=what)
-    add("folders", nargs="*", metavar="FOLDER", help="our results [published ones only]")
+    ours = "our results [published ones only]"
+    add("what", metavar="FOLDER|TABLE", help=what)
+    add("folders", nargs="*", default=[], metavar="FOLDER", help=ours)
     add("--format", default="text", help=f"{', '.join(FORMATS)} [text]")
     _protocol(add)
     add("--any-epochs", action="store_true", help=any_epochs)
@@ -77,7 +78,11 @@ VERBS = {
         "every column of the results, with its meaning",
         "results",
         lambda add: add(
-            "table", nargs="?", default="trials", help="trials, epochs, or a study's FOLDER"
+            "table",
+            nargs="?",
+            default="trials",
+            metavar="FOLDER|TABLE",
+            help="a study's, or trials or epochs [trials]",
         ),
     ),
     "figures": Verb(
