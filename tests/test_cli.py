@@ -26,7 +26,6 @@ from srsgd_ray.cli.guard import guarded
 from srsgd_ray.cli.parser import add_field, given_of, new_parser, pairs, parse, plainly
 from srsgd_ray.knobs import knob, knob_types
 
-
 QUICKSTART = str(Path(__file__).parents[1] / "studies" / "quickstart.py")
 
 
@@ -48,7 +47,7 @@ def test_every_verb_is_listed_and_has_its_help(capsys: pytest.CaptureFixture[str
         (["figure"], "Did you mean 'figures'?"),
         (["lmdb", "verfy"], "Did you mean 'lmdb verify'?"),
         (["run", "--trials", "3", "x.py"], "options stand after the first argument, but got '--tr"),
-        (["columns", "--trials"], "columns: unknown option '--trials'. See: srsgd-ray columns --help"),
+        (["columns", "--trials"], "unknown option '--trials'. See: srsgd-ray columns --help"),
         (["columns", "a", "b"], "columns: unknown word 'b'. See: "),
         (["train", "--resum"], "train: unknown option '--resum'. Did you mean '--resume'? See: "),
         (["train", "--lr-sch=x"], "unknown option '--lr-sch'. Did you mean '--lr-schedule'?"),

@@ -128,7 +128,8 @@ def test_abbreviated_options_are_refused(
     # The command that continues is printed word by word.
     with pytest.raises(SystemExit) as end:
         lmdb_("build", tree, tmp_path / "x", "--forc")
-    assert end.value.code == 2 and "unknown option '--forc'. Did you mean '--force'?" in capsys.readouterr().err
+    assert end.value.code == 2
+    assert "unknown option '--forc'. Did you mean '--force'?" in capsys.readouterr().err
 
 
 def test_names_need_not_be_utf_8(tree: Path, tmp_path: Path) -> None:

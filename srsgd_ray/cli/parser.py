@@ -29,7 +29,8 @@ class Parser(argparse.ArgumentParser):
             options = [o for action in self._actions for o in action.option_strings]
             begun = [o for o in options if o.startswith(word) and len(word) > 2]
             message += did_you_mean(begun[0] if begun else word, options)
-        self.exit(2, f"{self.prog}: {message}{'' if message[-1] in '.?' else '.'} See: {self.prog} --help\n")
+        message += "" if message[-1] in ".?" else "."
+        self.exit(2, f"{self.prog}: {message} See: {self.prog} --help\n")
 
 
 def new_parser(prog: str, description: str, epilog: str = "") -> argparse.ArgumentParser:

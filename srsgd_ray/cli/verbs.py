@@ -74,6 +74,6 @@ def _versions() -> str:
 
     own = provenance()
     commit = f" (commit {own['commit']})" if own["commit"] else ""
-    others = (f"{name} {own[f'{name}_version'] or 'missing'}" for name in ("torch", "ray", "optuna"))
-    python = f"Python {own['python_version']}"
-    return f"srsgd-ray {own['srsgd_ray_version']}{commit}\n{', '.join([python, *others])}"
+    names = {"Python": "python", "torch": "torch", "ray": "ray", "optuna": "optuna"}
+    found = [f"{name} {own[f'{key}_version'] or 'missing'}" for name, key in names.items()]
+    return f"srsgd-ray {own['srsgd_ray_version']}{commit}\n{', '.join(found)}"
