@@ -20,6 +20,7 @@ from srsgd_ray.cli import main
 from srsgd_ray.image_lmdb import DataError, ImageLmdb, Options, build, open_store
 from srsgd_ray.image_lmdb.journal import Journal, partial_of
 from srsgd_ray.image_lmdb.layout import key_of
+from srsgd_ray.typed import typed
 
 writer_module = sys.modules["srsgd_ray.image_lmdb.writer"]
 RUN = (
@@ -315,7 +316,8 @@ def test_sigterm_says_how_to_continue(many: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
-    assert said.endswith(f"Resume with: srsgd-ray lmdb {' '.join(map(str, words))} --force\n")
+    line = typed("srsgd-ray", "lmdb", *words, "--force")
+    assert said.endswith(f"Resume with: {line}\n")
     assert "Traceback" not in said and not path.exists()
     process = start(*words, "--force")
     _, said = process.communicate(timeout=60)
