@@ -172,7 +172,9 @@ class _Session:
     def conduct(self, record: Record) -> str:
         """Search and confirm; leaves the tables complete, whatever happens."""
         held = self.plan.slots * self.plan.workers
-        record.session(**provenance(), held_workers=held)
+        # With other threads, a sum over a batch differs in its last bits.
+        share = {"threads": self.plan.threads, "gpus_per_worker": self.plan.gpus_per_worker}
+        record.session(**provenance(), held_workers=held, **share)
         storage = absolute(self.options.storage or str(record.folder))
         checkpoints = f"checkpoints-{record.contents.header['id']}"
         job = replace(self.job, root=join(storage, checkpoints))

@@ -3,10 +3,12 @@
 A module here imports next to nothing: what a verb needs is imported when it is called.
 """
 
-from srsgd_ray.cli.declared import lmdb, pages, results, studies, train
+from srsgd_ray.cli.declared import control, lmdb, pages, results, studies, train
 from srsgd_ray.cli.declared.verb import Verb
 
-VERBS: dict[str, Verb] = studies.VERBS | results.VERBS | pages.VERBS | lmdb.VERBS | train.VERBS
+VERBS: dict[str, Verb] = (
+    studies.VERBS | control.VERBS | results.VERBS | pages.VERBS | lmdb.VERBS | train.VERBS
+)
 
 # How ``srsgd-ray --help`` lists them; verbs that are named nowhere come last, under Other.
 GROUPS = {

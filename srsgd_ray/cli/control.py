@@ -1,0 +1,32 @@
+"""``srsgd-ray rerun``: acts on the trials of a study that is there."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from srsgd_ray.knobs import one_of
+
+SHOWN = 20  # differences that are printed
+
+
+def rerun_verb(given: argparse.Namespace) -> int:
+    """Repeat a trial; 0 if it is the same bit for bit, else 1."""
+    from srsgd_ray.backends import BACKENDS
+    from srsgd_ray.study.rerun import rerun
+
+    one_of("backend", given.backend, BACKENDS)
+    if given.threads is not None and given.threads < 1:
+        raise ValueError(f"--threads >= 1 must hold, but got {given.threads}.")
+    found = rerun(Path(given.folder), given.trial, backend=given.backend, threads=given.threads)
+    for it in found.differences[:SHOWN]:
+        print(f"epoch {it.epoch}, {it.column}: {it.recorded!r} is recorded, {it.again!r} now")
+    if more := found.differences[SHOWN:]:
+        print(f"... and {len(more)} more")
+    for line in found.surroundings:
+        print(line)
+    what = f"{found.epochs} epochs of {', '.join(found.columns)}"
+    what += "".join(f", and its {name}" for name in found.artifacts)
+    verdict = "equal, bit for bit" if found.equal else f"{len(found.differences)} differences"
+    print(f"{given.trial}: {verdict}. Compared: {what}.")
+    return 0 if found.equal else 1
