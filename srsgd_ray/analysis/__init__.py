@@ -44,7 +44,8 @@ from srsgd_ray.analysis.search import (
     main_knobs,
     sensitivity,
 )
-from srsgd_ray.analysis.summary import configurations, summary
+from srsgd_ray.analysis.side_by_side import pairing, side_by_side
+from srsgd_ray.analysis.summary import configurations, selected, summary
 from srsgd_ray.analysis.target_report import profile_text, target_text, track_text
 from srsgd_ray.analysis.targets import COSTS, ToTarget, times_to_target, to_target
 from srsgd_ray.analysis.track import StepsToLoss, steps_to_loss
@@ -82,6 +83,7 @@ __all__ = [
     "lost_text",
     "main_knobs",
     "over_images",
+    "pairing",
     "pareto_front",
     "performance_profile",
     "profile_text",
@@ -93,10 +95,12 @@ __all__ = [
     "search_goal",
     "search_numbers",
     "seed_curves",
+    "selected",
     "sensitivity",
     "several_lengths",
     "several_points",
     "share_text",
+    "side_by_side",
     "spread_points",
     "steps_per_epoch",
     "steps_to_loss",

@@ -61,8 +61,11 @@ def _form(cost: str) -> str:
     return ".1f" if cost == "seconds" else ".0f"
 
 
-def profile_text(profile: Profile) -> str:
-    """Performance profiles as text: each study's times, then how often an arm is near the best."""
+def profile_text(profile: Profile, form: str = "text") -> str:
+    """Performance profiles: each study's times, then how often an arm is near the best.
+
+    ``form`` is one of :data:`srsgd_ray.table.FORMATS`.
+    """
     times = profile.times
     rows = []
     for study, own in times.groupby("study", sort=False):
@@ -85,8 +88,8 @@ def profile_text(profile: Profile) -> str:
     profiles = "Performance profiles: share of studies within a ratio of the fastest arm"
     return "\n\n".join(
         [
-            table(pd.DataFrame(rows), title=title, align="llr"),
-            table(pd.DataFrame(shares), title=profiles, numbers=".2f", width=WIDTH),
+            table(pd.DataFrame(rows), form, title=title, align="llr"),
+            table(pd.DataFrame(shares), form, title=profiles, numbers=".2f", width=WIDTH),
         ]
     )
 

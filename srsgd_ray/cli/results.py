@@ -31,7 +31,7 @@ def table_verb(given: argparse.Namespace) -> None:
 
     one_of("format", given.format, FORMATS)
     one_of("protocol", given.protocol, PROTOCOLS)
-    targets = _targets(given)
+    targets = asked_target(given)
     if given.what in TABLES:
         if targets:
             raise ValueError("a published table has no target: name a study's folder.")
@@ -56,7 +56,7 @@ def table_verb(given: argparse.Namespace) -> None:
     print(render(read_trials(given.what), predictions=read_predictions(given.what)))
 
 
-def _targets(given: argparse.Namespace) -> dict[str, Any]:
+def asked_target(given: argparse.Namespace) -> dict[str, Any]:
     """What was asked about a target, as keywords of the analysis; empty for nothing.
 
     Raises:
@@ -92,14 +92,15 @@ def _target_table(
         return track_text(*_tables(folders[0]), **asked, std=std)
     if len(folders) == 1:
         return target_text(*_tables(folders[0]), **asked)
-    return profile_text(_profile(folders, asked))
+    return profile_text(profile_of(folders, asked))
 
 
 def _tables(folder: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return read_epochs(folder), read_trials(folder)
 
 
-def _profile(folders: Sequence[str], asked: dict[str, Any]) -> Profile:
+def profile_of(folders: Sequence[str], asked: dict[str, Any]) -> Profile:
+    """The performance profiles of several folders; ``asked`` as :func:`asked_target` says."""
     from srsgd_ray.analysis import performance_profile
 
     return performance_profile({folder: _tables(folder) for folder in folders}, **asked)
@@ -124,10 +125,10 @@ def figures_verb(given: argparse.Namespace) -> int:
     from srsgd_ray.paper.figures import PAPER_OUT, draw_paper
 
     one_of("protocol", given.protocol, PROTOCOLS)
-    formats, targets = given.format.split(","), _targets(given)
+    formats, targets = given.format.split(","), asked_target(given)
     if PROFILE in given.words:
         folders = [word for word in given.words if word != PROFILE]
-        print(*_drawn_profile(folders, targets, formats, given.out), sep="\n")
+        print(*drawn_profile(folders, targets, formats, given.out), sep="\n")
         return 0
     if targets:
         raise ValueError(f"--to-target belongs to the figure {PROFILE}. Name it.")
@@ -151,10 +152,10 @@ def figures_verb(given: argparse.Namespace) -> int:
     return 0
 
 
-def _drawn_profile(
+def drawn_profile(
     folders: Sequence[str], asked: dict[str, Any], formats: Sequence[str], out: str | None
 ) -> list[Path]:
-    """The files of the performance profiles of several studies."""
+    """Draw the performance profiles of several studies; returns the files."""
     from srsgd_ray.figures.profile import PROFILE, draw_profile
 
     others = [word for word in folders if not Path(word).is_dir()]
@@ -163,7 +164,7 @@ def _drawn_profile(
             f"{PROFILE} is drawn of results folders, with no other figure, but got "
             f"{', '.join(others) or 'none'}. Name the studies' folders."
         )
-    profile = _profile(folders, asked or {"target": BASELINE})
+    profile = profile_of(folders, asked or {"target": BASELINE})
     return draw_profile(profile, formats, out or Path(folders[0]).parent / "figures")
 
 

@@ -49,6 +49,15 @@ def _target(add: Add) -> None:
     add("--cost", help=f"what is counted to the target: {', '.join(COSTS)} [epochs]")
 
 
+def _compare(add: Add) -> None:
+    from srsgd_ray.table import FORMATS
+
+    add("folders", nargs="+", metavar="FOLDER", help="of studies, two or more")
+    add("--format", default="text", help=f"{', '.join(FORMATS)}; csv: the values only [text]")
+    add("--out", metavar="DIR", help="draw the performance profiles there")
+    _target(add)
+
+
 def _figures(add: Add) -> None:
     from srsgd_ray.figures.profile import PROFILE
     from srsgd_ray.figures.save import FIGURES, FORMATS
@@ -73,6 +82,12 @@ VERBS = {
         "a study's table and verdict, or a published table with our runs in comparison",
         "results",
         _table,
+    ),
+    "compare": Verb(
+        "studies side by side: verdicts, values, budgets, time to a target",
+        "compare",
+        _compare,
+        "Times are until the baseline's mean final value is met; --to-target names another target.",
     ),
     "columns": Verb(
         "every column of the results, with its meaning",
