@@ -24,6 +24,7 @@ from srsgd_ray.pages import Watch, study_data, write_report
 from srsgd_ray.pages.live import held, live
 from srsgd_ray.pages.page import as_script
 from srsgd_ray.results import Record, arrow_schema, columns_to_plain, read_record, read_trials
+from srsgd_ray.results.remaining import remaining
 
 SPACE = json.dumps(
     {
@@ -148,22 +149,13 @@ def test_what_runs_and_what_is_left_is_told_from_the_record(begun: Record) -> No
     assert [(t["trial"], t["epoch"], t["epochs"]) for t in now["trials"]] == [
         ("search-a-001", 1, 2)
     ]
+    assert now["seconds_left"] == remaining(read_record(begun.folder), now["at"]).seconds
     assert [f["reason"] for f in now["failures"]] == ["last line"]
     assert now["log"].splitlines()[-1].endswith("search-a-001 begins: arm a, search, seed 0")
     begun.close()
     after = live(begun.folder, read_record(begun.folder))
     assert not after["running"]
     assert after["trials"] == []
-
-
-def test_time_left_is_the_measured_pace(begun: Record) -> None:
-    contents = read_record(begun.folder)
-    rows = [row for trial in contents.trials.values() for row in trial.rows]
-    began = float(contents.sessions[-1]["at"])
-    for place, row in enumerate(rows):
-        row["time"] = began + 10 + 2 * place  # an epoch each two seconds
-    now = live(begun.folder, contents, now=began + 18)
-    assert now["seconds_left"] == pytest.approx(3 * 2)
 
 
 def test_asking_for_a_lock_does_not_take_it(begun: Record) -> None:

@@ -7,14 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from srsgd_ray.results.planned import planned
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.results.record import Contents, TrialRecord
+from srsgd_ray.results.remaining import planned_epochs, remaining
 
 LOG = "log.txt"
 LOG_BYTES = 6000
 FAILURES = 5
-PACE_OVER = 600.0  # seconds of the past that the pace is measured over
 
 
 def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str, Any]:
@@ -28,11 +27,7 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
     now = time.time() if now is None else now
     running = held(folder / RECORD)
     trials = list(contents.trials.values())
-    spec = contents.header["spec"]
-    count, epochs = _planned(contents.header, trials)
-    done = sum(len(t.rows) for t in trials)
-    left = max(0, epochs - sum(len(t.rows) if t.end is None else _length(t, spec) for t in trials))
-    rate = _rate(contents, now)
+    far = remaining(contents, now)
     states: dict[str, int] = {}
     for trial in trials:
         states[trial.state] = states.get(trial.state, 0) + 1
@@ -41,12 +36,12 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
     return {
         "running": running,
         "counts": states,
-        "planned": count,
-        "ended": sum(t.end is not None for t in trials),
-        "done": done,
-        "epochs": epochs,
-        "seconds_left": left / rate if rate and running and left else None,
-        "trials": [_shown(t, spec) for t in trials if t.end is None] if running else [],
+        "planned": far.trials,
+        "ended": far.ended,
+        "done": far.done,
+        "epochs": far.epochs,
+        "seconds_left": far.seconds if running and far.ended < far.trials else None,
+        "trials": [_shown(t, contents) for t in trials if t.end is None] if running else [],
         "failures": [
             {"trial": t.trial, "state": t.state, "reason": _last_line(t)} for t in lost[-FAILURES:]
         ],
@@ -69,52 +64,17 @@ def held(path: Path) -> bool:
     )
 
 
-def _shown(trial: TrialRecord, spec: dict[str, Any]) -> dict[str, Any]:
+def _shown(trial: TrialRecord, contents: Contents) -> dict[str, Any]:
+    spec = contents.header["spec"]
     last = trial.rows[-1] if trial.rows else {}
     return {
         "trial": trial.trial,
         "epoch": len(trial.rows),
-        "epochs": _length(trial, spec),
+        "epochs": planned_epochs(contents, trial),
         "metric": spec.get("metric", ""),
         "value": last.get(spec.get("metric", "")),
         "since": float(last.get("time") or trial.started),
     }
-
-
-def _length(trial: TrialRecord, spec: dict[str, Any]) -> int:
-    """Reports of a whole trial: its knob says, or else its study; a trial may report once."""
-    known = trial.config.get("epochs", spec.get("epochs"))
-    return max(int(known) if isinstance(known, int) else 1, len(trial.rows))
-
-
-def _planned(header: dict[str, Any], trials: list[TrialRecord]) -> tuple[int, int]:
-    """Trials and epochs of the whole study; those that have not begun are as long as the others."""
-    spec, count, epochs = header["spec"], 0, 0
-    points = spec.get("confirm_points", 1) if spec.get("pareto") else 1
-    for arm in spec.get("arms", []):
-        own = [t for t in trials if t.arm == arm["name"]]
-        seeds, searches = planned(header, arm["name"]) or (0, 1)
-        of_search = spec.get("trials") if arm.get("trials") is None else arm["trials"]
-        wanted = max(len(own), searches * ((of_search or 0) + seeds * points))
-        lengths = [_length(t, spec) for t in own]
-        typical = sum(lengths) / len(lengths) if lengths else (spec.get("epochs") or 1)
-        count += wanted
-        epochs += sum(lengths) + round(typical * (wanted - len(own)))
-    return count, epochs
-
-
-def _rate(contents: Contents, now: float) -> float:
-    """Epochs a second, over this session's last minutes."""
-    sessions = contents.sessions
-    began = max(float(sessions[-1].get("at", 0)) if sessions else 0.0, now - PACE_OVER)
-    times = [
-        float(row["time"])
-        for trial in contents.trials.values()
-        for row in trial.rows
-        if (row.get("time") or 0) > began
-    ]
-    span = now - min(times) if times else 0.0
-    return (len(times) - 1) / span if len(times) > 1 and span > 0 else 0.0
 
 
 def _last_line(trial: TrialRecord) -> str:

@@ -133,7 +133,9 @@ def _record(
         if record.contents.header["spec"] != spec:
             record.extend(spec, columns, dict(script or spec))
         return record
-    header = {"study": name, "id": uuid.uuid4().hex[:8], "spec": spec, "columns": columns}
+    budget = study.work.budget and study.work.budget.field
+    named = {"study": name, "id": uuid.uuid4().hex[:8], "budget": budget}
+    header = {**named, "spec": spec, "columns": columns}
     kept = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
     return Record.create(folder, {**header, "script": dict(script or spec), "options": kept})
 
