@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
@@ -52,6 +52,7 @@ def remaining(contents: Contents, now: float | None = None) -> Remaining:
         now: seconds since 1970; None: the present.
     """
     now = time.time() if now is None else now
+    contents = replace(contents, trials=dict(contents.trials))  # another thread may add one
     trials = list(contents.trials.values())
     open_, to_come = [t for t in trials if t.end is None], _to_come(contents)
     slots, pace = _slots(contents), _Pace.seen(contents)
