@@ -14,7 +14,7 @@ from srsgd_ray.results.remaining import remaining
 
 # Times of real studies on two cores, with what no time depends on left out: a loop of one's own,
 # pruned trials, several searches, failures, trials of many lengths. Two studies are not here: other
-# work slowed their epochs fivefold on the way, and at 25 % the ends said were off by -41 and +186 %.
+# work slowed their epochs fivefold on the way: at 25 % the ends were off by -41 and +186 %.
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.jsonl.gz"))
 
 
