@@ -265,6 +265,7 @@ def _until_the_end(
         )
         place(trial.phase, trial.search, pace.rest(trial, epochs, now))
     waiting: dict[tuple[int, str], list[Coming]] = {}
+    costs: dict[Coming, float] = {}
     for coming in to_come:
         waiting.setdefault((coming[2], coming[1]), []).append(coming)
     while waiting:
@@ -276,8 +277,10 @@ def _until_the_end(
             soonest = min(searched.get(search, 0.0) for search, _ in waiting)
             heapq.heapreplace(free, max(soonest, free[0]))
             continue
-        arm, phase, search, epochs = waiting[key].pop(0)
-        place(phase, search, pace.whole(arm, phase, pace.epochs(arm, phase, epochs)))
+        arm, phase, search, epochs = coming = waiting[key].pop()
+        if coming not in costs:
+            costs[coming] = pace.whole(arm, phase, pace.epochs(arm, phase, epochs))
+        place(phase, search, costs[coming])
         if not waiting[key]:
             del waiting[key]
     return max(free)
