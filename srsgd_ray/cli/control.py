@@ -1,4 +1,4 @@
-"""``srsgd-ray rerun``: acts on the trials of a study that is there."""
+"""``srsgd-ray rerun | stop | skip``: acts on the trials of a study that is there."""
 
 from __future__ import annotations
 
@@ -30,3 +30,27 @@ def rerun_verb(given: argparse.Namespace) -> int:
     verdict = "equal, bit for bit" if found.equal else f"{len(found.differences)} differences"
     print(f"{given.trial}: {verdict}. Compared: {what}.")
     return 0 if found.equal else 1
+
+
+def stop_verb(given: argparse.Namespace) -> None:
+    """End a study in order, or one of its trials."""
+    from srsgd_ray.study.control import end_trial, stop_study
+
+    folder, limit = Path(given.folder), _limit(given)
+    if given.trial is None:
+        print(f"{folder}: {stop_study(folder, limit)}.")
+    else:
+        print(f"{end_trial(folder, 'stop', given.trial, limit=limit)}.")
+
+
+def skip_verb(given: argparse.Namespace) -> None:
+    """Mark a trial as failed."""
+    from srsgd_ray.study.control import end_trial
+
+    print(f"{end_trial(Path(given.folder), 'skip', given.trial, given.reason, _limit(given))}.")
+
+
+def _limit(given: argparse.Namespace) -> float:
+    if not given.wait > 0:
+        raise ValueError(f"--wait > 0 must hold, but got {given.wait:g}.")
+    return float(given.wait)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from srsgd_ray.results.place import held
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.results.record import Contents, TrialRecord
 from srsgd_ray.results.remaining import planned_epochs, remaining
@@ -48,20 +49,6 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
         "log": _log(folder / LOG),
         "at": now,
     }
-
-
-def held(path: Path) -> bool:
-    """Whether a process of this machine holds the lock of a file; asked without taking it."""
-    try:
-        number = path.stat().st_ino
-        locks = Path("/proc/locks").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return any(
-        line.split()[1] == "FLOCK" and line.split()[-3].endswith(f":{number}")
-        for line in locks.splitlines()
-        if len(line.split()) >= 8
-    )
 
 
 def _shown(trial: TrialRecord, contents: Contents) -> dict[str, Any]:

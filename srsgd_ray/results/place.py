@@ -1,4 +1,4 @@
-"""Whether files can be written where they are to go: asked in one way, before any work is done."""
+"""Whether files can be written where they are to go, and whether one is held: asked in one way."""
 
 from __future__ import annotations
 
@@ -36,3 +36,17 @@ def check_writable(folder: Path, what: str, option: str) -> None:
         for path in made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+
+
+def held(path: Path) -> bool:
+    """Whether a process of this machine holds the lock of a file; asked without taking it."""
+    try:
+        number = path.stat().st_ino
+        locks = Path("/proc/locks").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return any(
+        line.split()[1] == "FLOCK" and line.split()[-3].endswith(f":{number}")
+        for line in locks.splitlines()
+        if len(line.split()) >= 8
+    )

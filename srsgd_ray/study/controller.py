@@ -186,6 +186,11 @@ class Controller:
             self._forget(trial)
         self.write_tables()
 
+    def drop(self, trial: str, state: str, reason: str) -> None:
+        """End a trial that waits to be resumed."""
+        self._waiting.remove(trial)
+        self.ended(trial, state, reason)
+
     def write_tables(self, force: bool = False) -> None:
         """Bring the Parquet tables up to date, unless that was done a moment ago."""
         last, took = self._written

@@ -1,13 +1,249 @@
-"""What a user asks of a study from another terminal: by files in its folder."""
+"""What a user asks of a study from another terminal, or from another machine: files in its folder.
+
+A request is ``requests/ID.json``, written whole; the driver looks once a second, deletes it when it
+takes it, and answers with ``requests/ID.answer``. Each names the session that it is meant for: what
+a dead driver left unread, no later one obeys.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from srsgd_ray.backends import Assignment, Trials
+from srsgd_ray.knobs import one_of
+from srsgd_ray.study.controller import Controller
+
+FOLDER = "requests"
+LOOK_EVERY = 1.0  # seconds
 STOPPED, SKIPPED = "stopped by the user", "skipped by the user"
+STATES = {"stop": ("pruned", STOPPED), "skip": ("failed", SKIPPED)}
 
 
 def by_user(end: Mapping[str, Any]) -> bool:
     """Whether a user ended the trial that ended so."""
     return str(end.get("reason") or "").startswith((STOPPED, SKIPPED))
+
+
+def end_of(kind: str, epochs: int, why: str) -> tuple[str, str]:
+    """State and reason of a trial that a user has ended after so many epochs.
+
+    ``stop``: pruned, what it reported counts for the search. ``skip``: failed, it tells nothing,
+    and ``retry`` runs it again.
+    """
+    state, reason = STATES[kind]
+    return state, f"{reason} at epoch {epochs}{f': {why}' if why else ''}"
+
+
+class Attended(Trials):
+    """A study's trials as a backend runs them, with an ear for requests.
+
+    A context: within it a thread takes requests. A trial that is to end does so where it reports
+    next, as if a scheduler stopped it; one that only waits to be resumed ends at once.
+
+    Args:
+        controller: of the study.
+        stop: ends the whole run in order, from any thread.
+    """
+
+    def __init__(self, controller: Controller, stop: Callable[[], None]) -> None:
+        self._controller, self._stop = controller, stop
+        record = controller.record
+        self._place, self._trials = record.folder / FOLDER, record.trials
+        self._session = record.contents.sessions[-1]["at"]
+        self._lock, self._over = threading.RLock(), threading.Event()
+        self._running: set[str] = set()
+        self._asked: dict[str, dict[str, Any]] = {}  # requests about trials that run
+        self._to_stop: list[dict[str, Any]] = []
+        self._thread = threading.Thread(target=self._listen, daemon=True, name="requests")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._controller.__reduce__()
+
+    def __enter__(self) -> Attended:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for request in self._to_stop:
+            done = "finished" if self._controller.finished else "stopped in order"
+            self._answer(request, f"the study has {done}")
+        for trial, request in self._asked.items():
+            self._refuse(request, f"the study was stopped first: {trial} waits to be resumed")
+
+    # What the backend calls.
+
+    @property
+    def finished(self) -> bool:
+        """See :class:`srsgd_ray.backends.Trials`, here and below."""
+        return self._controller.finished
+
+    def next(self) -> Assignment | None:
+        """The next trial."""
+        with self._lock:
+            assignment = self._controller.next()
+            if assignment is not None:
+                self._running.add(assignment.trial)
+            return assignment
+
+    def epoch(self, trial: str, row: Mapping[str, Any]) -> None:
+        """A row."""
+        with self._lock:
+            self._controller.epoch(trial, row)
+
+    def continues(self, trial: str, row: Mapping[str, Any]) -> bool:
+        """Whether neither a user nor the scheduler ends it here."""
+        with self._lock:
+            goes_on = self._controller.continues(trial, row)
+            return goes_on and trial not in self._asked
+
+    def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:
+        """A table."""
+        with self._lock:
+            self._controller.artifact(trial, name, columns)
+
+    def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:
+        """An end, by a user if one has asked for it."""
+        with self._lock:
+            self._running.discard(trial)
+            request = self._asked.pop(trial, None)
+            if request is not None and state == "pruned":
+                epochs = len(self._trials[trial].rows)
+                state, reason = end_of(request["kind"], epochs, request.get("why", ""))
+            self._controller.ended(trial, state, reason, **facts)
+            if request is not None:
+                self._answer(request, self._end_said(trial))
+
+    # What users ask.
+
+    def _listen(self) -> None:
+        while not self._over.wait(LOOK_EVERY):
+            for path in sorted(self._place.glob("*.json")) if self._place.is_dir() else ():
+                self._take(path)
+
+    def _take(self, path: Path) -> None:
+        try:
+            request = {**json.loads(path.read_text(encoding="utf-8")), "id": path.stem}
+            path.unlink()
+        except (OSError, ValueError):
+            return  # withdrawn, or not ours
+        if request.get("session") != self._session:
+            self._refuse(request, "the study was taken up anew meanwhile. Ask again")
+            return
+        try:
+            with self._lock:
+                said = self._act(request)
+        except ValueError as error:
+            self._refuse(request, str(error))
+            return
+        if said:
+            self._answer(request, said)
+        elif not request.get("trial"):
+            self._to_stop.append(request)
+            self._stop()
+
+    def _act(self, request: dict[str, Any]) -> str:
+        """Do what is asked; what to answer at once, or "" if the end of something is awaited."""
+        kind = request["kind"]
+        one_of("request", kind, STATES)
+        name = request.get("trial")
+        if not name:
+            return ""
+        check_running(self._trials, name)
+        if name in self._running:
+            self._asked[name] = request
+            return ""
+        epochs = len(self._trials[name].rows)
+        self._controller.drop(name, *end_of(kind, epochs, request.get("why", "")))
+        return self._end_said(name)
+
+    def _end_said(self, name: str) -> str:
+        return end_said(self._trials, name)
+
+    def _answer(self, request: Mapping[str, Any], said: str, done: bool = True) -> None:
+        with suppress(OSError):  # nobody may wait any more
+            write(self._place / f"{request['id']}.answer", {"done": done, "said": said})
+
+    def _refuse(self, request: Mapping[str, Any], why: str) -> None:
+        self._answer(request, why, done=False)
+
+
+def check_running(trials: Mapping[str, Any], name: str) -> None:
+    """Raise ValueError unless a trial of that name has begun and has not ended."""
+    one_of("trial", name, trials)
+    if trials[name].end is not None:
+        raise ValueError(f"{end_said(trials, name)}: it has ended already.")
+
+
+def end_said(trials: Mapping[str, Any], name: str) -> str:
+    """How a trial has ended, in a line."""
+    end = trials[name].end
+    reason = end.get("reason")
+    return f"{name} is {end['state']}" + (f", {reason}" if reason else "")
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a small JSON file whole: a reader sees all of it or nothing."""
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    partial.write_text(json.dumps(dict(content)), encoding="utf-8")
+    partial.replace(path)
+
+
+class Unanswered(ValueError):
+    """Nobody has taken a request within its time; it was withdrawn."""
+
+
+def ask(folder: Path, session: float, request: Mapping[str, Any], limit: float) -> str | None:
+    """Ask the driver of a study for something, and wait.
+
+    Args:
+        folder: of the study.
+        session: when the session began that is meant.
+        request: ``kind``, and what belongs to it.
+        limit: seconds to wait for the driver to take it, and for it to be done after that.
+
+    Returns:
+        What the driver says; None: it has taken the request, and is not done within the limit.
+
+    Raises:
+        Unanswered: if nobody takes it.
+        ValueError: what the driver says if it refuses.
+    """
+    place = folder / FOLDER
+    place.mkdir(exist_ok=True)
+    path = place / f"{uuid.uuid4().hex[:12]}.json"
+    answer = path.with_suffix(".answer")
+    try:
+        write(path, {**request, "session": session})
+        for waits_for in ("taken", "done"):
+            deadline = time.monotonic() + limit
+            while time.monotonic() < deadline:
+                if answer.is_file():
+                    found = json.loads(answer.read_text(encoding="utf-8"))
+                    if not found["done"]:
+                        raise ValueError(f"{found['said']}.")
+                    return str(found["said"])
+                if waits_for == "taken" and not path.exists():
+                    break
+                time.sleep(0.1)
+            else:
+                if waits_for == "taken":
+                    raise Unanswered(
+                        f"no process that works on {folder} has answered within {limit:g} s, and "
+                        f"nothing was changed. Is it still there?"
+                    )
+        return None
+    finally:
+        for file in (path, answer):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            place.rmdir()

@@ -25,6 +25,7 @@ from srsgd_ray.study.display import Display
 from srsgd_ray.study.estimate import HoursLimit, cost, spent_hours
 from srsgd_ray.study.extend import extended, grown
 from srsgd_ray.study.options import Options
+from srsgd_ray.study.requests import Attended
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
 from srsgd_ray.study.search import Search, open_storage
 from srsgd_ray.study.spec import Study
@@ -200,8 +201,9 @@ class _Session:
             if not controller.finished:
                 self._say(_plan_line(study, self.plan))
                 shown = watched(self.screen, Display(controller)) if self.screen else None
-                with budget, shown or nullcontext():
-                    self.backend.run(controller, job, self.plan, self.screen)
+                attended = Attended(controller, self.backend.stop)
+                with budget, shown or nullcontext(), attended:
+                    self.backend.run(attended, job, self.plan, self.screen)
         finally:
             controller.write_tables(force=True)
         if controller.finished:

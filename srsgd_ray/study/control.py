@@ -1,0 +1,94 @@
+"""What a user does to a study that is there: by its driver while one works on it, else directly."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from srsgd_ray.results import Record, provenance, read_record, write_tables
+from srsgd_ray.results.place import held
+from srsgd_ray.results.record import FILE_NAME as RECORD
+from srsgd_ray.results.record import Contents
+from srsgd_ray.study.requests import ask, check_running, end_of, end_said
+
+TAIL = 4096  # bytes of a record's end that hold its last line, if that is a pause
+
+
+def end_trial(folder: Path, kind: str, trial: str, why: str = "", limit: float = 60.0) -> str:
+    """End a trial that runs, or that waits for its study to be resumed; what was done, in a line.
+
+    Args:
+        folder: of the study.
+        kind: ``stop`` or ``skip``; see :func:`srsgd_ray.study.requests.end_of`.
+        trial: its name.
+        why: what the record says besides.
+        limit: seconds to wait for the driver, where one works on the study.
+
+    Raises:
+        ValueError: if there is none such, or it has ended already.
+    """
+    contents = read_record(folder)
+    check_running(contents.trials, trial)
+    if session := worked_on(folder, contents):
+        request = {"kind": kind, "trial": trial, "why": why}
+        return ask(folder, session, request, limit) or (
+            f"{trial} ends where it reports next: its epoch takes longer than {limit:g} s. The "
+            f"study's process knows; there is nothing to wait for"
+        )
+    with acting(folder) as record:
+        check_running(record.trials, trial)
+        record.end(trial, *end_of(kind, len(record.trials[trial].rows), why))
+        return end_said(record.trials, trial)
+
+
+def stop_study(folder: Path, limit: float = 60.0) -> str:
+    """Have the process that works on a study end in order, as Ctrl-C does; what came of it.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    session = worked_on(folder, read_record(folder))
+    if not session:
+        raise ValueError(f"no process works on {folder}: there is nothing to stop.")
+    return ask(folder, session, {"kind": "stop"}, limit) or (
+        f"the study's process has begun to stop, and has not ended within {limit:g} s"
+    )
+
+
+def worked_on(folder: Path, contents: Contents) -> float:
+    """When the session of the process that works on a study began; 0 if there is none.
+
+    A process on this machine holds the record's lock. Of one on another machine only the record
+    tells: it may be dead if its session did not end in order.
+    """
+    if not contents.sessions:
+        return 0.0
+    last = contents.sessions[-1]
+    elsewhere = last.get("host") != platform.node() and not _paused(folder / RECORD)
+    return float(last["at"]) if elsewhere or held(folder / RECORD) else 0.0
+
+
+def _paused(path: Path) -> bool:
+    """Whether the last event of a record is that its driver left in order."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL))
+        lines = file.read().splitlines()
+    try:
+        return bool(lines) and json.loads(lines[-1]).get("event") == "pause"
+    except ValueError:  # a long line, or a torn one
+        return False
+
+
+@contextmanager
+def acting(folder: Path) -> Iterator[Record]:
+    """The record of a study that nobody works on, in a session of its own without a worker."""
+    with Record.reopen(folder) as record:
+        record.session(**provenance(), held_workers=0)
+        try:
+            yield record
+        finally:
+            record.pause()
+        write_tables(folder, record.contents)
