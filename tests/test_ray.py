@@ -69,9 +69,20 @@ def conduct(study: Study, folder: Path, resume: bool = False, **options: Any) ->
 
 
 def workers() -> set[int]:
-    """Process ids of all Ray Train workers on this machine."""
-    found = subprocess.run(["pgrep", "-f", "^ray::RayTrainWorker"], capture_output=True, text=True)
-    return set(map(int, found.stdout.split()))
+    """Process ids of the workers of all slots on this machine, in a group of Ray Train or alone."""
+    names = "^ray::RayTrainWorker|srsgd_ray.backends.ray.process"
+    found = subprocess.run(["pgrep", "-f", names], capture_output=True, text=True)
+    return {pid for pid in map(int, found.stdout.split()) if of_ray(pid)}
+
+
+def of_ray(pid: int) -> bool:
+    """Whether it is a process of Ray, or was started by one; another test may run some without."""
+    try:
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        lines = [Path(f"/proc/{p}/cmdline").read_bytes() for p in (pid, parent)]
+    except OSError:  # it has left
+        return False
+    return any(line.startswith(b"ray::") for line in lines)
 
 
 def contents(folder: Path) -> Contents | None:

@@ -81,6 +81,11 @@ class Slot:
     root: str = ""
     silence_limit: float = 900.0
 
+    @property
+    def grouped(self) -> bool:
+        """Whether its trials need a group of Ray Train workers."""
+        return self.place == "workers" and self.plan.workers > 1
+
 
 @dataclass(frozen=True)
 class Job:

@@ -14,6 +14,8 @@ from ray.util.state import list_jobs, list_placement_groups
 
 logger = logging.getLogger(__name__)
 
+FREE_AFTER = 30.0  # seconds without workers before abandoned reservations are looked for
+
 
 def free_abandoned() -> int:
     """Remove the placement groups of jobs that have ended, but for detached ones; their number."""

@@ -45,11 +45,13 @@ class RayBackend(Backend):
         from srsgd_ray.backends.ray.slot import WarmTrainable
         from srsgd_ray.backends.ray.tuning import StopScheduler, TrialCallback, TrialSearcher
 
-        in_actor = job.work.place == "actor"
-        share = {"CPU": plan.cpus_per_worker if in_actor else ACTOR_SHARE}
+        slot = job.slot(plan)
+        share = {"CPU": ACTOR_SHARE if slot.grouped else plan.cpus_per_worker}
+        if plan.gpus_per_worker and not slot.grouped:
+            share["GPU"] = plan.gpus_per_worker
         tuner = tune.Tuner(
             tune.with_resources(WarmTrainable, share),
-            param_space={"_slot": job.slot(plan)},
+            param_space={"_slot": slot},
             tune_config=tune.TuneConfig(
                 search_alg=TrialSearcher(trials),
                 scheduler=StopScheduler(trials),

@@ -1,9 +1,9 @@
 """The channel of a slot: what its Tune actor and the workers of its trials say to each other.
 
 It holds one trial at a time. Training and Tune take turns: after each epoch the workers wait until
-Tune has released the trial, so that a trial which is stopped leaves no work behind it. Between
-processes it is an actor of its own, because the Tune actor is busy waiting, and because a report
-through ``ray.train.report`` takes up to two seconds.
+Tune has released the trial, so that a trial which is stopped leaves no work behind it. For a group
+of Ray Train workers it is an actor of its own, because the Tune actor is busy waiting, and because
+a report through ``ray.train.report`` takes up to two seconds.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import ray
-
 from srsgd_ray.backends.base import RESTARTS
 from srsgd_ray.backends.ends import TROUBLE
 
 CLOSE = "close"
-ANSWER = 90.0  # seconds within which the channel must answer, longer than any wait asked of it
 Message = dict[str, Any]
 
 
@@ -158,21 +155,3 @@ class Channel:
             return serial != self._trial.serial or self._trial.released >= epoch
 
         return serial == self._trial.serial if self._wait(decided, wait) else None
-
-
-class RemoteChannel:
-    """A channel in a process of its own, called as if it were here.
-
-    Raises:
-        ray.exceptions.RayError: in each call, once the channel is gone.
-    """
-
-    def __init__(self, actor: Any = None) -> None:
-        started = ray.remote(Channel).options(num_cpus=0, max_concurrency=64)
-        self.actor = actor if actor is not None else started.remote()
-
-    def __getattr__(self, method: str) -> Any:
-        def call(*args: Any) -> Any:
-            return ray.get(getattr(self.actor, method).remote(*args), timeout=ANSWER)
-
-        return call

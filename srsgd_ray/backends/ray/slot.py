@@ -1,35 +1,32 @@
-"""A Tune trainable whose trials flow through one long-lived TorchTrainer run (a *slot*).
+"""A Tune trainable whose trials flow through workers that stay (a *slot*).
 
-A fresh TorchTrainer in each trial costs 15 to 22 s on two cores. Here a slot's Tune actor starts
-one, and Tune reuses the actor (``reuse_actors=True``): ``reset_config`` only gives the next
-configuration to the workers, which are up already. ``step`` is one epoch.
+A slot's Tune actor starts them, and Tune reuses the actor (``reuse_actors=True``): ``reset_config``
+only gives the next configuration to the workers, which are up already. ``step`` is one epoch.
 
-Work that needs no workers (``place="actor"``) runs in the Tune actor itself, in a thread.
+Trials of several workers run in a group of Ray Train (``group``), those of one in a process of its
+own (``process``). Work that needs no workers (``place="actor"``) runs in the Tune actor itself, in
+a thread.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import threading
 import time
-import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import ray
 from ray import tune
 
 from srsgd_ray.backends.base import RESTARTS, Assignment, Slot
-from srsgd_ray.backends.ray.abandoned import free_abandoned
-from srsgd_ray.backends.ray.channel import Channel, RemoteChannel
-from srsgd_ray.backends.ray.worker import serve, take_trials
-from srsgd_ray.backends.store import join
+from srsgd_ray.backends.ray.abandoned import FREE_AFTER, free_abandoned
+from srsgd_ray.backends.ray.channel import Channel
+from srsgd_ray.backends.ray.process import WorkerProcess
+from srsgd_ray.backends.ray.worker import take_trials
 
 POLL = 2.0  # seconds between two checks of a silent trial
 LEAVE = 20.0  # seconds that workers get to leave
-FREE_AFTER = 30.0  # seconds without workers before abandoned reservations are looked for
 FACTS = [field.name for field in dataclasses.fields(Assignment) if field.name != "config"]
 
 
@@ -43,62 +40,62 @@ def trial_config(assignment: Assignment) -> dict[str, Any]:
     return {**assignment.config, **facts}
 
 
+class Server(Protocol):
+    """What runs a slot's trials."""
+
+    channel: Any
+
+    def serve(self) -> None:
+        """Run what comes through ``channel`` until it is closed."""
+
+    def kill(self) -> None:
+        """End what is left."""
+
+
+class _Here:
+    """Runs trials in this process."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot, self.channel = slot, Channel()
+
+    def serve(self) -> None:
+        while True:
+            try:
+                return take_trials(self.channel, self._slot)
+            except Exception:
+                continue  # the channel knows, and gives the trial again or ends it
+
+    def kill(self) -> None:
+        """Nothing: it is in this process."""
+
+
+def _server(slot: Slot) -> Server:
+    if slot.place == "actor":
+        return _Here(slot)
+    if not slot.grouped:
+        return WorkerProcess(slot)
+    from srsgd_ray.backends.ray.group import WorkerGroup
+
+    return WorkerGroup(slot)
+
+
 class WarmTrainable(tune.Trainable):
     """One slot. Its Tune configuration is a :func:`trial_config` plus ``_slot``, a ``Slot``."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Start the workers; they come up while the first trial waits for its first epoch."""
+        """Start what runs trials; it comes up while the first trial waits for its first epoch."""
         self._slot: Slot = config["_slot"]
         self._error: BaseException | None = None
         self._serial: int | None = None
-        if self._slot.place == "actor":
-            self._channel: Any = Channel()
-            serving = self._serve_here
-        else:
-            # Train checks its workers every 2 s by default: a death would be seen late.
-            os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-            # Train begins a group anew after 60 s by default; the slot's own limit is to count.
-            limit = str(self._slot.silence_limit)
-            os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", limit)
-            self._channel = RemoteChannel()
-            serving = self._serve_group
-        self._thread = threading.Thread(target=serving, daemon=True, name="trials")
+        self._server = _server(self._slot)
+        self._channel: Any = self._server.channel
+        self._thread = threading.Thread(target=self._serve, daemon=True, name="trials")
         self._thread.start()
         self.reset_config(config)
 
-    def _serve_here(self) -> None:
-        """Run trials in this process until the channel is closed."""
-        while True:
-            try:
-                return take_trials(self._channel, self._slot)
-            except Exception:
-                continue  # the channel knows, and gives the trial again or ends it
-
-    def _serve_group(self) -> None:
-        """Run the TorchTrainer until the channel is closed."""
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchTrainer
-
-        plan = self._slot.plan
-        resources = {"CPU": plan.cpus_per_worker}
-        if plan.gpus_per_worker:
-            resources["GPU"] = plan.gpus_per_worker
+    def _serve(self) -> None:
         try:
-            TorchTrainer(
-                serve,
-                train_loop_config={"channel": self._channel.actor, "slot": self._slot},
-                scaling_config=ScalingConfig(
-                    num_workers=plan.workers,
-                    use_gpu=bool(plan.gpus_per_worker),
-                    resources_per_worker=resources,
-                ),
-                run_config=RunConfig(
-                    name=f"slot-{uuid.uuid4().hex[:12]}",
-                    storage_path=join(self._slot.root, "ray"),
-                    # Deaths are counted trial by trial instead, in `_watch`.
-                    failure_config=FailureConfig(max_failures=-1),
-                ),
-            ).fit()
+            self._server.serve()
         except BaseException as error:
             self._error = error
 
@@ -167,7 +164,7 @@ class WarmTrainable(tune.Trainable):
                 f"{pulse['trouble'] or 'none was reported: the processes were killed'}"
             )
             return {"kind": "end", "state": "failed", "reason": reason}
-        if not pulse["groups"] and waited > FREE_AFTER:
+        if self._slot.grouped and not pulse["groups"] and waited > FREE_AFTER:
             # Workers usually come up sooner: something may hold their place that nobody owns.
             free_abandoned()
         if min(pulse["silent"], waited) > self._slot.silence_limit:
@@ -194,10 +191,9 @@ class WarmTrainable(tune.Trainable):
         self._epoch = max(self._epoch, state["epoch"])
 
     def cleanup(self) -> None:
-        """Let the workers leave, and the TorchTrainer with them."""
+        """Let the workers leave."""
         try:
             self._channel.close()
             self._thread.join(LEAVE)
         finally:
-            if self._slot.place != "actor":
-                ray.kill(self._channel.actor)
+            self._server.kill()

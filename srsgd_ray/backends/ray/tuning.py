@@ -7,6 +7,7 @@ never read back.
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from ray.tune import Callback
@@ -15,6 +16,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from srsgd_ray.backends.base import Trials
+from srsgd_ray.backends.ray.abandoned import FREE_AFTER, free_abandoned
 from srsgd_ray.backends.ray.slot import trial_config
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,23 @@ class TrialCallback(Callback):
 
     def __init__(self, trials: Trials) -> None:
         self._trials = trials
+        self._ran = time.monotonic()
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Look for abandoned reservations while no slot finds its place."""
+        now = time.monotonic()
+        if not trials or any(trial.status == Trial.RUNNING for trial in trials):
+            self._ran = now
+        elif now - self._ran > FREE_AFTER:
+            self._ran = now
+            free_abandoned()
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Another slot continues a trial: rows that are known are not reported again."""
+        known = (trial.last_result or {}).get("epoch", 0)
+        trial.config["_known_epochs"] = max(trial.config["_known_epochs"], known)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any

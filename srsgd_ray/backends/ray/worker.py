@@ -8,22 +8,12 @@ from typing import Any
 
 from srsgd_ray.backends.base import Artifacts, Assignment, Slot
 from srsgd_ray.backends.ends import TROUBLE, attempt, users_place
-from srsgd_ray.backends.ray.channel import CLOSE, RemoteChannel
+from srsgd_ray.backends.ray.channel import CLOSE
 from srsgd_ray.backends.trial import Cache, Link, TrialRun
 from srsgd_ray.trainable import RankError, find
 
 POLL = 30.0  # seconds a call to the channel may wait before it is made again
 TOUCH_EVERY = 5.0  # seconds between two signs of life within an epoch
-
-
-def serve(settings: dict[str, Any]) -> None:
-    """Run trials as one of a group. The function that TorchTrainer starts in each worker."""
-    import ray.train
-    from ray.train.torch import get_device
-
-    context, channel = ray.train.get_context(), RemoteChannel(settings["channel"])
-    rank, size = context.get_world_rank(), context.get_world_size()
-    take_trials(channel, settings["slot"], rank, size, str(get_device()))
 
 
 def take_trials(
