@@ -6,6 +6,7 @@ whoever decides it does not know where trials run.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -110,9 +111,16 @@ class Job:
 
 
 class Backend(ABC):
-    """A place that trials run in. ``here``: whether its machine is this one."""
+    """A place that trials run in.
+
+    Attributes:
+        here: whether its machine is this one.
+        lost: called in another thread, with a sentence, when the place is gone for good and
+            :meth:`run` can only hang.
+    """
 
     here: bool = True
+    lost: Callable[[str], object] = staticmethod(logging.getLogger(__name__).error)
 
     @abstractmethod
     def open(self) -> AbstractContextManager[Sequence[Node]]:

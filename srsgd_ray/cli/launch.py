@@ -7,8 +7,10 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from srsgd_ray import analysis
 from srsgd_ray.backends.ends import said_by
@@ -83,6 +85,7 @@ def _launch(
                 resume=given.resume,
                 script=script,
                 quiet=False,
+                lost=partial(_print_lost, folder, resume),
             )
         if status == INTERRUPTED:
             raise KeyboardInterrupt
@@ -104,6 +107,12 @@ def _launch(
 def _print_stopped(folder: Path, resume: str, more: str = "") -> None:
     begun = (folder / RECORD).exists()
     print(f"\nStopped. Resume{more} with:\n  {resume}" if begun else "\nStopped: not begun.")
+
+
+def _print_lost(folder: Path, resume: str, screen: TextIO, why: str) -> None:
+    print(f"\n{why[0].upper()}{why[1:]}", file=screen)
+    with redirect_stdout(screen):
+        _print_stopped(folder, resume)
 
 
 def _command() -> list[str]:

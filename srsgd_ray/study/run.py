@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import logging
+import os
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,6 +32,8 @@ from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED
 from srsgd_ray.study.search import Search, open_storage
 from srsgd_ray.study.spec import Study
 from srsgd_ray.study.start import check_data, check_options, fresh_folder, job_of, plan_of
+
+STOPPED = 130  # exit status, as after Ctrl-C
 
 
 def run(
@@ -70,6 +74,7 @@ def execute(
     resume: bool,
     script: Mapping[str, Any] | None = None,
     quiet: bool = True,
+    lost: Callable[[TextIO, str], object] | None = None,
 ) -> str:
     """Run or resume ``study`` in the folder ``options.results / name``.
 
@@ -81,6 +86,8 @@ def execute(
         script: the study as its script has it, without options, for the record.
         quiet: print nothing and redirect nothing; else the plan and the progress are shown, and all
             other output goes to ``output.txt`` in the folder.
+        lost: called, in another thread, with the standard output and a sentence, if what trials
+            run on is gone for good; the process ends then as after an interruption.
 
     Returns:
         How it ended, a constant of ``study.result``.
@@ -110,7 +117,8 @@ def execute(
         opened = nullcontext(None) if quiet else all_output_to(folder / OUTPUT)
         with opened as screen, backend.open() as nodes:
             plan = plan_of(study, options, nodes)
-            session = _Session(study, options, backend, job, plan, screen)
+            session = _Session(study, options, backend, job, plan, screen, lost)
+            backend.lost = session.end
             session.show_plan(read_record(folder) if resume else None)
             if options.plan == "only":
                 return PLANNED
@@ -151,6 +159,7 @@ class _Session:
     job: Job
     plan: Plan
     screen: TextIO | None
+    lost: Callable[[TextIO, str], object] | None
 
     def _say(self, text: str) -> None:
         if self.screen is not None:
@@ -197,6 +206,7 @@ class _Session:
         spent = spent_hours(record.contents)
         budget = HoursLimit(self.options.budget_hours, spent, self.plan, self.backend.stop)
         controller = Controller(study, record, _searches(study, record), _forgetter(job.root))
+        self.backend.lost = partial(self.end, controller=controller)
         try:
             if not controller.finished:
                 self._say(_plan_line(study, self.plan))
@@ -211,6 +221,17 @@ class _Session:
         if budget.spent:
             self._say(f"\nThe budget is spent: {budget.used:.3g} worker-hours.")
         return OUT_OF_BUDGET if budget.spent else INTERRUPTED
+
+    def end(self, why: str, controller: Controller | None = None) -> None:
+        """End this process in order, in a thread, while the main one waits for what is gone."""
+        try:
+            if controller is not None:
+                controller.write_tables(force=True)
+                controller.record.pause()
+        finally:
+            if self.lost is not None and self.screen is not None:
+                self.lost(self.screen, why)
+                os._exit(STOPPED)
 
     def _undecided(self, study: Study, record: Record) -> Study | None:
         """The study with twice as many pairs, if it asks for them: the record says so, too."""

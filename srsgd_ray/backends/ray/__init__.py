@@ -6,6 +6,7 @@ at a time as there are slots. ``tuning`` is Tune's searcher, scheduler and callb
 study and report to it. ``slot`` is the Tune actor: it starts one TorchTrainer, assigns it trial
 after trial, and gives up a trial that is silent for too long or whose workers died too often.
 ``worker`` is what the workers do. ``channel`` lies between both: it carries rows, and counts how
-often a trial was begun. ``cluster`` starts or joins Ray; ``abandoned`` frees what a killed driver
+often a trial was begun. ``cluster`` starts or joins Ray;
+``head`` notices that no head answers, or no longer; ``abandoned`` frees what a killed driver
 left reserved.
 """

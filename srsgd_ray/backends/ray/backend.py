@@ -32,7 +32,7 @@ class RayBackend(Backend):
 
     def open(self) -> AbstractContextManager[Sequence[Node]]:
         """Start or join it."""
-        return ray_cluster(self.address, self.quiet)
+        return ray_cluster(self.address, self.quiet, lambda why: self.lost(why))
 
     def stop(self) -> None:
         """As Ctrl-C does."""

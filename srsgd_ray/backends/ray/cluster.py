@@ -5,25 +5,29 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from srsgd_ray.backends.ray.head import check_address, no_cluster, watched_head
 from srsgd_ray.backends.signals import on_interrupt
 
-ANSWER = 10.0  # seconds within which a cluster's port must take a connection
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def ray_cluster(address: str, quiet: bool = False) -> Iterator[list[dict[str, float]]]:
+def ray_cluster(
+    address: str, quiet: bool = False, lost: Callable[[str], object] = logger.error
+) -> Iterator[list[dict[str, float]]]:
     """Ray, started here or joined; yields the resources of its nodes.
 
     Args:
         address: ``local`` to start one, ``auto`` or a URL to join. A process that is connected
             already stays where it is.
         quiet: nothing that Ray and its workers say is printed.
+        lost: called in another thread with what happened if the cluster's head is gone; Ray ends
+            the process some 40 s later.
 
     Raises:
         ValueError: if none answers.
@@ -37,7 +41,7 @@ def ray_cluster(address: str, quiet: bool = False) -> Iterator[list[dict[str, fl
     os.environ |= {"RAY_CHDIR_TO_TRIAL_DIR": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
     import ray
 
-    _check_address(address)
+    check_address(address)
     if ray.is_initialized():
         yield _nodes()
         return
@@ -53,22 +57,12 @@ def ray_cluster(address: str, quiet: bool = False) -> Iterator[list[dict[str, fl
                 logging_level=logging.ERROR if quiet else logging.INFO,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ValueError(f"no Ray cluster answers at address={address!r}: {error}") from error
+            raise no_cluster(address, error) from error
     try:
-        yield _nodes()
+        with watched_head(ray.get_runtime_context().gcs_address, lost):
+            yield _nodes()
     finally:
         ray.shutdown()
-
-
-def _check_address(address: str) -> None:
-    """Ray itself waits for two minutes for a port that nobody listens on."""
-    host, colon, port = address.rpartition("//")[2].partition(":")
-    if not colon or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWER).close()
-    except OSError as error:
-        raise ValueError(f"no Ray cluster answers at address={address!r}: {error}.") from error
 
 
 def _nodes() -> list[dict[str, float]]:
