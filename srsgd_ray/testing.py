@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from srsgd_ray.backends.base import Assignment, Slot
+from srsgd_ray.backends.base import ALONE, Assignment, Slot
 from srsgd_ray.backends.ends import reason_of, run_trial
 from srsgd_ray.backends.trial import TrialRun
 from srsgd_ray.knobs import make, plain
@@ -51,11 +51,14 @@ class Played:
     reason: str | None = None
     stop_after: int = 0
     cut_after: int = 0
+    show: Callable[[dict[str, Any]], object] | None = None
 
     def row(self, row: dict[str, Any], artifacts: Any) -> None:
         """Keep the row; a resumed trial reports the earlier ones again."""
         if row["epoch"] > len(self.rows):
             self.rows.append(dict(row))
+            if self.show is not None:
+                self.show(dict(row))
 
     def leave(self, epoch: int) -> bool:
         """Whether the trial continues."""
@@ -78,6 +81,9 @@ def play(
     final: bool = False,
     rank: int = 0,
     size: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+    show: Callable[[dict[str, Any]], object] | None = None,
 ) -> Played:
     """Run one trial in this process, without a study.
 
@@ -86,11 +92,14 @@ def play(
         stop_after, cut_after: epoch after which it is stopped, or cut as by a crash; 0: never.
         final: whether it may read the test split.
         rank, size: of this process among the workers.
+        threads, device: what it computes with.
+        show: called with each row, such as ``print``.
     """
-    played = Played(stop_after=stop_after, cut_after=cut_after)
+    played = Played(stop_after=stop_after, cut_after=cut_after, show=show)
     assignment = Assignment("trial", plain(config), 0, work.epochs(config), seed, final)
-    slot = Slot(root="" if folder is None else str(folder))
-    run = TrialRun(work, assignment, played, slot, rank=rank, size=size)
+    plan = dataclasses.replace(ALONE, cpus_per_worker=float(threads))
+    slot = Slot(plan, root="" if folder is None else str(folder))
+    run = TrialRun(work, assignment, played, slot, rank=rank, size=size, device=device)
     run.all_report = True
     try:
         end = run_trial(run)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import io
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -15,6 +21,8 @@ from optuna.distributions import FloatDistribution
 
 from srsgd_ray import Arm, Study, analysis, read_trials, run
 from srsgd_ray.cli import main
+from srsgd_ray.restarts import RestartSchedule
+from srsgd_ray.typed import typed
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "results" / "example"
@@ -122,3 +130,117 @@ def test_compare_refuses_what_cannot_be_compared(
     assert "expected" in refused(capsys, "compare", EXAMPLE, results / "none")
     said = refused(capsys, "compare", EXAMPLE, EXAMPLE.parent, "--to-target", "best")
     assert "unknown target 'best'" in said
+
+
+# best
+
+
+def test_best_prints_configurations_that_can_be_pasted(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = printed(capsys, "best", results / "toys")
+    blocks = text.split("\n\n\n")
+    table = pd.read_parquet(results / "toys" / "trials.parquet").set_index("trial")
+    for block, arm in zip(blocks, ("near", "far"), strict=True):
+        search = table[(table["arm"] == arm) & (table["phase"] == "search")]
+        runs = table[(table["arm"] == arm) & (table["phase"] == "confirm")]
+        first, second = block.splitlines()[:2]
+        assert f"score {search['score'].max():.4g} in {search['score'].idxmax()}" in first
+        assert f"Confirmed over 3 seeds: test score {runs['test_score'].mean():.4g} (95" in second
+        names: dict[str, Any] = {}
+        exec(block, names)
+        assert names["config"] == toy.ToyConfig(x=search["x"][search["score"].idxmax()])
+    found = json.loads(
+        printed(capsys, "best", results / "toys", "--arm", "far", "--format", "json")
+    )
+    assert list(found) == ["far"] and found["far"]["config"]["x"] == names["config"].x
+    assert found["far"]["confirmation"]["mean"] == pytest.approx(runs["test_score"].mean())
+
+
+def test_best_of_the_example_is_what_ran(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its configuration, and an optimizer that restarts at the recorded steps."""
+    from torch import zeros
+
+    table = pd.read_parquet(EXAMPLE / "trials.parquet").set_index("trial")
+    for arm in ("srsgd", "sgd"):
+        names: dict[str, Any] = {"params": [zeros(1, requires_grad=True)]}
+        exec(printed(capsys, "best", EXAMPLE, "--arm", arm), names)
+        first = table.loc[f"confirm-{arm}-000"]
+        knobs = names["config"].to_dict()
+        assert {k: v for k, v in knobs.items() if not isinstance(v, list)} == {
+            k: first[k] for k, v in knobs.items() if not isinstance(v, list)
+        }
+        (group,) = names["optimizer"].param_groups
+        assert (group["lr"], group["weight_decay"]) == (first["lr"], first["weight_decay"])
+        if arm == "srsgd":
+            schedule = RestartSchedule.from_dict(group["restart"])
+            epochs = pd.read_parquet(EXAMPLE / "epochs.parquet").groupby("trial")["restarts"].max()
+            assert len(schedule.restarts(12 * 18)) == epochs["confirm-srsgd-000"] > 0
+        else:
+            assert group["momentum"] == 0.9 and not group["nesterov"]
+
+
+def rows_of(script: Path) -> list[dict[str, Any]]:
+    """Run a script that best wrote, in another folder; the rows that it prints."""
+    done = subprocess.run(
+        [sys.executable, script], cwd=script.parent, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    *rows, last = done.stdout.splitlines()
+    assert last.strip() == "complete"
+    return [ast.literal_eval(row) for row in rows]
+
+
+def same_rows(script: Path, folder: Path, trial: str) -> None:
+    epochs = pd.read_parquet(folder / "epochs.parquet")
+    own = epochs[epochs["trial"] == trial].reset_index(drop=True)
+    found = pd.DataFrame(rows_of(script))
+    clocks = {"time", "train_seconds", "eval_seconds", "images_per_second"}
+    names = [name for name in found if name not in clocks]
+    assert len(names) > 3 and len(own) == len(found) > 1
+    for name in names:
+        again = found[name].astype(own[name].dtype)
+        pd.testing.assert_series_equal(own[name], again, check_exact=True, obj=name)
+
+
+def test_the_script_of_best_gives_the_rows_of_the_confirmation(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "again.py"
+    said = printed(capsys, "best", results / "toys", "--arm", "near", "--script", script)
+    assert f"Train it with: {typed('python', script)}" in said
+    same_rows(script, results / "toys", "confirm-near-000")
+    where = ("--arm", "near", "--script")
+    assert "is there already" in refused(capsys, "best", results / "toys", *where, script)
+    assert "would hide" in refused(capsys, "best", results / "toys", *where, tmp_path / "toy.py")
+    assert "Add --arm" in refused(capsys, "best", results / "toys", "--script", tmp_path / "x.py")
+    printed(capsys, "best", results / "toys", *where, script, "--force")
+
+
+def test_the_script_of_an_image_study_gives_its_rows_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a search, so that training runs in the same process after it."""
+    lr = {"lr": FloatDistribution(0.05, 0.2)}
+    study = Study(
+        "small", "?", (Arm("a", lr, {"optimizer": "srsgd"}),), trials=2, confirm_seeds=1, epochs=2,
+        base={"width": 4, "restart_f1": 5},
+    )  # fmt: skip
+    run(study, results=tmp_path, backend="local")
+    printed(capsys, "best", tmp_path / "small", "--script", tmp_path / "again.py")
+    same_rows(tmp_path / "again.py", tmp_path / "small", "confirm-a-000")
+
+
+def test_best_refuses_where_nothing_is_complete(
+    tmp_path: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = Arm("a", {"x": FloatDistribution(0.0, 1.0)}, {"wrong": "value"})
+    study = dataclasses.replace(STUDY, arms=(bad,), baseline="", name="broken")
+    run(study, results=tmp_path, backend="local")
+    assert "'a' needs a complete search trial with a score, but has none (3 failed)" in refused(
+        capsys, "best", tmp_path / "broken"
+    )
+    assert "Did you mean 'near'?" in refused(capsys, "best", results / "toys", "--arm", "naer")
+    mixed = dataclasses.replace(study, arms=(bad, STUDY.arm("near")), name="mixed")
+    run(mixed, results=tmp_path, backend="local")
+    assert printed(capsys, "best", tmp_path / "mixed").count("\n# arm 'a' needs a complete") == 1

@@ -45,10 +45,11 @@ from srsgd_ray.analysis.search import (
     sensitivity,
 )
 from srsgd_ray.analysis.side_by_side import pairing, side_by_side
-from srsgd_ray.analysis.summary import configurations, selected, summary
+from srsgd_ray.analysis.summary import configurations, summary
 from srsgd_ray.analysis.target_report import profile_text, target_text, track_text
 from srsgd_ray.analysis.targets import COSTS, ToTarget, times_to_target, to_target
 from srsgd_ray.analysis.track import StepsToLoss, steps_to_loss
+from srsgd_ray.analysis.winner import Winner, winner
 from srsgd_ray.analysis.words import in_words, lost_text, share_text
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "Share",
     "StepsToLoss",
     "ToTarget",
+    "Winner",
     "arm_label",
     "arms",
     "baselines",
@@ -95,7 +97,6 @@ __all__ = [
     "search_goal",
     "search_numbers",
     "seed_curves",
-    "selected",
     "sensitivity",
     "several_lengths",
     "several_points",
@@ -110,4 +111,5 @@ __all__ = [
     "to_target",
     "track_text",
     "two_way",
+    "winner",
 ]

@@ -49,6 +49,14 @@ def _target(add: Add) -> None:
     add("--cost", help=f"what is counted to the target: {', '.join(COSTS)} [epochs]")
 
 
+def _best(add: Add) -> None:
+    add("folder", metavar="FOLDER", help="of a study, such as results/NAME")
+    add("--arm", metavar="A", help="only this one [all]")
+    add("--format", default="text", help="text (Python to paste), or json [text]")
+    add("--script", metavar="FILE", help="write a script that trains it")
+    add("--force", action="store_true", help="overwrite FILE")
+
+
 def _compare(add: Add) -> None:
     from srsgd_ray.table import FORMATS
 
@@ -82,6 +90,11 @@ VERBS = {
         "a study's table and verdict, or a published table with our runs in comparison",
         "results",
         _table,
+    ),
+    "best": Verb(
+        "each arm's best configuration, to be pasted into code, or a script that trains it",
+        "best",
+        _best,
     ),
     "compare": Verb(
         "studies side by side: verdicts, values, budgets, time to a target",
