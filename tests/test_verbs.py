@@ -7,9 +7,13 @@ import dataclasses
 import io
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,10 @@ from optuna.distributions import FloatDistribution
 
 from srsgd_ray import Arm, Study, analysis, read_trials, run
 from srsgd_ray.cli import main
+from srsgd_ray.cli.seen import Seen
 from srsgd_ray.restarts import RestartSchedule
+from srsgd_ray.results import Record, read_record
+from srsgd_ray.results.tables import frames
 from srsgd_ray.typed import typed
 
 ROOT = Path(__file__).parents[1]
@@ -244,3 +251,139 @@ def test_best_refuses_where_nothing_is_complete(
     mixed = dataclasses.replace(study, arms=(bad, STUDY.arm("near")), name="mixed")
     run(mixed, results=tmp_path, backend="local")
     assert printed(capsys, "best", tmp_path / "mixed").count("\n# arm 'a' needs a complete") == 1
+
+
+# status and list
+
+DRIVER = """
+import dataclasses, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_verbs import STUDY
+from srsgd_ray import run
+if __name__ == "__main__":
+    slow = dataclasses.replace(STUDY, base={{"wait": 0.2}})
+    print(run(slow, results=Path({results!r}), backend="local").status)
+"""
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A study of the toy that another process runs, two trials and an epoch on its way."""
+    script = DRIVER.format(tests=str(Path(__file__).parent), results=str(tmp_path))
+    driver = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    record, deadline = tmp_path / "toys" / "record.jsonl", time.monotonic() + 120
+    while not record.exists() or record.read_text().count('"event": "epoch"') < 7:
+        assert driver.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    yield driver, tmp_path / "toys"
+    driver.kill()
+    driver.communicate()
+
+
+def test_status_of_a_study_that_runs_and_of_one_that_was_killed_or_stopped(
+    running: tuple[subprocess.Popen[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver, folder = running
+    size, text = -1, ""
+    while size != (size := (folder / "record.jsonl").stat().st_size):  # nothing came meanwhile
+        text = printed(capsys, "status", folder)
+    trials, epochs = frames(read_record(folder))  # what Parquet will say
+    head, question, _, counts = text.splitlines()[:4]
+    ended = trials[trials["state"] == "complete"]
+    done = f"{len(ended)} of 12 trials ended, {len(epochs)} of 36 epochs"
+    assert re.match(rf"{folder}: running here, {done}, about 0:\d\d left$", head)
+    assert (question, counts) == (STUDY.question, f"{len(ended)} complete, 1 running")
+    for arm, own in ended.groupby("arm"):
+        row = next(n.split() for n in text.splitlines() if n.startswith(str(arm)))
+        best = own.loc[own["score"].idxmax()]
+        assert row[1:7] == [str(len(own)), "of", "3", "0", "of", "3"]
+        assert (float(row[7]), row[8]) == (pytest.approx(best["score"], rel=1e-3), best["trial"])
+    (open_,) = trials[trials["state"] == "running"]["trial"]
+    assert re.search(rf"Running\n-+\ntrial .*score .*\n{open_} +[1-3] of 3 +[\d.e+]+ +0:0\d", text)
+    assert f"Live page: {typed('srsgd-ray', 'watch', folder)}" in text
+    assert folder.name in printed(capsys, "list", folder.parent)
+    driver.kill()
+    driver.wait()
+    with (folder / "record.jsonl").open("a") as file:
+        file.write('{"event": "epoch", "at')  # torn
+    text = printed(capsys, "status", folder.parent)
+    assert f"{folder}: stale, its driver ended without a word, " in text and " ago" in text
+    assert f"Resume with: {typed('srsgd-ray', 'resume', folder)}" in text
+    with Record.reopen(folder) as record:
+        record.pause()
+    assert "toys: interrupted, " in printed(capsys, "status", folder)
+    found = json.loads(printed(capsys, "status", folder, "--format", "json"))
+    assert (found["state"], found["planned"]) == ("interrupted", 12)
+    assert [arm["search_planned"] for arm in found["arms"]] == [3, 3]
+
+
+def test_status_of_another_machines_study(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results / "toys", tmp_path / "toys")
+    lines = (tmp_path / "toys" / "record.jsonl").read_text().splitlines(keepends=True)
+    host = json.dumps(platform.node())
+    moved = [line.replace(f'"host": {host}', '"host": "gpu-7"') for line in lines[:-3]]
+    (tmp_path / "toys" / "record.jsonl").write_text("".join(moved))
+    seen = Seen.of(tmp_path / "toys")
+    assert seen.state == "not running here"
+
+
+def test_status_of_a_finished_study_is_that_of_its_parquet(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = printed(capsys, "status", results / "toys")
+    table = pd.read_parquet(results / "toys" / "trials.parquet")
+    assert f"toys: finished, {len(table)} of 12 trials ended, 36 of 36 epochs\n" in text
+    for arm, own in table.groupby("arm"):
+        search, confirm = (own[own["phase"] == p] for p in ("search", "confirm"))
+        row = next(n.split() for n in text.splitlines() if n.startswith(str(arm)))
+        assert row[1:7] == ["3", "of", "3"] * 2
+        assert float(row[7]) == pytest.approx(search["score"].max(), rel=1e-3)
+        assert row[8] == search.loc[search["score"].idxmax(), "trial"]
+        assert float(row[9]) == pytest.approx(confirm["test_score"].mean(), rel=1e-3)
+    assert f"Its table: {typed('srsgd-ray', 'table', results / 'toys')}" in text
+
+
+def test_status_names_failures_by_their_last_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = Arm("a", {"x": FloatDistribution(0.0, 1.0)}, {"wrong": "value"})
+    run(dataclasses.replace(STUDY, arms=(bad,), baseline=""), results=tmp_path, backend="local")
+    text = printed(capsys, "status", tmp_path / "toys")
+    assert "3 failed" in text and "Failed or diverged\n" in text
+    assert re.search(r"search-a-002  failed  x must be small, but is not \(toy\.py:\d+\)", text)
+    assert "no study here" in refused(capsys, "status", tmp_path / "none")
+
+
+def test_list_shows_every_folder_also_old_and_broken_ones(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(results / "toys", tmp_path / "toys")
+    shutil.copytree(EXAMPLE, tmp_path / "old")
+    for name, text in (("torn", ""), ("mad", "no json\n{}\n"), ("empty", "{}\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.jsonl").write_text(text)
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "optuna.db").touch()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "trials.parquet").write_bytes(b"PAR1")
+    (tmp_path / "figures").mkdir()
+    text = printed(capsys, "list", tmp_path, "--format", "csv")
+    found = pd.read_csv(io.StringIO(text)).set_index("study").fillna("")
+    assert found["state"].to_dict() == {
+        "damaged": "broken", "empty": "broken", "lost": "broken", "mad": "broken", "old": "tables",
+        "torn": "broken", "toys": "finished",
+    }  # fmt: skip
+    assert "line 1 of" in found.loc["mad", "result"] and "Parquet" in found.loc["damaged", "result"]
+    assert found.loc["toys", "trials"] == "12 of 12" and found.loc["old", "trials"] == "40 of 40"
+    for name, metric, unit in (("toys", "test_score", ""), ("old", "test_error", " points")):
+        table = pd.read_parquet(tmp_path / name / "trials.parquet")
+        runs = table[table["phase"] == "confirm"].pivot(index="seed", columns="arm", values=metric)
+        size = abs((runs.iloc[:, 0] - runs.iloc[:, 1]).mean())
+        told = re.search(rf"([\d.]+){unit} \(n = {len(runs)}\)$", found.loc[name, "result"])
+        assert told is not None and float(told[1]) == pytest.approx(size, rel=1e-3)
+        files = [f for f in (tmp_path / name).rglob("*") if f.is_file()]
+        assert found.loc[name, "disk"] == sum(f.stat().st_size for f in files)
+    assert found.loc["toys", "question"] == STUDY.question
+    assert printed(capsys, "list", tmp_path / "figures").startswith("No study in")
+    assert "needs a results folder" in refused(capsys, "list", tmp_path / "none")

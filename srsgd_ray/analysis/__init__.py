@@ -45,7 +45,7 @@ from srsgd_ray.analysis.search import (
     sensitivity,
 )
 from srsgd_ray.analysis.side_by_side import pairing, side_by_side
-from srsgd_ray.analysis.summary import configurations, summary
+from srsgd_ray.analysis.summary import ENDS, configurations, summary
 from srsgd_ray.analysis.target_report import profile_text, target_text, track_text
 from srsgd_ray.analysis.targets import COSTS, ToTarget, times_to_target, to_target
 from srsgd_ray.analysis.track import StepsToLoss, steps_to_loss
@@ -54,6 +54,7 @@ from srsgd_ray.analysis.words import in_words, lost_text, share_text
 
 __all__ = [
     "COSTS",
+    "ENDS",
     "ArmResult",
     "Comparison",
     "Confirmation",

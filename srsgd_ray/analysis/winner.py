@@ -57,7 +57,7 @@ def winner(trials: pd.DataFrame, arm: str) -> Winner:
     if len(search):
         best = best_trial(trials, arm)
         found, value = str(best["trial"]), float(best[metric])
-        same = search_numbers(runs) == int(best["search"]) if "search" in best else True
+        same = search_numbers(runs) == int(search_numbers(best.to_frame().T).iloc[0])
         for knob in searched_knobs(trials):  # there may be others: of a front, or of earlier times
             same &= runs[knob].map(str) == str(best[knob])
         runs = runs[same]

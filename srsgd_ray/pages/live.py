@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from srsgd_ray.results.place import held
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.results.record import Contents, TrialRecord
-from srsgd_ray.results.remaining import planned_epochs, remaining
+from srsgd_ray.results.remaining import Remaining, planned_epochs, remaining
 
 LOG = "log.txt"
 LOG_BYTES = 6000
@@ -21,9 +22,10 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
     """State of the driver, trials that run, failures, and the time left at the measured pace.
 
     Returns:
-        ``running`` (whether a process on this machine holds the record), ``trials`` (of those that
-        run: ``trial``, ``epoch``, ``epochs``, the last row), ``counts`` by state, ``done`` and
-        ``epochs`` (of all), ``seconds_left`` (None if unknown), ``failures`` and ``log``.
+        ``state`` (see :func:`state_of`), ``running`` (whether a process on this machine holds the
+        record), ``trials`` (of those that run: ``trial``, ``epoch``, ``epochs``, the last row),
+        ``counts`` by state, ``done`` and ``epochs`` (of all), ``seconds_left`` (None if unknown),
+        ``failures`` and ``log``.
     """
     now = time.time() if now is None else now
     running = held(folder / RECORD)
@@ -35,6 +37,7 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
     lost = [t for t in trials if t.state in ("failed", "diverged")]
     lost.sort(key=lambda t: float((t.end or {}).get("ended", 0)))
     return {
+        "state": state_of(contents, far, running),
         "running": running,
         "counts": states,
         "planned": far.trials,
@@ -51,8 +54,26 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
     }
 
 
+def state_of(contents: Contents, far: Remaining, running: bool) -> str:
+    """What a study is doing.
+
+    Returns:
+        ``running`` here; ``finished``; ``interrupted``, in order; ``stale``: its driver here ended
+        without a word, as one that was killed does; or ``not running here``: the same, but on
+        another machine, where it may be at work.
+    """
+    if running:
+        return "running"
+    if far.ended == far.trials > 0:
+        return "finished"
+    last = contents.sessions[-1] if contents.sessions else {"paused": True}
+    if last.get("paused"):
+        return "interrupted"
+    return "stale" if last.get("host") in (None, platform.node()) else "not running here"
+
+
 def _shown(trial: TrialRecord, contents: Contents) -> dict[str, Any]:
-    spec = contents.header["spec"]
+    spec = contents.header.get("spec", {})
     last = trial.rows[-1] if trial.rows else {}
     return {
         "trial": trial.trial,

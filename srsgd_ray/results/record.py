@@ -68,7 +68,7 @@ class Contents:
         event = dict(event)
         kind, at = event.pop("event"), event.pop("at")
         if self.sessions and kind != "session":
-            self.sessions[-1]["last"] = at
+            self.sessions[-1] |= {"last": at, "paused": kind == "pause"}
         if kind == "session":
             self.sessions.append({**event, "at": at, "last": at})
         elif kind == "pause":

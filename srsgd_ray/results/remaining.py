@@ -54,18 +54,18 @@ def remaining(contents: Contents, now: float | None = None) -> Remaining:
     now = time.time() if now is None else now
     contents = replace(contents, trials=dict(contents.trials))  # another thread may add one
     trials = list(contents.trials.values())
-    open_, to_come = [t for t in trials if t.end is None], _to_come(contents)
+    open_, coming = [t for t in trials if t.end is None], to_come(contents)
     slots, pace = _slots(contents), _Pace.seen(contents)
     seconds: float | None = None
-    if not open_ and not to_come:
+    if not open_ and not coming:
         seconds = 0.0
     elif pace.known:
-        seconds = _until_the_end(contents, open_, to_come, slots, pace, now)
+        seconds = _until_the_end(contents, open_, coming, slots, pace, now)
     done = sum(len(t.rows) for t in trials)
     length = sum(planned_epochs(contents, t) - len(t.rows) for t in open_)
-    length += sum(round(epochs) for _, _, _, epochs in to_come)
+    length += sum(round(epochs) for _, _, _, epochs in coming)
     ended = len(trials) - len(open_)
-    return Remaining(len(trials) + len(to_come), ended, done + length, done, slots, seconds)
+    return Remaining(len(trials) + len(coming), ended, done + length, done, slots, seconds)
 
 
 def planned_epochs(contents: Contents, trial: TrialRecord) -> int:
@@ -78,10 +78,10 @@ def planned_epochs(contents: Contents, trial: TrialRecord) -> int:
 Coming = tuple[str, str, int, float]  # arm, phase, search, epochs
 
 
-def _to_come(contents: Contents) -> list[Coming]:
+def to_come(contents: Contents) -> list[Coming]:
     """The trials that have not begun: search by search, each one's confirmation after it."""
     header, found = contents.header, []
-    spec = header["spec"]
+    spec = header.get("spec", {})  # a single run has none
     for search in range(int(spec.get("searches") or 1)):
         for phase in ("search", "confirm"):
             for arm in spec.get("arms", []):

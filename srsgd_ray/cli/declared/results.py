@@ -49,6 +49,19 @@ def _target(add: Add) -> None:
     add("--cost", help=f"what is counted to the target: {', '.join(COSTS)} [epochs]")
 
 
+def _status(add: Add) -> None:
+    what = "of a study, or RESULTS: the study of it that was at work last [results]"
+    add("folder", nargs="?", default="results", metavar="FOLDER", help=what)
+    add("--format", default="text", help="text, json [text]")
+
+
+def _list(add: Add) -> None:
+    from srsgd_ray.table import FORMATS
+
+    add("folder", nargs="?", default="results", metavar="RESULTS", help="with studies [results]")
+    add("--format", default="text", help=f"{', '.join(FORMATS)} [text]")
+
+
 def _best(add: Add) -> None:
     add("folder", metavar="FOLDER", help="of a study, such as results/NAME")
     add("--arm", metavar="A", help="only this one [all]")
@@ -86,6 +99,8 @@ def _figures(add: Add) -> None:
 
 
 VERBS = {
+    "status": Verb("what a study does just now: trials, failures, time left", "status", _status),
+    "list": Verb("all studies of a results folder, a line each", "listing", _list),
     "table": Verb(
         "a study's table and verdict, or a published table with our runs in comparison",
         "results",
