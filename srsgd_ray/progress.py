@@ -6,17 +6,36 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import rich.progress as rich
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
+from rich.file_proxy import FileProxy
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-__all__ = ["Pace", "Progress", "State", "all_output_to", "duration", "watched"]
+__all__ = [
+    "Overview",
+    "Pace",
+    "Piece",
+    "Progress",
+    "State",
+    "all_output_to",
+    "duration",
+    "watched",
+]
 
-PLAIN_EVERY = 15.0  # seconds between two lines where the output is no terminal
+PLAIN_EVERY, PLAIN_AT_LEAST = 15.0, 300.0  # seconds between lines where the output is no terminal
+SHOW_EVERY, SHOW_SHARE = 0.5, 20.0  # seconds between two looks; and how often the time of one
+BAR = 16  # columns
 State = tuple[str, int, int]  # a text, how much is done, and of how much
 
 
@@ -41,19 +60,32 @@ class Pace:
         return rate, (total - done) / rate if rate else None
 
 
+class _Seldom:
+    """When a line is due where there is no terminal: every 15 s, and less and less often."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time for the next one."""
+        now = time.monotonic()
+        if now - self._last <= min(PLAIN_AT_LEAST, max(PLAIN_EVERY, (now - self._began) / 10)):
+            return False
+        self._last = now
+        return True
+
+
 class Progress:
     """Shows how far pieces of work are: a bar each on a terminal, elsewhere a line now and then."""
 
     def __init__(self, screen: TextIO) -> None:
-        self._screen, self._shown = screen, time.monotonic()
+        self._screen, self._seldom = screen, _Seldom()
         self._tasks: dict[str, rich.TaskID] = {}
-        console = Console(file=screen)
-        # What others print is not for this console: a study's log takes it.
         self._bars = rich.Progress(
             rich.SpinnerColumn(),
             rich.BarColumn(bar_width=24),
             rich.TextColumn("{task.description}", markup=False),
-            console=console,
+            console=Console(file=screen),
             redirect_stdout=False,
             redirect_stderr=False,
             disable=not screen.isatty(),
@@ -73,29 +105,99 @@ class Progress:
             if name not in self._tasks:
                 self._tasks[name] = self._bars.add_task(text)
             self._bars.update(self._tasks[name], description=text, completed=done, total=total)
-        elif last or time.monotonic() - self._shown > PLAIN_EVERY:
-            self._shown = time.monotonic()
+        elif last or self._seldom.due():
             print(text, file=self._screen, flush=True)
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A piece of work that goes on: what it is, and how far. Each item stays in one line."""
+
+    what: Sequence[str]
+    done: int
+    total: int
+    far: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Work that goes on in several pieces.
+
+    Attributes:
+        whole: how far all of it is: the line where there is no terminal.
+        pieces: what goes on now.
+        short: what is said of the pieces where a terminal is too low for all.
+    """
+
+    whole: Sequence[str]
+    pieces: Sequence[Piece] = ()
+    short: str = ""
+
+
 @contextmanager
-def watched(screen: TextIO, state: Callable[[], State]) -> Iterator[None]:
-    """Show ``state()`` twice a second, from a thread of its own, while the body runs."""
-    ended = threading.Event()
+def watched(screen: TextIO, overview: Callable[[], Overview]) -> Iterator[TextIO]:
+    """Show ``overview()`` from a thread of its own while the body runs, twice a second.
+
+    Yields:
+        Where to print what is to stand above it.
+    """
+    console, seldom, ended = Console(file=screen), _Seldom(), threading.Event()
+    terminal = screen.isatty() and not console.is_dumb_terminal
+    live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+
+    def show(last: bool) -> None:
+        found = overview()
+        if terminal:
+            # Of the screen itself: standard output leads elsewhere by now.
+            width, height = os.get_terminal_size(screen.fileno())
+            console.size = ConsoleDimensions(width or 80, height or 25)
+            live.update(_drawn(console, found), refresh=True)
+        elif last or seldom.due():
+            print(" | ".join(found.whole), file=screen, flush=True)
 
     def watch() -> None:
-        with Progress(screen) as progress:
-            while not ended.wait(0.5):
-                progress.show(state())
-            progress.show(state(), last=True)
+        wait = SHOW_EVERY
+        while not ended.wait(wait):
+            began = time.monotonic()
+            show(last=False)
+            wait = max(SHOW_EVERY, SHOW_SHARE * (time.monotonic() - began))
+        show(last=True)
 
     thread = threading.Thread(target=watch, daemon=True, name="display")
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    with live if terminal else nullcontext():
+        thread.start()
+        try:
+            yield cast("TextIO", FileProxy(console, screen)) if terminal else screen
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _drawn(console: Console, found: Overview) -> Group:
+    """The whole, and two lines or more a piece; or the whole alone where they do not all fit."""
+    whole = _packed(found.whole, " | ", console.width)
+    lines = list(whole)
+    for piece in found.pieces:
+        lines += _packed(piece.what, "  ", console.width)
+        bar = ProgressBar(total=max(1, piece.total), completed=piece.done, width=BAR)
+        first, *more = _packed(piece.far, ", ", console.width - BAR - 3)
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row("", bar, first)
+        lines += [grid, *(Padding(line, (0, 0, 0, BAR + 3)) for line in more)]
+    if len(console.render_lines(Group(*lines), pad=False)) >= console.height and found.pieces:
+        return Group(*whole, *_packed([found.short], "", console.width))
+    return Group(*lines)
+
+
+def _packed(items: Sequence[str], between: str, width: int) -> list[RenderableType]:
+    """Lines of items, as many in each as fit; an item that is too long alone is folded."""
+    lines: list[str] = []
+    for item in items:
+        if lines and cell_len(longer := f"{lines[-1]}{between}{item}") <= width:
+            lines[-1] = longer
+        else:
+            lines.append(item)
+    return [Text(line, overflow="fold") for line in lines]
 
 
 @contextmanager

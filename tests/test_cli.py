@@ -192,10 +192,10 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
             shown.show((f"[{done}] of 100", done, 100))
         shown.show(("[100] of 100", 100, 100), last=True)
     assert screen.getvalue() == "[100] of 100\n"
-    monkeypatch.setattr(progress, "PLAIN_EVERY", -1.0)
-    with progress.watched(screen, lambda: ("state", 1, 2)):
-        pass
-    assert screen.getvalue().splitlines()[1:] == ["state"]
+    monkeypatch.setattr(progress, "PLAIN_AT_LEAST", -1.0)
+    with progress.Progress(screen) as shown:
+        shown.show(("again", 1, 2))
+    assert screen.getvalue().splitlines()[1:] == ["again"]
 
 
 def test_the_pace_leaves_out_what_was_done_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ from srsgd_ray import analysis
 from srsgd_ray.backends import Assignment
 from srsgd_ray.figures import best_so_far
 from srsgd_ray.results import Record, read_epochs, read_record, read_trials
+from srsgd_ray.results.remaining import remaining
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study import Arm, Study
+from srsgd_ray.study import Arm, Study, display
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.search import Search, open_storage
 
@@ -71,6 +72,11 @@ class Stage:
             if study.trials_of(arm.name)
         }
         self.controller = Controller(study, self.record, searches, self.forgotten.append)
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """Trials in all and those that ended, epochs in all and those done."""
+        found = remaining(self.record.contents)
+        return found.trials, found.ended, found.epochs, found.done
 
     def __enter__(self) -> Stage:
         return self
@@ -127,8 +133,7 @@ def test_arms_take_turns_then_the_best_are_confirmed_in_pairs(tmp_path: Path, ro
         ]
         assert stage.controller.finished
         assert len(stage.forgotten) == 8
-        counts = stage.controller.counts()
-        assert dataclasses.astuple(counts) == (8, 8, 16, 16)
+        assert stage.counts() == (8, 8, 16, 16)
 
 
 def test_no_confirmation_before_the_last_search_trial_ends(tmp_path: Path, row: Row) -> None:
@@ -167,7 +172,7 @@ def test_every_end_counts_in_the_budget_but_only_complete_can_be_best(
         assert stage.record.trials[fourth.trial].state == "diverged"
         assert stage.controller.next() is None  # no arm has a configuration to confirm
         assert stage.controller.finished
-        assert stage.controller.best_so_far() == {}
+        assert display.best_so_far(STUDY, stage.record.trials.values()) == {}
         stage.controller.write_tables(force=True)
     trials = read_trials(tmp_path)
     assert sorted(trials["state"]) == ["diverged", "diverged", "failed", "pruned"]
@@ -230,7 +235,7 @@ def test_without_a_search_each_fixed_configuration_is_run_over_the_seeds(
         STUDY, arms=arms, baseline="", trials=0, base={"test_every_epoch": True}
     ).check()
     with Stage(tmp_path, study) as stage:
-        assert stage.controller.counts().epochs == 2 * (1 + 2 + 2)
+        assert stage.counts() == (6, 0, 2 * (1 + 2 + 2), 0)
         seen = []
         while (assignment := stage.controller.next()) is not None:
             seen.append((assignment.trial, assignment.config["epochs"], assignment.config["seed"]))
@@ -245,7 +250,7 @@ def test_without_a_search_each_fixed_configuration_is_run_over_the_seeds(
             ("confirm-sgd-001", 2, 7),
         ]
         assert stage.controller.finished
-        assert dataclasses.astuple(stage.controller.counts()) == (6, 6, 10, 10)
+        assert stage.counts() == (6, 6, 10, 10)
     assert [study.baseline_of(arm.name) for arm in arms] == ["sgd", None, None]
     told = read_trials(tmp_path).drop_duplicates("arm").set_index("arm")["baseline"]
     assert told["short"] == "sgd"
@@ -298,7 +303,8 @@ def test_two_aims_confirm_points_of_the_front(tmp_path: Path, row: Row) -> None:
             ("confirm-sgd-002", low, 7),
             ("confirm-sgd-003", high, 7),
         ]
-        assert stage.controller.counts().epochs_done == stage.controller.counts().epochs
+        trials, ended, epochs, done = stage.counts()
+        assert (ended, done) == (trials, epochs)
     stored = optuna.load_study(study_name="t-sgd", storage=f"sqlite:///{tmp_path}/optuna.db")
     assert [t.values for t in stored.trials] == [
         [30.0 - t.params["epochs"], t.params["epochs"]] for t in stored.trials
@@ -326,7 +332,8 @@ def test_table_and_figures_show_the_configuration_that_was_confirmed(
                     told = row(epoch, errors[arm][number], val_loss=losses[arm][number])
                     stage.controller.epoch(assignment.trial, told)
                 stage.controller.ended(assignment.trial, "complete")
-        assert stage.controller.best_so_far() == {"srsgd": 0.2, "sgd": 0.3}
+        found = display.best_so_far(study, stage.record.trials.values())
+        assert found == {"srsgd": 0.2, "sgd": 0.3}
         while (assignment_ := stage.controller.next()) is not None:
             assert assignment_.config["lr"] == best[assignment_.config["optimizer"]]
             stage.run(assignment_, row)
@@ -353,9 +360,9 @@ def test_the_progress_counts_what_runs(tmp_path: Path, row: Row) -> None:
         stage.run(first, row)
         stage.controller.epoch(second.trial, row(1))
         # 4 search trials and 4 confirmation runs of 2 epochs; one has ended, one is half done.
-        assert dataclasses.astuple(stage.controller.counts()) == (8, 1, 16, 3)
+        assert stage.counts() == (8, 1, 16, 3)
         stage.controller.ended(second.trial, "pruned", "stopped")
-        assert dataclasses.astuple(stage.controller.counts()) == (8, 2, 15, 3)
+        assert stage.counts() == (8, 2, 15, 3)
 
 
 def test_a_row_after_a_trials_end_is_not_taken(tmp_path: Path, row: Row) -> None:

@@ -54,18 +54,6 @@ class Confirming:
             ]
         return self._runs[search]
 
-    def count(self) -> Counter[str]:
-        """How many runs each arm has in all searches; at most, where a search has not ended."""
-        study = self._study
-        points = study.confirm_points if study.pareto else 1
-        runs: Counter[str] = Counter()
-        for search in range(study.searches):
-            if (known := self._runs.get(search)) is not None:
-                runs.update(arm for arm, _ in known)
-            else:
-                runs.update({arm.name: study.seeds_of(arm.name) * points for arm in study.arms})
-        return runs
-
     def selected(self, search: int = 0) -> dict[str, list[dict[str, Any]]]:
         """Configs that a search's confirmation runs, by arm.
 

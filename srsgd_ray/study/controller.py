@@ -16,7 +16,6 @@ from srsgd_ray.backends.base import Assignment
 from srsgd_ray.knobs import make
 from srsgd_ray.results import Record, TrialRecord, write_predictions, write_tables
 from srsgd_ray.study.confirming import Confirming
-from srsgd_ray.study.counting import Counts, best_so_far, counts
 from srsgd_ray.study.schedulers import ArmScheduler
 from srsgd_ray.study.search import Search
 from srsgd_ray.study.spec import Study
@@ -199,16 +198,11 @@ class Controller:
             write_tables(self.record.folder, self.record.contents, self._columns)
             self._written = (time.monotonic(), time.monotonic() - began)
 
-    # How far it is.
-
-    def counts(self) -> Counts:
-        """See :func:`srsgd_ray.study.counting.counts`."""
+    def running(self) -> list[TrialRecord]:
+        """The trials that were assigned and have not ended."""
+        waiting = set(self._waiting)
         begun = list(self.record.trials.values())
-        return counts(self.study, begun, self._confirming.count(), self.length)
-
-    def best_so_far(self) -> dict[str, float]:
-        """Best value of the metric over each arm's complete search trials."""
-        return best_so_far(self.study, list(self.record.trials.values()))
+        return [t for t in begun if t.end is None and t.trial not in waiting]
 
 
 def _only_the_record_restores() -> None:

@@ -1,36 +1,95 @@
-"""How far a running study is, as a line."""
+"""How far a running study is: all of it, and what each slot does."""
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from srsgd_ray.progress import Pace, State, duration
+from srsgd_ray.progress import Overview, Piece, duration
+from srsgd_ray.results import TrialRecord
+from srsgd_ray.results.log import reached, searched, unit
+from srsgd_ray.results.record import Contents
+from srsgd_ray.results.remaining import remaining
 from srsgd_ray.study.controller import Controller
+from srsgd_ray.study.spec import Study
+
+ENDS = ("complete", "pruned", "diverged", "failed")
+LATEST = 5  # epochs that a trial's pace is measured over
 
 
 class Display:
-    """Trials done, best so far, time left; asked from another thread, also while Ray starts."""
+    """What the terminal shows of a study; asked from another thread, also while Ray starts."""
 
     def __init__(self, controller: Controller) -> None:
-        self._controller, self._began, self._pace = controller, time.monotonic(), Pace()
+        self._controller, self._began = controller, time.time()
+        self._lanes: list[str] = []  # so that a trial's lines stay where they are
 
-    def __call__(self) -> State:
-        """The line, and the epochs done and in all."""
-        study, counts = self._controller.study, self._controller.counts()
-        best = ", ".join(
-            f"{arm} {value:.4g}" for arm, value in self._controller.best_so_far().items()
-        )
-        found = "no trial is complete yet"
-        if best:
-            found = f"{'lowest' if study.mode == 'min' else 'highest'} {study.metric}: {best}"
-        parts = [
-            f"{counts.trials_done}/{counts.trials} trials",
-            found if study.trials else f"{counts.epochs_done}/{counts.epochs} epochs",
-            f"{duration(time.monotonic() - self._began)} gone",
+    def __call__(self) -> Overview:
+        """The study as it is now."""
+        known = self._controller.record.contents
+        # Copies, for the study goes on.
+        contents = Contents(known.header, list(known.sessions), dict(known.trials))
+        running = {trial.trial: trial for trial in self._controller.running()}
+        pieces = [self._piece(contents.header, running[name]) for name in self._placed(running)]
+        done = [piece.done for piece in pieces] or [0]
+        short = f"{len(pieces)} run now, with {min(done)} to {max(done)} "
+        short += f"{unit(contents.header)} done; a higher terminal shows each"
+        return Overview(self._whole(contents), pieces, short)
+
+    def _whole(self, contents: Contents) -> list[str]:
+        study, left = self._controller.study, remaining(contents)
+        states = Counter(trial.state for trial in contents.trials.values())
+        items = [
+            f"{left.ended}/{left.trials} trials",
+            ", ".join(f"{states[end]} {end}" for end in ENDS),
+            f"{duration(time.time() - self._began)} gone",
         ]
-        if not counts.epochs_done:
-            parts.append("starting workers")
+        if left.seconds is not None:
+            items.append(f"{duration(left.seconds)} left")
+        best = [f"{arm} {v:.4g}" for arm, v in best_so_far(study, contents.trials.values()).items()]
+        if best:
+            which = "lowest" if study.mode == "min" else "highest"
+            items += [f"{which} {study.metric}: {best[0]}", *best[1:]]
+        elif study.trials:
+            items.append("no trial is complete yet")
         else:
-            _, left = self._pace(counts.epochs_done, counts.epochs)
-            parts += [f"{duration(left)} left"] if left is not None else []
-        return " | ".join(parts), counts.epochs_done, counts.epochs
+            items.append(f"{left.done}/{left.epochs} {unit(contents.header)}")
+        return items
+
+    def _placed(self, running: Mapping[str, TrialRecord]) -> list[str]:
+        """The trials that run, each where it was before, and new ones in the free places."""
+        new = [name for name in running if name not in self._lanes]
+        kept = [name if name in running or not new else new.pop(0) for name in self._lanes]
+        self._lanes = [*(name for name in kept if name in running), *new]
+        return self._lanes
+
+    def _piece(self, header: Mapping[str, Any], trial: TrialRecord) -> Piece:
+        knobs = [f"{name} {_short(value)}" for name, value in searched(header, trial).items()]
+        done, total = len(trial.rows), self._controller.length(trial)
+        far = [f"{done} of {total} {unit(header)}"]
+        far += [f"{name} {_short(value)}" for name, value in reached(header, trial).items()]
+        last = trial.rows[-LATEST:]
+        times = [(row.get("train_seconds") or 0) + (row.get("eval_seconds") or 0) for row in last]
+        if times:
+            far.append(f"{statistics.median(times):.3g} s each")
+        else:
+            begun = max(trial.started, self._began)
+            far.append(f"begun {duration(time.time() - begun)} ago")
+        return Piece([trial.trial, *knobs], done, total, far)
+
+
+def best_so_far(study: Study, trials: Iterable[TrialRecord]) -> dict[str, float]:
+    """Best value of the metric over each arm's complete search trials."""
+    pick = min if study.mode == "min" else max
+    values: dict[str, list[float]] = {}
+    for trial in trials:
+        if trial.phase == "search" and trial.state == "complete":
+            values.setdefault(trial.arm, []).append(trial.rows[-1][study.metric])
+    return {arm: pick(found) for arm, found in values.items()}
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -210,10 +210,10 @@ class _Session:
         try:
             if not controller.finished:
                 self._say(_plan_line(study, self.plan))
-                shown = watched(self.screen, Display(controller)) if self.screen else None
+                shown = watched(self.screen, Display(controller)) if self.screen else nullcontext()
                 attended = Attended(controller, self.backend.stop)
-                with budget, shown or nullcontext(), attended:
-                    self.backend.run(attended, job, self.plan, self.screen)
+                with budget, shown as screen, attended:
+                    self.backend.run(attended, job, self.plan, screen)
         finally:
             controller.write_tables(force=True)
         if controller.finished:
