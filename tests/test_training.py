@@ -19,11 +19,14 @@ import torch.distributed as dist
 from conftest import small
 
 from srsgd_ray.cli import main as cli
+from srsgd_ray.cli.train import study_of
 from srsgd_ray.config import OPTIMIZERS, TrainConfig
 from srsgd_ray.models import build_model
 from srsgd_ray.optim import build_optimizer
-from srsgd_ray.results import read_epochs, read_record
+from srsgd_ray.results import Record, read_epochs, read_predictions, read_record, write_tables
 from srsgd_ray.results.columns import columns_of
+from srsgd_ray.study import Study
+from srsgd_ray.study.rerun import rerun
 from srsgd_ray.trainables.image import IMAGE
 from srsgd_ray.training import (
     CheckpointError,
@@ -417,6 +420,88 @@ def test_command_line_runs_resumes_and_refuses(
     assert "diverged at step" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("more", [[], ["--evaluate-test"]])
+def test_a_run_is_a_study_of_one_trial_to_every_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main([*ARGUMENTS, str(out), *more]) == 0
+    contents = read_record(out)
+    (trial,) = contents.trials.values()
+    study = Study.from_dict(contents.header["spec"]).check()
+    arm = study.arms[0].name
+    config = study.plain(arm, {})
+    if more:
+        config = study.confirmed(config, study.confirmation_seed(0, 0))
+    assert (trial.config, trial.phase) == (config, "confirm" if more else "search")
+    assert numbers(trial.rows) == numbers(run(TrainConfig.from_dict(trial.config))[0])
+    assert rerun(out, trial.trial).equal
+    last = trial.rows[-1]
+    for verb, said in (
+        ("table", f"{last['test_error' if more else 'val_error']:.2f}"),
+        ("report", str(out / "report.html")),
+        ("columns", "val_error"),
+        ("resume", "epoch 3/3"),
+    ):
+        capsys.readouterr()
+        assert cli([verb, str(out)]) == 0
+        assert said in capsys.readouterr().out
+    log = (out / "log.txt").read_text()
+    assert f"{trial.trial} ends complete: val_error {last['val_error']:.6g}" in log
+    predicted = read_predictions(out)
+    assert len(predicted) == (360 if more else 0)
+    if more:
+        wrong = (predicted["label"] != predicted["predicted"]).mean()
+        assert 100 * wrong == pytest.approx(last["test_error"])
+    assert cli(["resume", str(out), "--slots", "2"]) == 2
+    assert "goes on as it was started, but got --slots" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 7, "train_on": "train+validation"},
+        {"optimizer": "schedule_free_sgd", "lr_milestones": []},
+        {"lr_schedule": "cosine", "epochs": 5, "lr_milestones": [], "restart_list": [4.0]},
+        {
+            "evaluate_test": True,
+            "validation_fraction": 0.0,
+            "optimizer": "adam",
+            "optimizer_options": {"eps": 0.001},
+        },
+    ],
+)
+def test_the_study_of_a_run_means_its_very_knobs(changes: dict[str, Any]) -> None:
+    config = TrainConfig.from_dict(changes)
+    study = Study.from_dict(json.loads(json.dumps(study_of(config, "n").to_dict())))
+    found = study.check().plain(config.optimizer, {})
+    if config.evaluate_test:
+        found = study.confirmed(found, study.confirmation_seed(0, 0))
+    assert found == config.to_dict()
+
+
+def test_runs_of_older_versions_stay_readable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small()
+    made = {"study": "old", "config": config.to_dict()}
+    with Record.create(tmp_path / "old", made) as record:
+        record.begin("single-run-000", "single", "srsgd", 0, config.to_dict())
+        rows = cut_after(config, 2, tmp_path / "old")
+        for row in rows:
+            record.epoch("single-run-000", row)
+        write_tables(tmp_path / "old", record.contents)
+    assert cli(["table", str(tmp_path / "old")]) == 0
+    assert cli(["resume", str(tmp_path / "old")]) == 0
+    assert "epoch 3/3" in capsys.readouterr().out
+    (trial,) = read_record(tmp_path / "old").trials.values()
+    assert (trial.state, len(trial.rows)) == ("complete", 3)
+    assert (tmp_path / "old" / "report.html").is_file()
+    for verb in ("run", "plan"):
+        assert cli([verb, str(tmp_path / "old")]) == 2
+        assert "holds a training run of an older version" in capsys.readouterr().err
+
+
 def nothing_there(folder: Path) -> bool:
     return not list(folder.iterdir())
 
@@ -498,7 +583,7 @@ def test_two_processes_train_the_same_images_and_agree(tmp_path: Path, torchrun:
         if name == "one":
             # Plain SGD without batch statistics would be equal; with them the ranks' halves differ.
             assert main([*ARGUMENTS, str(folder / name), "--batch-size", "64"]) == 0
-        ends[name] = read_record(folder / name).trials["single-run-000"]
+        ends[name] = read_record(folder / name).trials["search-srsgd-000"]
     one, two = ends["one"].rows, ends["two"].rows
     assert [r["step"] for r in one] == [r["step"] for r in two] == [18, 36, 54]
     # Each rank normalises by its own half of the batch, so the losses agree only roughly.

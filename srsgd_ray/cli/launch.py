@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TextIO
 
 from srsgd_ray import analysis
-from srsgd_ray.backends.ends import said_by
 from srsgd_ray.cli.guard import Terminated, guarded
-from srsgd_ray.cli.pages import watching
+from srsgd_ray.cli.pages import report_written, watching
 from srsgd_ray.cli.parser import new_parser, parse
 from srsgd_ray.cli.study_options import add_options, describe, options_of, resolve
 from srsgd_ray.results import read_predictions, read_record, read_trials
@@ -164,7 +163,7 @@ def _report(folder: Path, figures: bool) -> None:
     print("\n" + analysis.render(read_trials(folder), predictions=read_predictions(folder)))
     if figures:
         print(*_draw_figures(folder), sep="\n")
-        print(_write_report(folder))
+        print(report_written(folder))
     print(f"\nTables:    {folder}/trials.parquet, {folder}/epochs.parquet")
     print(f"Log:       {folder}/log.txt; what Ray and the trials printed: output.txt")
     if (folder / "optuna.db").exists():
@@ -187,17 +186,6 @@ def _draw_figures(folder: Path) -> list[str]:
         command, capture_output=True, encoding="utf-8", env=own, timeout=600, check=False
     )
     return (done.stdout + (done.stderr if done.returncode else "")).strip().splitlines()
-
-
-def _write_report(folder: Path) -> str:
-    """Write the study's page; where that fails, the study is finished all the same."""
-    from srsgd_ray.pages import write_report
-
-    try:
-        return str(write_report(folder))
-    except Exception as error:
-        again = typed("srsgd-ray", "report", folder)
-        return f"No report: {said_by(error)}. Try again with: {again}"
 
 
 def _failures(folder: Path) -> int:

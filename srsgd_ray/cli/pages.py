@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from srsgd_ray.backends.ends import said_by
+from srsgd_ray.typed import typed
+
 
 def report_verb(given: argparse.Namespace) -> None:
     """Write the page of each study; prints the files written."""
@@ -24,6 +27,17 @@ def report_verb(given: argparse.Namespace) -> None:
         )
     for folder in given.folders:
         print(write_report(folder, given.out))
+
+
+def report_written(folder: Path) -> str:
+    """Write the study's page; where that fails, the study is finished all the same."""
+    from srsgd_ray.pages import write_report
+
+    try:
+        return str(write_report(folder))
+    except Exception as error:
+        again = typed("srsgd-ray", "report", folder)
+        return f"No report: {said_by(error)}. Try again with: {again}"
 
 
 def watch_verb(given: argparse.Namespace) -> None:

@@ -42,7 +42,11 @@ def plan_verb(given: argparse.Namespace) -> int:
 
 
 def resume_verb(given: argparse.Namespace) -> int:
-    """Resume the study in a folder, as it was started."""
+    """Resume the study in a folder, or its training run, as it was started."""
+    if "config" in read_record(Path(given.what)).header:
+        from srsgd_ray.cli.train import resume_training
+
+        return resume_training(Path(given.what), given.words)
     study, words = recorded(Path(given.what))
     command = ("srsgd-ray", "resume", given.what)
     return launch(study, [*words, *given.words], command=command, resume_by_folder=True)
@@ -51,6 +55,11 @@ def resume_verb(given: argparse.Namespace) -> int:
 def recorded(folder: Path) -> tuple[Study, list[str]]:
     """The study of a folder, and the options that it was started with, as words."""
     header = read_record(folder).header
+    if not header["spec"]["arms"]:
+        raise ValueError(
+            f"{folder} holds a training run of an older version, and no study. Train again: "
+            f"{typed('srsgd-ray', 'train', '--out')} DIR."
+        )
     whole = folder.resolve()
     words = ["--resume", f"--results={whole.parent}", f"--name={whole.name}"]
     for name, value in header.get("options", {}).items():

@@ -151,7 +151,8 @@ def _parse(path: Path) -> tuple[Contents, int]:
         if contents is None:
             if event.get("event") != "study" or event.get("format") != FORMAT:
                 raise RecordError(f"{path} is not a record of format {FORMAT}.")
-            contents = Contents(event, [], {})
+            # A single run of an older version had no study.
+            contents = Contents({"spec": {"arms": [], "metric": ""}, **event}, [], {})
         else:
             contents.apply(event)
         sound += len(line)

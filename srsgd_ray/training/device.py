@@ -115,9 +115,9 @@ class Precision:
             self.scaler.load_state_dict(state)
 
 
-def default_threads() -> int:
-    """This process's share of the CPUs: what its launcher gave it, or all that it may use."""
-    given = int(os.environ.get("OMP_NUM_THREADS", "0"))
+def threads_of(config: TrainConfig) -> int:
+    """The config's threads, or what the launcher of this process gave it, or all its CPUs."""
+    given = config.threads or int(os.environ.get("OMP_NUM_THREADS", "0"))
     peers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return given or max(1, len(os.sched_getaffinity(0)) // peers)
 
@@ -129,7 +129,7 @@ def kernels(config: TrainConfig) -> Iterator[None]:
     strict = torch.are_deterministic_algorithms_enabled()
     cudnn = torch.backends.cudnn
     benchmark = cudnn.benchmark
-    torch.set_num_threads(config.threads or default_threads())
+    torch.set_num_threads(threads_of(config))
     if config.deterministic:
         # cuBLAS reads this when it starts; without it deterministic matrix products raise.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,32 @@ import torch.distributed as dist
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.knobs import machine_knobs
-from srsgd_ray.results import Record, RecordError, provenance, write_tables
+from srsgd_ray.results import (
+    Record,
+    RecordError,
+    provenance,
+    write_predictions,
+    write_tables,
+)
 from srsgd_ray.results.place import check_writable
 from srsgd_ray.training.checkpoint import FILE_NAME
+from srsgd_ray.training.device import choose_device, threads_of
 from srsgd_ray.training.distributed import rank_and_size
 from srsgd_ray.training.loop import train
 from srsgd_ray.training.outcome import Save
 
-TRIAL = "single-run-000"
 TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def run_once(config: TrainConfig, out: Path, resume: bool) -> bool:
+def run_once(config: TrainConfig, out: Path, resume: bool, study: Mapping[str, Any]) -> bool:
     """Train once and record it in ``out``; prints a line for each epoch.
 
     Args:
         config: what is trained.
         out: folder of the results; a start that is refused leaves nothing there.
         resume: continue the run in that folder after its last epoch.
+        study: the header of its record: the study of one trial that it is to all who read it. Its
+            ``phase`` is the trial's.
 
     Returns:
         Whether the run came to its end; False if it diverged.
@@ -40,7 +48,7 @@ def run_once(config: TrainConfig, out: Path, resume: bool) -> bool:
         ValueError: for anything that cannot work, before anything is written.
     """
     with _process_group(config):
-        return _run(config, out, resume)
+        return _run(config, out, resume, study)
 
 
 @contextmanager
@@ -73,21 +81,26 @@ def _process_group(config: TrainConfig) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _run(config: TrainConfig, out: Path, resume: bool) -> bool:
+def _run(config: TrainConfig, out: Path, resume: bool, study: Mapping[str, Any]) -> bool:
     rank, size = rank_and_size()
     record: Record | None = None
+    phase, arm, trial = study["phase"], study["spec"]["arms"][0]["name"], ""
     resume_from = out if resume and (out / FILE_NAME).is_file() else None
 
     def ready() -> None:
-        nonlocal record
+        nonlocal record, trial
         if size > 1:
             dist.barrier()  # nothing is written before every rank has found all that it needs
         if rank == 0:
-            record = _open(config, out, resume)
+            threads, gpus = threads_of(config), float(choose_device(config).type == "cuda")
+            record = _reopened(config, out) if resume else _begun(out, study, size, threads)
+            record.session(**provenance(), held_workers=size, threads=threads, gpus_per_worker=gpus)
+            trial = next(iter(record.trials), f"{phase}-{arm}-000")
+            record.begin(trial, phase, arm, 0, config.to_dict())
 
     def report(row: dict[str, Any], save: Save | None) -> None:
         if record is not None:
-            record.epoch(TRIAL, row)
+            record.epoch(trial, row)
             if save is not None:
                 save(out)
             write_tables(out, record.contents)
@@ -96,35 +109,48 @@ def _run(config: TrainConfig, out: Path, resume: bool) -> bool:
     def keep(save: Save) -> None:
         save(out)
 
+    def predicted(labels: list[int], classes: list[int]) -> None:
+        if record is not None:
+            write_predictions(out, trial, {"label": labels, "predicted": classes})
+
     try:
-        outcome = train(config, report, resume_from=resume_from, keep=keep, ready=ready)
+        outcome = train(
+            config,
+            report,
+            resume_from=resume_from,
+            keep=keep,
+            ready=ready,
+            predictions=predicted if config.evaluate_test else None,
+        )
         if record is not None:
             facts = {"parameters": outcome.parameters, "workers": size, "host": platform.node()}
             if outcome.diverged_step is not None:
                 facts["diverged_step"] = outcome.diverged_step
-            record.end(TRIAL, outcome.state, outcome.reason, **facts)
+            record.end(trial, outcome.state, outcome.reason, **facts)
             write_tables(out, record.contents)
             if outcome.reason:
                 print(outcome.reason)
     finally:
         if record is not None:
+            record.pause()
             record.close()
     return outcome.state == "complete"
 
 
-def _open(config: TrainConfig, out: Path, resume: bool) -> Record:
-    if not resume:
-        check_writable(out, "results", "--out")
-        record = Record.create(out, {"study": out.resolve().name, "config": config.to_dict()})
-        record.session(**provenance())
-        record.begin(TRIAL, "single", config.optimizer, 0, config.to_dict())
-        return record
+def _begun(out: Path, study: Mapping[str, Any], size: int, threads: int) -> Record:
+    """The record of a new run; its study's trial can be run by the engine, too."""
+    check_writable(out, "results", "--out")
+    on = {"backend": "ray" if size > 1 else "local", "workers_per_trial": size}
+    return Record.create(out, {**study, "options": {**on, "cpus_per_worker": float(threads)}})
+
+
+def _reopened(config: TrainConfig, out: Path) -> Record:
     record = Record.reopen(out)
-    if TRIAL not in record.trials:
+    if "config" not in record.contents.header:
         record.close()
         raise RecordError(f"{out} holds a study, but no single run. Choose another --out.")
     # A knob that came later had its default then.
-    mine, theirs = config.to_dict(), {**TrainConfig().to_dict(), **record.trials[TRIAL].config}
+    mine, theirs = config.to_dict(), {**TrainConfig().to_dict(), **record.contents.header["config"]}
     kept = set(mine) - machine_knobs(TrainConfig)
     differ = [key for key in mine if key in kept and mine[key] != theirs[key]]
     if differ:
@@ -133,7 +159,6 @@ def _open(config: TrainConfig, out: Path, resume: bool) -> Record:
             f"{out} holds another run: {', '.join(differ)} differ. Resume it with the options it "
             f"was started with, or choose another --out."
         )
-    record.session(**provenance())
     return record
 
 
