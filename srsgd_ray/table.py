@@ -18,7 +18,7 @@ from srsgd_ray.knobs import one_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMATS", "escape_latex", "table"]
+__all__ = ["FORMATS", "escape_latex", "escape_markdown", "table"]
 
 FORMATS = ("text", "markdown", "latex", "csv")
 LEAST = 8  # letters of a first column that stay
@@ -116,16 +116,13 @@ def _text(lines: list[list[str]], sides: str, title: str, width: int | None) -> 
 
 
 def _markdown(lines: list[list[str]], sides: str, title: str, header: bool) -> str:
-    def plain(text: str) -> str:
-        return MARKED.sub(r"\\\g<0>", text)
-
     def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(map(plain, cells))} |"
+        return f"| {' | '.join(map(escape_markdown, cells))} |"
 
     rule = line(["---" if side == "l" else "---:" for side in sides])
     # Markdown knows no table without a header.
     head, *body = lines if header else [[""] * len(sides), *lines]
-    above = [f"**{plain(title)}**", ""] if title else []
+    above = [f"**{escape_markdown(title)}**", ""] if title else []
     return "\n".join([*above, line(head), rule, *map(line, body)])
 
 
@@ -134,6 +131,11 @@ def _latex(lines: list[list[str]], sides: str, title: str, header: bool) -> str:
     body = [r"\hline", *([shown[0], r"\hline"] if header else []), *shown[header:], r"\hline"]
     tabular = "\n".join([rf"\begin{{tabular}}{{{sides}}}", *body, r"\end{tabular}"])
     return (rf"\textbf{{{escape_latex(title)}}}" + "\n\n" if title else "") + tabular
+
+
+def escape_markdown(text: str) -> str:
+    """A text in which no letter means anything to Markdown."""
+    return MARKED.sub(r"\\\g<0>", text)
 
 
 def escape_latex(text: str) -> str:

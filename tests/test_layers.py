@@ -30,6 +30,7 @@ LAYERS: dict[str, set[str]] = {
     "analysis": BELOW,
     "figures": BELOW | {"analysis"},
     "pages": {"results", "analysis", "typed"},
+    "export": {"knobs", "typed", "table", "results", "analysis"},
     # The built-in networks and data sets, which parts finds by itself.
     "models": {"config", "knobs", "parts"},
     "image_lmdb": set(),
@@ -60,6 +61,7 @@ LAYERS: dict[str, set[str]] = {
         "analysis",
         "search_spaces",
         "backends",
+        "export",
         "table",
     },
     "progress": set(),
@@ -67,7 +69,7 @@ LAYERS: dict[str, set[str]] = {
     "paper": BELOW | {"trainable", "trainables", "analysis", "figures", "search_spaces", "study"},
     "cli": BELOW
     | {"progress", "trainable", "analysis", "figures", "image_lmdb", "training", "backends"}
-    | {"pages"}
+    | {"pages", "export"}
     | {"study", "testing", "paper", "table", "import_path", "typed"},
 }
 KNOW_RAY = {"backends", "study"}
@@ -170,6 +172,7 @@ UNWANTED: list[dict[str, str]] = [
         "srsgd_ray.paper": "torch ray optuna matplotlib",
         "srsgd_ray.results": "torch ray",
         "srsgd_ray.analysis": "torch ray optuna matplotlib seaborn",
+        "srsgd_ray.export": "torch ray optuna matplotlib tensorboard mlflow wandb",
         "srsgd_ray.search_spaces": "torch ray",
         "srsgd_ray.figures": "torch ray",
         "srsgd_ray.study": "torch ray",

@@ -49,6 +49,7 @@ from srsgd_ray.analysis.summary import ENDS, configurations, summary
 from srsgd_ray.analysis.target_report import profile_text, target_text, track_text
 from srsgd_ray.analysis.targets import COSTS, ToTarget, times_to_target, to_target
 from srsgd_ray.analysis.track import StepsToLoss, steps_to_loss
+from srsgd_ray.analysis.verdicts import verdicts
 from srsgd_ray.analysis.winner import Winner, winner
 from srsgd_ray.analysis.words import in_words, lost_text, share_text
 
@@ -112,5 +113,6 @@ __all__ = [
     "to_target",
     "track_text",
     "two_way",
+    "verdicts",
     "winner",
 ]

@@ -1,9 +1,8 @@
-"""A study's summary and verdict as text for a terminal."""
+"""A study's summary and verdict as text for a terminal, as Markdown or as LaTeX."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -27,11 +26,11 @@ from srsgd_ray.analysis.rows import (
 from srsgd_ray.analysis.search import expected_best
 from srsgd_ray.analysis.summary import ENDS, configurations, summary
 from srsgd_ray.analysis.words import in_words, lost_text, share_text
+from srsgd_ray.analysis.written import WIDTH, Shown, written
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
-from srsgd_ray.table import table
+from srsgd_ray.table import FORMATS, table
 
-WIDTH = 100
 # How restart knobs are called in a narrow column.
 SHORT = {
     "lr": "lr", "restart_f1": "F1 (steps)", "restart_growth": "growth", "restart_kind": "restarts"
@@ -43,16 +42,18 @@ def render(
     baseline: str | None = None,
     metric: str | None = None,
     predictions: pd.DataFrame | None = None,
+    form: str = "text",
 ) -> str:
-    """A study's summary and verdict as plain text, at most 100 columns wide.
+    """A study's summary and verdict; as plain text, it is at most 100 columns wide.
 
     Args:
         baseline: the arm that the others are compared with; by default what the study says.
         metric: what the confirmation is judged by; None: as the study says.
         predictions: see :func:`confirmation`.
+        form: ``text``, ``markdown`` or ``latex``.
 
     Raises:
-        UnknownNameError: for an unknown baseline or metric.
+        UnknownNameError: for an unknown baseline, metric or form.
         ValueError: see :func:`confirmation`.
     """
     metric = metric or confirm_metric(trials)
@@ -61,33 +62,26 @@ def render(
         one_of("baseline", baseline, arms(trials))
     if trials.empty:
         return "No trials yet."
+    one_of("format", form, FORMATS[:3])
     searched = bool((trials["phase"] == "search").any())
-    parts = [_search_text(trials)] if searched else []
+    parts: list[Shown | str | None] = [_search_table(trials)] if searched else []
     if several_points(trials):
-        parts += _epochs_texts(trials, baseline, metric)
+        parts += _epochs_parts(trials, baseline, metric)
     else:
         rivals = baseline or baselines(trials)
         found = confirmation(trials, rivals, metric, predictions=predictions)
-        parts += [_expected_text(trials), _knobs_text(trials, searched)]
-        parts += _confirmation_texts(found)
-    said = remarks(trials, baseline, metric)
-    parts.append("\n".join(textwrap.fill(f"Note: {text}", WIDTH) for text in said))
-    return "\n\n".join(part for part in parts if part)
+        parts += [_expected_table(trials), _knobs_table(trials, searched)]
+        parts += _confirmation_parts(found)
+    parts.append("\n".join(f"Note: {text}" for text in remarks(trials, baseline, metric)))
+    return "\n\n".join(written(part, form) for part in parts if part)
 
 
-def _table(
-    title: str, shown: pd.DataFrame, numbers: dict[str, str] | None = None, align: str = "lr"
-) -> str:
-    shown = shown.assign(arm=shown["arm"].map(arm_label)) if "arm" in shown else shown
-    return table(shown, title=title, align=align, numbers=numbers or {}, width=WIDTH)
-
-
-def _knobs_text(trials: pd.DataFrame, searched: bool) -> str:
+def _knobs_table(trials: pd.DataFrame, searched: bool) -> Shown | None:
     """The configuration of each arm that was selected, in each search, or that it is."""
     found = configurations(trials)
     names = [str(name) for name in found if name not in ("arm", "search")]
     if not names:
-        return ""
+        return None
     heads = {n: SHORT.get(n, in_words(n).removeprefix("options.")) for n in names}
     several = ["search"] * bool(found["search"].any())
     shown = found[["arm", *several, *names]]
@@ -95,7 +89,7 @@ def _knobs_text(trials: pd.DataFrame, searched: bool) -> str:
     title = (
         f"{'Best c' if searched else 'C'}onfiguration of each arm{' in each search' * len(several)}"
     )
-    return _table(title, shown.rename(columns=heads))
+    return Shown(title, shown.rename(columns=heads))
 
 
 def _knob_text(value: Any) -> str:
@@ -107,7 +101,7 @@ def _knob_text(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
 
 
-def _search_text(trials: pd.DataFrame) -> str:
+def _search_table(trials: pd.DataFrame) -> Shown:
     metric, mode = search_goal(trials)
     column = schema_of(trials).number(metric)
     validation = metric == "val_error"
@@ -117,7 +111,7 @@ def _search_text(trials: pd.DataFrame) -> str:
     heads = {"epochs": schema_of(trials)["epochs_done"].unit or "epochs", f"best_{metric}": best}
     found = summary(trials[trials["phase"] == "search"])
     shown = found[["arm", "trials", *ENDS, *heads]]
-    return _table(
+    return Shown(
         f"Search{where.get(column.split, '')}{_better_words(mode == 'min', validation)}",
         shown.rename(columns=heads),
         {best: _form(shown[f"best_{metric}"], column.unit)},
@@ -148,18 +142,18 @@ def _form(values: Iterable[Any], unit: str, spread: float = math.nan) -> str:
     return f"z.{min(max(usual, needed), 9)}f"
 
 
-def _expected_text(trials: pd.DataFrame) -> str:
+def _expected_table(trials: pd.DataFrame) -> Shown | None:
     """Expected best after up to four budgets that the searches of all arms have spent."""
     search = rows(trials, "search")
     complete = set(search.loc[search["state"] == "complete", "arm"])
     ended = search[search["arm"].isin(complete) & (search["state"] != "running")]
     names = arms(ended)
     if not names or ended["arm"].value_counts().min() < 4:
-        return ""
+        return None
     spent = min(int(expected_best(trials, arm)["epochs"].max()) for arm in names)
     longest = int(ended["epochs_done"].fillna(0).max())
     if spent < 2 * longest:
-        return ""
+        return None
     factor = 2
     while longest * factor**4 < spent:
         factor *= 2
@@ -178,7 +172,7 @@ def _expected_text(trials: pd.DataFrame) -> str:
             for row in found
         ]
     # Budgets between the first and the last make way where the table would be too wide.
-    while len(shown.columns) > 3 and len(_table("", shown).split("\n")[-1]) > WIDTH:
+    while len(shown.columns) > 3 and len(table(shown, width=WIDTH).split("\n")[-1]) > WIDTH:
         shown = shown.drop(columns=shown.columns[-2])
     title = (
         f"Expected best {_with_unit(metric, unit)} after a budget "
@@ -190,10 +184,10 @@ def _expected_text(trials: pd.DataFrame) -> str:
         "diverged": "A trial without a value counts as the worst one of the study.",
     }
     said = [text for state, text in notes.items() if (ended["state"] == state).any()]
-    return "\n".join([_table(title, shown), *textwrap.wrap(" ".join(said), WIDTH)])
+    return Shown(title, shown, note=" ".join(said))
 
 
-def _epochs_texts(trials: pd.DataFrame, baseline: str | None, metric: str) -> list[str]:
+def _epochs_parts(trials: pd.DataFrame, baseline: str | None, metric: str) -> list[Shown | str]:
     """Error by epochs over the confirmation, and the epochs saved."""
     found = error_by_epochs(trials, metric)
     if found.empty:
@@ -205,22 +199,20 @@ def _epochs_texts(trials: pd.DataFrame, baseline: str | None, metric: str) -> li
     said = epochs_saved_verdicts(trials, rivals, metric)
     title, form = f"Confirmation, {what} by epochs, over seeds", {"mean": ".2f", "std": ".2f"}
     estimates = found.rename(columns={"n": "runs"}).assign(n=found["n"])
-    shown = _table(title, _with_interval(estimates, ".2f", 0.95), form)
-    return [shown, *(textwrap.fill(text, WIDTH) for text in said)]
+    return [Shown(title, _with_interval(estimates, ".2f", 0.95), form), *said]
 
 
-def _confirmation_texts(found: Confirmation) -> list[str]:
+def _confirmation_parts(found: Confirmation) -> list[Shown | str | None]:
     if not any(run.why != "not begun" for arm in found.arms for run in arm.runs):
         return ["No confirmation runs yet."]
     said = [comparison.verdict for comparison in found.comparisons]
     lost = [text for arm in found.arms if (text := lost_text(arm.arm, arm.not_counted))]
     if lost and not said:
         said = [f"Not counted: {'; '.join(lost)}."]
-    texts = [_arms_text(found), _differences_text(found)]
-    return [*texts, *(textwrap.fill(text, WIDTH) for text in [*said, found.scope] if text)]
+    return [_arms_table(found), _differences_table(found), *said, found.scope]
 
 
-def _arms_text(found: Confirmation) -> str:
+def _arms_table(found: Confirmation) -> Shown:
     """Each arm by itself: its runs, what it lost, and its mean."""
     plain = found.metric == "test_error" or not found.direction
     many = found.searches > 1
@@ -239,7 +231,7 @@ def _arms_text(found: Confirmation) -> str:
     what = _with_unit(found.metric, found.unit)
     over = "searches, each the mean of its seeds" if many else "seeds"
     title = f"Confirmation, {what} over {over}{_better_words(found.direction == 'lower', plain)}"
-    return _table(
+    return Shown(
         title, _with_interval(shown, form, found.level), {"mean": form, "std": form}, "lrr"
     )
 
@@ -257,11 +249,11 @@ def _ends(found: Estimate | None, form: str) -> str:
     return f"{found.low:{form}} to {found.high:{form}}" if found and found.n > 1 else "-"
 
 
-def _differences_text(found: Confirmation) -> str:
+def _differences_table(found: Confirmation) -> Shown | None:
     """Each difference with all its intervals, and how p and they were corrected."""
     compared = found.comparisons
     if not any(c.estimate.n for c in compared):
-        return ""
+        return None
     sizes = [size for c in compared for size in (c.estimate.low, c.estimate.mean, c.estimate.high)]
     form = _form(sizes, found.unit)
     many = found.searches > 1
@@ -283,4 +275,4 @@ def _differences_text(found: Confirmation) -> str:
     title = f"Differences ({100 * found.level:g} % over all looks, {', '.join(at) or 'none ended'}"
     if len(compared) > 1:
         title += f"; {len(compared)} comparisons: Bonferroni intervals, Holm's p"
-    return _table(f"{title})", shown.drop(columns=empty), {"mean": form})
+    return Shown(f"{title})", shown.drop(columns=empty), {"mean": form})

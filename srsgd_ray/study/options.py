@@ -50,6 +50,9 @@ class Options:
         within="(0, inf]",
     )
     figures: bool = knob(True, "draw figures at the end", affects="", flag=HERE)
+    tensorboard: bool = knob(
+        False, "write TensorBoard's event files while it runs", affects="", flag=HERE
+    )
     plan: str = "yes"
     budget_hours: float | None = knob(
         None,

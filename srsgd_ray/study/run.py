@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, make_backend
 from srsgd_ray.backends.store import CheckpointStore, absolute, check_storage, join, trial_folder
+from srsgd_ray.export.live import following
 from srsgd_ray.knobs import one_of
 from srsgd_ray.progress import all_output_to, watched
 from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
@@ -124,7 +125,8 @@ def execute(
                 return PLANNED
             with _record(study, folder, name, resume, script, options) as record:
                 keep()
-                return session.conduct(record)
+                with following(folder, options.tensorboard):
+                    return session.conduct(record)
 
 
 def _record(

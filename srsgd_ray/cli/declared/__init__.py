@@ -3,11 +3,17 @@
 A module here imports next to nothing: what a verb needs is imported when it is called.
 """
 
-from srsgd_ray.cli.declared import control, lmdb, pages, results, studies, train
+from srsgd_ray.cli.declared import control, exports, lmdb, pages, results, studies, train
 from srsgd_ray.cli.declared.verb import Verb
 
 VERBS: dict[str, Verb] = (
-    studies.VERBS | control.VERBS | results.VERBS | pages.VERBS | lmdb.VERBS | train.VERBS
+    studies.VERBS
+    | control.VERBS
+    | results.VERBS
+    | pages.VERBS
+    | exports.VERBS
+    | lmdb.VERBS
+    | train.VERBS
 )
 
 # How ``srsgd-ray --help`` lists them; verbs that are named nowhere come last, under Other.
