@@ -98,9 +98,7 @@ def execute(
     """
     # A folder that is there may have been given any name.
     folder = (options.results / (name if resume else check_name(name))).resolve()
-    new: list[str] = []
-    if resume:
-        study, new = extended(study, read_record(folder), folder)
+    study, new = extended(study, read_record(folder), folder) if resume else (study, [])
     study.check()
     check_options(study, options)
     ray = {"address": options.address, "quiet": quiet} if options.backend == "ray" else {}
