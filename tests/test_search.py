@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import TrialRecord
 from srsgd_ray.search_spaces import LEARNING_RATE, RESTART_AND_LR, SPACES, SearchSpace
-from srsgd_ray.study.search import SEARCHERS, Goal, Search, open_storage
+from srsgd_ray.study.samplers import SEARCHERS
+from srsgd_ray.study.search import Goal, Search, open_storage
 
 Row = Callable[..., dict[str, Any]]
 ENDS = ["complete", "pruned", "diverged", "failed"]

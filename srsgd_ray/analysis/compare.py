@@ -207,7 +207,8 @@ def compare(
     both = (*ours.runs, *theirs.runs)
     looks = max((run.look for run in both), default=0)
     scale = max((abs(run.value) for run in both if not run.why), default=0.0)
-    p, seems, closed, low, high = 1.0, 0.0, -1, -math.inf, math.inf
+    p, seems, low, high = 1.0, 0.0, -math.inf, math.inf
+    closed = through = -1  # of a later winner an earlier look has ended, and has shown nothing
     for look in range(looks + 1):
         our_runs = [run for run in ours.runs if run.look <= look]
         their_runs = [run for run in theirs.runs if run.look <= look]
@@ -217,7 +218,10 @@ def compare(
         found = estimate(units, 1 - (1 - level) * part / count, scale=scale)
         worst = _worst_rank(our_runs, their_runs, found.mean, direction, replicated > 1)
         going_on = any(run.why == "running" for run in (*our_runs, *their_runs))
-        if closed < look - 1 or look >= open_from or going_on:
+        if through < look - 1 or look >= open_from or going_on:
+            continue
+        through = look
+        if not all(any(r.why not in ABSENT for r in own) for own in (our_runs, their_runs)):
             continue
         closed = look
         here = max(p_value(found), worst.p if worst else 0.0) / part

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -17,11 +18,13 @@ from srsgd_ray.analysis.rows import (
     arms,
     better_of,
     confirm_metric,
+    design,
     numbers,
     outcomes,
     rows,
     search_numbers,
 )
+from srsgd_ray.analysis.search import best_trial
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
 
@@ -157,12 +160,32 @@ def _looks(trials: pd.DataFrame) -> pd.Series[int]:
     return said.fillna(0).astype("int64")
 
 
+def _tested(trials: pd.DataFrame, confirm: pd.DataFrame) -> pd.Series[int]:
+    """The look at which each confirmation run is first part of what is compared now.
+
+    Where arms are compared by several searches and these were continued, no run is of an earlier
+    look than that: else those searches alone would be judged before it whose winners have stayed.
+    """
+    looks, search = _looks(confirm), trials[trials["phase"] == "search"]
+    if search_numbers(confirm).nunique() < 2:
+        return looks
+    groups = _looks(search).groupby(_searches(search))
+    continued = groups.max()[groups.max() > groups.min()]
+    return looks.clip(lower=int(max(continued, default=0)))
+
+
+def _searches(table: pd.DataFrame) -> pd.Series[Any]:
+    """The arm and the number of the search of each trial."""
+    pairs = list(zip(map(str, table["arm"]), search_numbers(table), strict=True))
+    return pd.Series(pairs, table.index, dtype=object)
+
+
 def _runs(trials: pd.DataFrame, metric: str) -> dict[str, list[Run]]:
     """The confirmation runs of each arm, by search and seed, with those that it has not begun."""
     table = rows(trials, "confirm")
     found: dict[str, dict[Key, Run]] = {arm: {} for arm in arms(trials)}
     planned: dict[Key, int] = {}
-    columns = [search_numbers(table), table["seed"], _looks(table)]
+    columns = [search_numbers(table), table["seed"], _tested(trials, table)]
     values, states = outcomes(table, metric), table["state"]
     for arm, search, seed, look, value, state in zip(
         table["arm"], *columns, values, states, strict=True
@@ -193,24 +216,42 @@ def _unconfirmed(trials: pd.DataFrame) -> float:
     search = search[search["state"].isin(["complete", "running"])]
     confirmed = set(search_numbers(confirm))
     open_looks = _looks(search)[~search_numbers(search).isin(confirmed)]
-    first = min(open_looks, default=math.inf)
+    first = min([*open_looks, *_unselected(trials)], default=math.inf)
     if "confirm_seeds" not in trials or confirm["confirm_seeds"].isna().all():
         return first
-    barren = _barren(trials)
-    for look in sorted(set(_looks(confirm))):
-        here = confirm[_looks(confirm) <= look]
+    barren, tested = _barren(trials), _tested(trials, confirm)
+    # A search that was continued may have another winner since: its runs are of later looks alone.
+    since = tested.groupby(_searches(confirm)).min().to_dict()
+    for look in sorted(set(tested)):
+        here = confirm[tested <= look]
         begun = here.groupby(["arm", search_numbers(here)], observed=True).size().to_dict()
         for arm, own in trials[_looks(trials) <= look].groupby("arm", observed=True):
             seeds, searches = numbers(own, "confirm_seeds").max(), numbers(here, "searches").max()
             wanted = ((str(arm), number) for number in range(int(searches)))
-            if any(begun.get(key, 0) < seeds for key in wanted if key not in barren):
+            due = [key for key in wanted if key not in barren and since.get(key, 0) <= look]
+            if any(begun.get(key, 0) < seeds for key in due):
                 return min(first, look)
     return first
+
+
+def _unselected(trials: pd.DataFrame) -> Iterator[int]:
+    """The looks of searches that were continued, and whose new winner has no run yet."""
+    if "search_trials" not in trials or design(trials, "pareto"):
+        return
+    search, confirm = rows(trials, "search"), rows(trials, "confirm")
+    confirm, barren = confirm[confirm["confirms"].notna()], _barren(trials)
+    for key, runs in confirm.groupby(_searches(confirm)):
+        own = search[_searches(search).map(lambda known, key=key: known == key)]
+        ended = len(own) >= numbers(own, "search_trials").max() and "running" not in set(
+            own["state"]
+        )
+        best = best_trial(own, key[0])["trial"] if ended and key not in barren else None
+        if best not in set(runs["confirms"]):
+            yield int(_looks(own).max())
 
 
 def _barren(trials: pd.DataFrame) -> set[tuple[str, int]]:
     """The searches that have ended without a complete trial: nothing of theirs can be confirmed."""
     table = rows(trials, "search")
-    own = list(zip(map(str, table["arm"]), search_numbers(table), strict=True))
     alive = table["state"].isin(["complete", "running"])
-    return set(own) - {key for key, lives in zip(own, alive, strict=True) if lives}
+    return set(_searches(table)) - set(_searches(table[alive]))

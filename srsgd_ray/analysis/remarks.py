@@ -42,6 +42,7 @@ def remarks(
     - A search has one complete trial, or most trials of an arm diverged or failed.
     - The confirmation is judged on the split by which the search selected.
     - The confirmation has fewer than 3 seeds, or 2 searches.
+    - A search was extended, and would have tried other trials had it been as long from the start.
     - Lower is better, and the interval of an arm goes below 0 while no run does.
 
     Args:
@@ -60,6 +61,7 @@ def remarks(
     metric = metric or confirm_metric(trials)
     found = [_edges(trials, arm) for arm in arms(trials)]
     found += [_same_split(trials, metric), _below_zero(trials, metric)]
+    found.append(str(design(trials, "extended") or ""))
     if not (trials["state"] == "running").any():  # until then, what is few may become more
         found = [_barren(trials, arm) for arm in arms(trials)] + found
         found += [_budgets(trials, arm, rival) for arm, rival in rivals.items()]

@@ -109,7 +109,7 @@ def _search_table(trials: pd.DataFrame) -> Shown:
     word = "best error" if validation else f"{'lowest' if mode == 'min' else 'highest'} {metric}"
     best = _with_unit(word, column.unit)
     heads = {"epochs": schema_of(trials)["epochs_done"].unit or "epochs", f"best_{metric}": best}
-    found = summary(trials[trials["phase"] == "search"])
+    found = summary(rows(trials, "search"))
     shown = found[["arm", "trials", *ENDS, *heads]]
     return Shown(
         f"Search{where.get(column.split, '')}{_better_words(mode == 'min', validation)}",

@@ -49,8 +49,15 @@ def arms(trials: pd.DataFrame) -> list[str]:
     return [str(arm) for arm in trials["arm"].unique()]
 
 
+def current(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of either table that count: without those of superseded trials."""
+    if "superseded" not in table:
+        return table
+    return table[~table["superseded"].map(lambda gone: gone is True or gone == 1).astype(bool)]
+
+
 def rows(trials: pd.DataFrame, phase: str, arm: str | None = None) -> pd.DataFrame:
-    """The trials of one phase (search or confirm), of one arm or of all.
+    """The trials of one phase (search or confirm) that count, of one arm or of all.
 
     Raises:
         UnknownNameError: for a phase or an arm that does not exist.
@@ -62,6 +69,7 @@ def rows(trials: pd.DataFrame, phase: str, arm: str | None = None) -> pd.DataFra
         one_of("arm", arm, valid)
     if not valid:
         return trials.reset_index(drop=True)
+    trials = current(trials)
     of_arm = True if arm is None else trials["arm"] == arm
     return trials[(trials["phase"] == phase) & of_arm].reset_index(drop=True)
 
@@ -147,7 +155,7 @@ def length_column(trials: pd.DataFrame) -> str:
 
 def several_lengths(trials: pd.DataFrame) -> bool:
     """Whether an arm has search trials, or confirmation runs, that differ in their length."""
-    name = length_column(trials)
+    name, trials = length_column(trials), current(trials)
     if name == "epochs_done":
         trials = trials[trials["state"] == "complete"]
     return bool((trials.groupby(["arm", "phase"])[name].nunique() > 1).any())
@@ -163,7 +171,7 @@ def several_points(trials: pd.DataFrame) -> bool:
 
 def searched_knobs(trials: pd.DataFrame) -> list[str]:
     """The knobs that have several values among the search trials of one arm, in order."""
-    search = trials[trials["phase"] == "search"]
+    search = rows(trials, "search")
     found = []
     for name in schema_of(trials).named("knob"):
         if name == "seed" or name not in search or search.empty:

@@ -221,7 +221,7 @@ def main_knobs(trials: pd.DataFrame) -> tuple[str, ...]:
     known = schema_of(trials)
     if {"restart_f1", "lr"} <= set(known):
         return "restart_f1", "lr"
-    search = trials[(trials["phase"] == "search") & (trials["state"] == "complete")]
+    search = rows(trials, "search").query("state == 'complete'")
     value = numbers(search, search_goal(trials)[0]).rank()
 
     def strength(name: str) -> float:

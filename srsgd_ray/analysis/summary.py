@@ -11,6 +11,7 @@ import pandas as pd
 from srsgd_ray.analysis.confirm import Confirmation, confirmation
 from srsgd_ray.analysis.rows import (
     arms,
+    current,
     outcomes,
     restarting,
     rows,
@@ -96,7 +97,7 @@ def selected(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
         Of each search in order, the first confirmation run, or else the best trial so far, if one
         is complete; of an arm without a search, its first run. ``search`` is the number.
     """
-    own = trials[trials["arm"] == arm].reset_index(drop=True)
+    own = current(trials[trials["arm"] == arm]).reset_index(drop=True)
     own = own.assign(search=search_numbers(own))
     metric = search_goal(trials)[0]
     found = []
@@ -114,7 +115,7 @@ def shown_knobs(trials: pd.DataFrame) -> list[str]:
     known, searched = schema_of(trials), searched_knobs(trials)
     if set(RESTARTS) <= set(known):
         return list(dict.fromkeys([*RESTARTS, *searched]))[:MOST_KNOBS]
-    confirm = trials[trials["phase"] == "confirm"]
+    confirm = rows(trials, "confirm")
     table = confirm if len(confirm) else trials
     others = [n for n in known.named("knob") if n in table and n != "seed" and n not in searched]
     differ = [name for name in others if table[name].map(str).nunique() > 1]

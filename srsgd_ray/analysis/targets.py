@@ -176,12 +176,13 @@ def targets_of(
     rivals = baselines(trials) if rivals is None else rivals
     if isinstance(target, str):
         one_of("target", target, (BASELINE,), ", or a number")
-    final = outcomes(trials, metric)[trials["phase"] == "confirm"]
+    confirm = rows(trials, "confirm")
+    final = outcomes(confirm, metric)
     found = {}
     for arm, rival in rivals.items():
         for name in (arm, rival):
             one_of("arm", name, arms(trials))
-        of_rival = final[trials["arm"] == rival].dropna()
+        of_rival = final[confirm["arm"] == rival].dropna()
         if isinstance(target, str) and of_rival.empty:
             raise ValueError(
                 f"the final {in_words(metric)} of {rival} is no target yet: it has no complete "

@@ -6,18 +6,18 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from srsgd_ray import analysis
 from srsgd_ray.cli.guard import Terminated, guarded
 from srsgd_ray.cli.pages import report_written, watching
 from srsgd_ray.cli.parser import new_parser, parse
 from srsgd_ray.cli.study_options import add_options, describe, options_of, resolve
-from srsgd_ray.results import read_predictions, read_record, read_trials
+from srsgd_ray.results import read_predictions, read_trials
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.check import check_types
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, barren
@@ -32,7 +32,8 @@ def launch(
     *,
     command: Sequence[str] | None = None,
     finish: Callable[[Path], object] | None = None,
-    resume_by_folder: bool = False,
+    resume: Callable[[], str] | None = None,
+    script: Mapping[str, Any] | None = None,
 ) -> int:
     """Run ``study`` as the command line says; returns the exit status.
 
@@ -44,21 +45,23 @@ def launch(
         argv: words of the command line; None: of this process.
         command: the words before ``argv``, such as ``python studies/mine.py``; None: the script.
         finish: called with the study's folder when it is finished, before its figures are drawn.
-        resume_by_folder: the command that resumes is ``command`` alone.
+        resume: makes the command that resumes it; None: ``command`` and ``argv`` do.
+        script: what its script has, of a study that is made from its record; None: ``study``.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     command = command or _command()
     prog = shlex.join(command)
-    resume = typed(*command) if resume_by_folder else resume_command(command, words)
-    return guarded(prog, lambda: _launch(study, words, prog, resume, finish))
+    again = resume or (lambda: resume_command(command, words))
+    return guarded(prog, lambda: _launch(study, words, prog, again, finish, script))
 
 
 def _launch(
     study: Study,
     words: Sequence[str],
     prog: str,
-    resume: str,
+    resume: Callable[[], str],
     finish: Callable[[Path], object] | None,
+    script: Mapping[str, Any] | None,
 ) -> int:
     if not isinstance(study, Study):
         raise ValueError(
@@ -69,7 +72,7 @@ def _launch(
         check_types(study)
         parser = new_parser(prog, describe(study))
         add_options(parser, study)
-        script = study.to_dict()
+        said = script or study.to_dict()
     given = parse(parser, words)
     options = options_of(given)
     name = given.name or study.name + ("-smoke" if given.smoke else "")
@@ -78,11 +81,13 @@ def _launch(
         live = watching(options.results) if given.watch else nullcontext()
         with live, _placed(study, of_script=False):
             status = execute(
-                resolve(study, given, folder),
+                resolve(study, given, folder, as_recorded=script is not None),
                 options,
                 name=name,
                 resume=given.resume,
-                script=script,
+                extend=given.extend,
+                changed_space=given.changed_space,
+                script=said,
                 quiet=False,
                 lost=partial(_print_lost, folder, resume),
             )
@@ -103,12 +108,12 @@ def _launch(
     return 0
 
 
-def _print_stopped(folder: Path, resume: str, more: str = "") -> None:
+def _print_stopped(folder: Path, resume: Callable[[], str], more: str = "") -> None:
     begun = (folder / RECORD).exists()
-    print(f"\nStopped. Resume{more} with:\n  {resume}" if begun else "\nStopped: not begun.")
+    print(f"\nStopped. Resume{more} with:\n  {resume()}" if begun else "\nStopped: not begun.")
 
 
-def _print_lost(folder: Path, resume: str, screen: TextIO, why: str) -> None:
+def _print_lost(folder: Path, resume: Callable[[], str], screen: TextIO, why: str) -> None:
     print(f"\n{why[0].upper()}{why[1:]}", file=screen)
     with redirect_stdout(screen):
         _print_stopped(folder, resume)
@@ -155,7 +160,7 @@ def resume_command(command: Sequence[str], words: Sequence[str]) -> str:
     if "--budget-hours" in kept:
         at = kept.index("--budget-hours")
         del kept[at : at + 2]
-    return typed(*command, *kept, "--resume")
+    return typed(*command, *kept, *(["--resume"] if "--extend" not in kept else []))
 
 
 def _report(folder: Path, figures: bool) -> None:
@@ -171,10 +176,9 @@ def _report(folder: Path, figures: bool) -> None:
         place = shlex.quote(str(folder.resolve()))
         shown = typed("optuna-dashboard", "sqlite:///optuna.db", anywhere=True)
         print(f"Trials:    cd {place} && {shown}")
-    several = read_record(folder).header["spec"].get("searches", 1) > 1
-    what, option = ("searches", "--searches") if several else ("seeds", "--confirm-seeds")
-    again = f"the same command with --resume and a larger {option}"
-    print(f"More {what}: {again}, or --until-decided N", flush=True)
+    searched = (folder / "optuna.db").exists()
+    more = "--confirm-seeds N" + " | --trials N | --searches N" * searched
+    print(f"More of it: {typed('srsgd-ray', 'extend', str(folder))} {more}", flush=True)
 
 
 def _draw_figures(folder: Path) -> list[str]:

@@ -1,22 +1,26 @@
-"""``srsgd-ray run | resume | plan | check``: studies and trainables by file, path or folder."""
+"""``srsgd-ray run | resume | extend | plan | check``: studies by file, import path or folder."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from srsgd_ray.backends.ends import said_by
 from srsgd_ray.cli.launch import launch, shown
-from srsgd_ray.cli.parser import pairs
+from srsgd_ray.cli.parser import given_of, pairs
 from srsgd_ray.import_path import load
 from srsgd_ray.knobs import plain
 from srsgd_ray.results import read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
+from srsgd_ray.study.extend import with_more
+from srsgd_ray.study.options import Options
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainable import Trainable
 from srsgd_ray.typed import typed
@@ -48,8 +52,58 @@ def resume_verb(given: argparse.Namespace) -> int:
 
         return resume_training(Path(given.what), given.words)
     study, words = recorded(Path(given.what))
-    command = ("srsgd-ray", "resume", given.what)
-    return launch(study, [*words, *given.words], command=command, resume_by_folder=True)
+    command, script = ("srsgd-ray", "resume", given.what), _script(Path(given.what))
+    return launch(
+        study,
+        [*words, *given.words],
+        command=command,
+        resume=lambda: typed(*command),
+        script=script,
+    )
+
+
+def _script(folder: Path) -> Mapping[str, Any]:
+    """What the script of a study had when it was recorded last."""
+    header = read_record(folder).header
+    script: Mapping[str, Any] = header.get("script") or header["spec"]
+    return script
+
+
+def extend_verb(given: argparse.Namespace) -> int:
+    """Add trials, searches or seeds to the study in a folder."""
+    folder = Path(given.folder)
+    study, words = recorded(folder)
+    more = {name: getattr(given, name) for name in ("trials", "searches", "confirm_seeds")}
+    if not any(more.values()):
+        raise ValueError(
+            "an extension needs --trials, --searches or --confirm-seeds, and how many more. "
+            "Other arms stand in the study's script, which takes --extend."
+        )
+    places = given_of(given, [f for f in dataclasses.fields(Options) if f.metadata])
+    words = ["--extend" if word == "--resume" else word for word in words]
+    words += [*_as_words(places), *(["--plan"] if given.plan else [])]
+    before, command = study.to_dict(), ("srsgd-ray", "extend", given.folder)
+
+    def resume() -> str:
+        if read_record(folder).header["spec"] == before:  # nothing of it has begun
+            asked = {name: number for name, number in more.items() if number is not None}
+            return typed(*command, *_as_words({**asked, **places}))
+        return typed("srsgd-ray", "resume", given.folder)
+
+    longer = with_more(study, **more)
+    return launch(longer, words, command=command, resume=resume, script=_script(folder))
+
+
+def _as_words(options: Mapping[str, Any]) -> list[str]:
+    """Options as the words that give them; without those that have no value."""
+    words = []
+    for name, value in options.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            words.append(f"--{flag}={value}")
+    return words
 
 
 def recorded(folder: Path) -> tuple[Study, list[str]]:
@@ -62,16 +116,11 @@ def recorded(folder: Path) -> tuple[Study, list[str]]:
         )
     whole = folder.resolve()
     words = ["--resume", f"--results={whole.parent}", f"--name={whole.name}"]
-    for name, value in header.get("options", {}).items():
-        # By identity: 0 GPUs are not the default.
-        if (
-            name in ("results", "figures", "plan", "budget_hours")
-            or value is None
-            or value is False
-        ):
-            continue
-        flag = f"--{name.replace('_', '-')}"
-        words.append(flag if value is True else f"{flag}={value}")
+    not_kept = ("results", "figures", "plan", "budget_hours")
+    options = header.get("options", {}).items()
+    # By identity: 0 GPUs are not the default.
+    kept = {n: value for n, value in options if n not in not_kept and value is not False}
+    words += _as_words(kept)
     return Study.from_dict(header["spec"]), words
 
 

@@ -12,8 +12,8 @@ from srsgd_ray.knobs import knob_types
 from srsgd_ray.results import read_record
 from srsgd_ray.study.extend import edited
 from srsgd_ray.study.options import HERE, ON, Options
+from srsgd_ray.study.samplers import SEARCHERS
 from srsgd_ray.study.schedulers import SCHEDULERS
-from srsgd_ray.study.search import SEARCHERS
 from srsgd_ray.study.shorten import select, smoke, with_epochs
 from srsgd_ray.study.spec import Study
 
@@ -99,6 +99,10 @@ def _add_options(parser: argparse.ArgumentParser, study: Study) -> None:
     name = f"folder of this study in it [{study.name}]"
     groups[HERE]("--name", metavar="NAME", help=name)
     groups[HERE]("--resume", action="store_true", help="resume the study of that name")
+    more = "resume it with all that is asked for now: trials, searches, seeds, arms, each in all"
+    groups[HERE]("--extend", action="store_true", help=more)
+    other = "with --extend: in another space, too; trials that do not fit it count no more"
+    groups[HERE]("--changed-space", action="store_true", help=other)
     live = "serve the live page while it runs, and print its address"
     groups[HERE]("--watch", action="store_true", help=live)
     plan = "only say what it will cost, and end"
@@ -133,8 +137,16 @@ def options_of(given: argparse.Namespace) -> Options:
     return Options(**{**smoke, **given_of(given, dataclasses.fields(Options))})
 
 
-def resolve(study: Study, given: argparse.Namespace, folder: Path) -> Study:
-    """The study with the options taken in; a resumed one as recorded, where no option differs."""
+def resolve(
+    study: Study, given: argparse.Namespace, folder: Path, as_recorded: bool = False
+) -> Study:
+    """The study with the options taken in; a resumed one as recorded, where no option differs.
+
+    ``as_recorded``: it was made from the record, and no script was edited.
+    """
+    given.resume |= given.extend
+    if given.changed_space and not given.extend:
+        raise ValueError("--changed-space is for an extension: add --extend.")
     labels = {key: getattr(given, LABEL + key) for key in _labels(study)}
     if given.resume:
         header = read_record(folder).header
@@ -143,7 +155,7 @@ def resolve(study: Study, given: argparse.Namespace, folder: Path) -> Study:
                 f"{folder} holds the study {header['spec']['name']!r}, not {study.name!r}. "
                 f"Resume it with its own script, or choose another --name."
             )
-        study = edited(study, header)
+        study = study if as_recorded else edited(study, header)
     study = select(study, {key: values for key, values in labels.items() if values})
     if given.smoke and not given.resume:
         study = smoke(study)

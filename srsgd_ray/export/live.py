@@ -17,7 +17,8 @@ from typing import IO, Any
 
 from srsgd_ray.export import tensorboard
 from srsgd_ray.export.runs import exported, run_of
-from srsgd_ray.results.record import FILE_NAME, Contents
+from srsgd_ray.results.contents import Contents
+from srsgd_ray.results.record import FILE_NAME
 from srsgd_ray.results.tables import columns_in
 
 EVERY = 1.0  # seconds between two looks at the record, at least

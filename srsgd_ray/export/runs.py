@@ -27,8 +27,8 @@ from srsgd_ray.results import (
     read_trials,
     schema_of,
 )
+from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.results.record import Contents
 from srsgd_ray.results.tables import epoch_rows, trial_rows
 
 MOMENTS = ("started", "ended")  # outcomes that are times, for which trackers have a place

@@ -55,7 +55,7 @@ def training_curves(epochs: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     last = int(first["epoch"].max())
     if last == 1:
         raise NotMeant("its trials report once")
-    confirm = epochs[epochs["phase"] == "confirm"]
+    confirm = analysis.rows(epochs, "confirm")
     arms = [arm for arm in analysis.arms(trials) if arm in set(first["arm"])]
     unit = "search" if analysis.search_numbers(trials).nunique() > 1 else "seed"
     # A loop of one's own may name its knobs as ours does, and count no steps.

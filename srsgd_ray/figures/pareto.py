@@ -33,7 +33,7 @@ def error_by_epochs(trials: pd.DataFrame, metric: str | None = None) -> Figure:
     second = analysis.design(trials, "pareto_metric")
     metric = metric or analysis.confirm_metric(trials)
     table = analysis.error_by_epochs(trials, metric)
-    search = trials[(trials["phase"] == "search") & (trials["state"] == "complete")]
+    search = analysis.rows(trials, "search").query("state == 'complete'")
     several = analysis.several_lengths(trials) or second is not None
     if not several or (table.empty and search.empty):
         raise NotMeant("the arms have trainings of one length each")

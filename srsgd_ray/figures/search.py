@@ -100,7 +100,7 @@ def _one_knob(trials: pd.DataFrame, knobs: tuple[str, ...]) -> Figure:
     if not knobs:
         raise NotMeant("no knob that holds numbers was searched")
     (x,), metric = knobs, analysis.search_goal(trials)[0]
-    search = trials[(trials["phase"] == "search") & (trials["state"] == "complete")]
+    search = analysis.rows(trials, "search").query("state == 'complete'")
     if search.empty:
         raise NotYet("no search trial is complete")
     styles = arm_styles(analysis.arms(trials))

@@ -85,7 +85,7 @@ def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
 
 def check_arms(trials: pd.DataFrame) -> None:
     """Raise NotYet if the arms cannot be drawn in one panel: their runs differ, or are too many."""
-    if analysis.several_lengths(trials[trials["phase"] == "confirm"]):
+    if analysis.several_lengths(analysis.rows(trials, "confirm")):
         raise NotYet("an arm's runs differ in their epochs: see error_by_epochs")
     count = len(analysis.arms(trials))
     if count > MOST_ARMS:

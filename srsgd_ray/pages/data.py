@@ -22,16 +22,16 @@ from srsgd_ray.results import (
     read_trials,
     schema_of,
 )
+from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.results.record import Contents
 from srsgd_ray.results.tables import frames
 from srsgd_ray.typed import typed
 
 MOST_RESTARTS = 400  # of an arm; more could not be distinguished on a page
 # Columns of a trial's row that are the same in all of them, or that only programs read.
 LEFT_OUT = ("study", "search_space", "baseline", "metric", "mode", "pareto", "pareto_metric",
-            "confirm_metric", "confirm_seeds", "searches", "tie_break", "trainable",
-            "protocol")  # fmt: skip
+            "confirm_metric", "confirm_seeds", "searches", "search_trials", "extended",
+            "tie_break", "trainable", "protocol")  # fmt: skip
 WHERE = ("commit", "srsgd_ray_version", "torch_version", "ray_version", "optuna_version",
          "python_version", "host", "hardware")  # fmt: skip
 
@@ -108,7 +108,7 @@ def _difference(found: analysis.Comparison) -> dict[str, Any]:
 
 
 def _runs(trials: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
-    runs = trials[(trials["phase"] == "confirm") & (trials["state"] == "complete")]
+    runs = analysis.rows(trials, "confirm").query("state == 'complete'")
     if metric not in runs:
         return []
     search = runs.get("search", 0)
@@ -133,7 +133,7 @@ def _curves(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[dict[str, Any]]:
 def _restarts(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[dict[str, Any]]:
     """The epochs at which the momentum of an arm's first confirmation run restarts."""
     found: list[dict[str, Any]] = []
-    confirm = epochs[epochs["phase"] == "confirm"]
+    confirm = analysis.rows(epochs, "confirm")
     for arm in analysis.restarting(trials):
         own = confirm[confirm["arm"] == arm]
         if own.empty:
@@ -148,7 +148,7 @@ def _restarts(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[dict[str, Any]
 
 def _search(trials: pd.DataFrame) -> dict[str, Any] | None:
     """What the search tried, what mattered, and how its best improved."""
-    search = trials[trials["phase"] == "search"]
+    search = analysis.rows(trials, "search")
     if search.empty:
         return None
     metric, mode = analysis.search_goal(trials)

@@ -28,7 +28,7 @@ def importance(trials: pd.DataFrame) -> list[dict[str, Any]]:
         ``FEWEST`` complete trials, or fewer than two knobs that were searched, have none.
     """
     metric, mode = analysis.search_goal(trials)
-    search = trials[(trials["phase"] == "search") & (trials["state"] == "complete")]
+    search = analysis.rows(trials, "search").query("state == 'complete'")
     found = []
     for arm in analysis.arms(trials):
         own = search[(search["arm"] == arm) & np.isfinite(search[metric].astype(float))]

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from srsgd_ray.results.contents import Contents, TrialRecord
 from srsgd_ray.results.place import held
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.results.record import Contents, TrialRecord
 from srsgd_ray.results.remaining import Remaining, planned_epochs, remaining
 
 LOG = "log.txt"

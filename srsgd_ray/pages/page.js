@@ -207,7 +207,7 @@ function drawKnobs(colour) {
   options("knob-x", names, names[0]);
   options("knob-y", [value, ...names], names[1] || value);
   const x = $("knob-x").value, y = $("knob-y").value;
-  const rows = data.trials.rows.filter((row) => row.phase === "search");
+  const rows = data.trials.rows.filter((row) => row.phase === "search" && !row.superseded);
   const known = rows.map((row) => row[value]).filter((v) => typeof v === "number").sort((a, b) => a - b);
   const end = known[Math.min(known.length - 1, Math.floor(known.length * 0.9))];
   const traces = data.arms.map(({name}) => {

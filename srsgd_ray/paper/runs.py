@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from srsgd_ray.analysis.curves import run_config
+from srsgd_ray.analysis.rows import current
 from srsgd_ray.config import GENERATED, TrainConfig
 from srsgd_ray.knobs import machine_knobs
 from srsgd_ray.paper.cells import Cell, cells, family, label
@@ -85,8 +86,9 @@ def _distance(config: TrainConfig, cell: Cell) -> tuple[int, float]:
 def _variants(trials: pd.DataFrame, protocol: str) -> list[Variant]:
     """Our complete confirmation runs, by everything but their seed, in the order of the table."""
     groups: dict[object, list[tuple[TrainConfig, pd.Series[Any]]]] = {}
-    counts = (trials["phase"] == "confirm") & (trials["state"] == "complete")
-    for _, row in trials[counts].iterrows():
+    # Of several studies, which `rows` does not take.
+    runs = current(trials).query("phase == 'confirm' and state == 'complete'")
+    for _, row in runs.iterrows():
         config = run_config(row)
         if config.optimizer not in ("srsgd", "sgd") or not _finite(row["test_error"]):
             continue

@@ -21,6 +21,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from srsgd_ray.analysis.rows import rows
 from srsgd_ray.knobs import knob_types, make
 from srsgd_ray.results import provenance, read_trials
 from srsgd_ray.results.tables import replace_table
@@ -50,8 +51,8 @@ class Picture:
     @classmethod
     def of(cls, trials: pd.DataFrame) -> Picture:
         """From the trials of a study; ``lrs`` lacks an optimizer that was not confirmed."""
-        confirm = trials[(trials["phase"] == "confirm") & (trials["state"] == "complete")]
-        search = trials[trials["phase"] == "search"]
+        confirm = rows(trials, "confirm").query("state == 'complete'")
+        search = rows(trials, "search")
         search = search.sort_values(["arm", "lr"], ascending=[False, True])
         one = (confirm if len(confirm) else trials).iloc[0]
         lrs = {str(row["arm"]): float(row["lr"]) for _, row in confirm.iterrows()}

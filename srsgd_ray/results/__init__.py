@@ -13,10 +13,11 @@ from srsgd_ray.results.columns import (
     columns_of,
     columns_to_plain,
 )
+from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.results.place import RecordError
 from srsgd_ray.results.predictions import read_predictions, write_predictions
 from srsgd_ray.results.provenance import provenance
-from srsgd_ray.results.record import Record, TrialRecord, read_record
+from srsgd_ray.results.record import Record, read_record
 from srsgd_ray.results.schema import Schema, schema_of
 from srsgd_ray.results.tables import read_epochs, read_table, read_trials, write_tables
 

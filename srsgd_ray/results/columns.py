@@ -87,7 +87,12 @@ IDENTITY = _group(
     ("number", WHOLE, "0-based number of the trial within its phase and arm"),
     ("search", WHOLE, "0-based number of the independent search that it belongs to; none: 0"),
     ("look", WHOLE, "how often more had been asked for after results were seen; none: 0"),
+    ("confirms", TEXT, "the search trial whose configuration it repeats, if it confirms one"),
 )
+SUPERSEDED = Column(
+    "superseded", FLAG, "whether it counts no more: another configuration is confirmed since, or "
+    "the changed space does not hold it", role="outcome",
+)  # fmt: skip
 STATE = _group(
     "outcome",
     ("state", TEXT, "; ".join(f"{name}: {doc}" for name, doc in STATES.items())),
@@ -115,6 +120,8 @@ DESIGN = _group(
     ("search_space", TEXT, "range of each knob that its arm searched, as JSON; none: no search"),
     ("confirm_seeds", WHOLE, "confirmation runs of a search of its arm, planned when it began"),
     ("searches", WHOLE, "independent searches of an arm, planned when it began"),
+    ("search_trials", WHOLE, "trials of each search of its arm, planned when it began"),
+    ("extended", TEXT, "in what an extended search is not one that was as long from the start"),
 )
 PROVENANCE = _group(
     "provenance",
@@ -163,10 +170,12 @@ def columns_of(
     best = [c for m in reversed(trainable.metrics) if m.best_at for c in _best(m, unit)]
     return {
         "epochs": (
-            *IDENTITY, epoch, *reported, *(c for c in CLOCK if c.name not in names), *knobs,
+            *IDENTITY, SUPERSEDED, epoch, *reported,
+            *(c for c in CLOCK if c.name not in names), *knobs,
         ),
         "trials": (
-            *IDENTITY, *STATE, done, step, *metrics, *measures, *best, *END, *knobs, *DESIGN,
+            *IDENTITY, *STATE, SUPERSEDED,
+            done, step, *metrics, *measures, *best, *END, *knobs, *DESIGN,
             *PROVENANCE,
         ),
     }  # fmt: skip

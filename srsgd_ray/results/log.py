@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from srsgd_ray.knobs import value_in
 
 if TYPE_CHECKING:
-    from srsgd_ray.results.record import Contents, TrialRecord
+    from srsgd_ray.results.contents import Contents, TrialRecord
 
 LOG, OUTPUT = "log.txt", "output.txt"
 CODES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[@-Z\\-_])")  # colours and the like

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from srsgd_ray.knobs import one_of
+from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.results.place import RecordError
-from srsgd_ray.results.record import FILE_NAME, TrialRecord, read_record
+from srsgd_ray.results.record import FILE_NAME, read_record
 from srsgd_ray.results.schema import Schema
 from srsgd_ray.results.tables import columns_in
 from srsgd_ray.trainable import PREDICTIONS

@@ -12,105 +12,18 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from srsgd_ray.results.columns import STATES
+from srsgd_ray.results.contents import Contents, TrialRecord
 from srsgd_ray.results.log import note
 from srsgd_ray.results.place import RecordError, check_writable
-from srsgd_ray.results.planned import look_ended, planned
+from srsgd_ray.results.planned import asks_more, look_ended
 
 FILE_NAME = "record.jsonl"
 FORMAT = 1
-
-
-@dataclass
-class TrialRecord:
-    """What the record knows of one trial."""
-
-    trial: str
-    phase: str
-    arm: str
-    number: int
-    config: dict[str, Any]
-    started: float
-    search: int = 0  # which of the study's independent searches it belongs to
-    look: int = 0  # how often the study had been extended after results were seen
-    planned: tuple[int, int] | None = None  # confirmation runs of a search, and searches, by then
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    end: dict[str, Any] | None = None
-    artifacts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
-    session: dict[str, Any] = field(default_factory=dict)  # of the driver that assigned it first
-
-    @property
-    def state(self) -> str:
-        """One of ``results.columns.STATES``."""
-        return "running" if self.end is None else str(self.end["state"])
-
-
-@dataclass
-class Contents:
-    """All that a record holds: its header, its sessions and its trials by name, in order."""
-
-    header: dict[str, Any]
-    sessions: list[dict[str, Any]]
-    trials: dict[str, TrialRecord]
-
-    @property
-    def look(self) -> int:
-        """How often the study was extended after results of its confirmation were seen."""
-        return int(self.header.get("look", 0))
-
-    def apply(self, event: dict[str, Any]) -> bool:
-        """Take in one event; False if it repeats what is known (a trial resumed earlier)."""
-        event = dict(event)
-        kind, at = event.pop("event"), event.pop("at")
-        if self.sessions and kind != "session":
-            self.sessions[-1] |= {"last": at, "paused": kind == "pause"}
-        if kind == "session":
-            self.sessions.append({**event, "at": at, "last": at})
-        elif kind == "pause":
-            pass
-        elif kind == "trial":
-            if event["trial"] in self.trials:
-                return False
-            self.trials[event["trial"]] = TrialRecord(
-                **event,
-                started=at,
-                session=self.sessions[-1] if self.sessions else {},
-                planned=planned(self.header, event["arm"]),
-            )
-        elif kind == "epoch":
-            trial = self.trials[event.pop("trial")]
-            if event["epoch"] <= len(trial.rows) or trial.end is not None:
-                return False
-            if event["epoch"] != len(trial.rows) + 1:
-                raise RecordError(
-                    f"epochs of a trial must come in order, but {trial.trial} reported epoch "
-                    f"{event['epoch']} after {len(trial.rows)}."
-                )
-            trial.rows.append(event)
-        elif kind == "spec":
-            if event.pop("reopened", False):  # what was seen before that look ended is of the next
-                for trial in self.trials.values():
-                    if trial.phase == "confirm" and trial.look == self.look:
-                        trial.look = event["look"]
-            self.header |= event
-        elif kind == "artifact":
-            trial = self.trials[event["trial"]]
-            if event["name"] in trial.artifacts:
-                return False
-            trial.artifacts[event["name"]] = event["columns"]
-        elif kind == "end":
-            trial = self.trials[event.pop("trial")]
-            if trial.end is not None:
-                return False
-            trial.end = {**event, "ended": at}
-        else:
-            raise RecordError(f"unknown event {kind!r} in the record.")
-        return True
 
 
 def read_record(folder: Path) -> Contents:
@@ -228,10 +141,17 @@ class Record:
         number: int,
         config: dict[str, Any],
         search: int = 0,
+        confirms: str = "",
     ) -> bool:
         """A trial was assigned; False if it had been before."""
         named = {"trial": trial, "phase": phase, "arm": arm, "number": number, "config": config}
+        named |= {"confirms": confirms} if confirms else {}
         return self._event("trial", **named, search=search, look=self.contents.look)
+
+    def select(self, search: int, arms: Mapping[str, list[str]]) -> None:
+        """A search has ended, and the configurations of these trials are confirmed from now on."""
+        if self.contents.selected.get(search) != arms:
+            self._event("selected", search=search, arms=dict(arms))
 
     def epoch(self, trial: str, row: Mapping[str, Any]) -> bool:
         """A trial finished an epoch; False if that epoch is known already."""
@@ -242,16 +162,29 @@ class Record:
         return self._event("artifact", trial=trial, name=name, columns=columns)
 
     def extend(
-        self, spec: Mapping[str, Any], columns: Mapping[str, Any], script: Mapping[str, Any]
+        self,
+        spec: Mapping[str, Any],
+        columns: Mapping[str, Any],
+        script: Mapping[str, Any],
+        remarks: Sequence[str] = (),
+        outside: Sequence[str] | None = None,
     ) -> None:
-        """The study continues as ``spec`` from here; more runs than before are another look."""
-        was = self.contents.header["spec"]
-        more = any(spec.get(name, 1) > was.get(name, 1) for name in ("confirm_seeds", "searches"))
+        """The study continues as ``spec`` from here; more than before is another look.
+
+        Args:
+            spec, columns, script: see the header.
+            remarks: in what it is not as if it had been so from the start.
+            outside: search trials that a changed space does not hold; None: as before.
+        """
+        more = asks_more(self.contents.header["spec"], spec)
         seen = any(t.phase == "confirm" and t.end is not None for t in self.trials.values())
         reopened = more and seen and not look_ended(self.contents)
         self._event(
             "spec", spec=dict(spec), columns=dict(columns), script=dict(script),
-            look=self.contents.look + (more and seen), reopened=reopened,
+            look=self.contents.look + (more and seen), reopened=reopened, remarks=list(remarks),
+            **({} if outside is None else {
+                "outside": list(outside), "spaces": self.contents.header.get("spaces", 1) + 1
+            }),
         )  # fmt: skip
 
     def end(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> bool:

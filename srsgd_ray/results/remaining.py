@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
-from srsgd_ray.results.planned import planned
-from srsgd_ray.results.record import Contents, TrialRecord
+from srsgd_ray.results.contents import Contents, TrialRecord
+from srsgd_ray.results.planned import planned, superseded
 
 COLD = ("start", "cold")  # parts of the first trial of a slot
 LATEST = 50  # times of a kind that a mean is over: a machine may become busier
@@ -81,16 +81,15 @@ Coming = tuple[str, str, int, float]  # arm, phase, search, epochs
 def to_come(contents: Contents) -> list[Coming]:
     """The trials that have not begun: search by search, each one's confirmation after it."""
     header, found = contents.header, []
-    spec = header.get("spec", {})  # a single run has none
+    spec, gone = header.get("spec", {}), superseded(contents)  # a single run has no spec
+    trials = [trial for trial in contents.trials.values() if trial.trial not in gone]
     for search in range(int(spec.get("searches") or 1)):
         for phase in ("search", "confirm"):
             for arm in spec.get("arms", []):
-                of_arm = [t for t in contents.trials.values() if t.arm == arm["name"]]
+                of_arm = [t for t in trials if t.arm == arm["name"]]
                 own = [t for t in of_arm if t.phase == phase and t.search == search]
-                wanted = spec.get("trials") if arm.get("trials") is None else arm["trials"]
-                wanted = int(wanted or 0)
+                seeds, _, wanted = planned(spec, arm["name"]) or (0, 1, 0)
                 if phase == "confirm":
-                    seeds = (planned(header, arm["name"]) or (0, 1))[0]
                     searched = [t for t in of_arm if (t.phase, t.search) == ("search", search)]
                     wanted = seeds * _configurations(spec, wanted, searched, own)
                 lengths = [planned_epochs(contents, t) for t in own or of_arm]

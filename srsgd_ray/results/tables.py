@@ -26,8 +26,9 @@ from srsgd_ray.results.columns import (
     columns_from_plain,
     first_edition,
 )
+from srsgd_ray.results.contents import Contents, TrialRecord
 from srsgd_ray.results.place import RecordError
-from srsgd_ray.results.record import Contents, TrialRecord
+from srsgd_ray.results.planned import superseded
 from srsgd_ray.results.schema import KEY, Schema
 
 SHARED = (b"identity", b"design", b"provenance")  # roles of columns that every study has
@@ -111,10 +112,11 @@ def flat(config: Mapping[str, Any], columns: Iterable[Column]) -> dict[str, Any]
 def epoch_rows(contents: Contents, columns: Columns | None = None) -> Iterator[dict[str, Any]]:
     """One flat row for each finished epoch, trial by trial."""
     group = (columns or columns_in(contents))["epochs"]
+    gone = superseded(contents)
     for trial in contents.trials.values():
         identity = _texts({**_identity(contents, trial), **flat(trial.config, group)})
         for row in trial.rows:
-            yield {**identity, **row}
+            yield {**identity, "superseded": trial.trial in gone, **row}
 
 
 def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[dict[str, Any]]:
@@ -124,6 +126,8 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
     bests = [pair for pair in pairwise(group) if pair[0].role == "outcome" and pair[0].better]
     spec = contents.header.get("spec", {})
     design = {c.name: spec.get(c.name) for c in group if c.role == "design"}
+    design["extended"] = "; ".join(contents.header.get("remarks", ())) or None
+    gone = superseded(contents)
     against = {arm["name"]: arm.get("against") for arm in spec.get("arms", [])}
     spaces = {arm["name"]: _search_space(spec, arm.get("space")) for arm in spec.get("arms", [])}
     for trial in contents.trials.values():
@@ -133,8 +137,10 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
             **design,
             "baseline": _baseline(trial.arm, spec.get("baseline"), against.get(trial.arm)),
             "search_space": spaces.get(trial.arm),
-            "confirm_seeds": trial.planned and trial.planned[0],
-            "searches": trial.planned and trial.planned[1],
+            "confirm_seeds": trial.planned and trial.planned.seeds,
+            "searches": trial.planned and trial.planned.searches,
+            "search_trials": trial.planned and trial.planned.trials,
+            "superseded": trial.trial in gone,
             **_identity(contents, trial),
             **flat(trial.config, group),
             **{name: last.get(name) for name in reported},
@@ -198,6 +204,7 @@ def _identity(contents: Contents, trial: TrialRecord) -> dict[str, Any]:
         "number": trial.number,
         "search": trial.search,
         "look": trial.look,
+        "confirms": trial.confirms or None,
     }
 
 

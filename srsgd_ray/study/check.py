@@ -11,7 +11,7 @@ from unicodedata import normalize
 from srsgd_ray.analysis import arm_label
 from srsgd_ray.knobs import check_knobs, one_of
 from srsgd_ray.study.arm import Arm, check_name
-from srsgd_ray.study.search import check_searcher
+from srsgd_ray.study.samplers import check_searcher
 from srsgd_ray.study.spec import Study
 
 

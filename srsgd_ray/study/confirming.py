@@ -10,10 +10,11 @@ import pandas as pd
 
 from srsgd_ray import analysis
 from srsgd_ray.results import Record
+from srsgd_ray.results.planned import superseded
 from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.spec import Study
 
-Run = tuple[str, dict[str, Any]]  # arm and configuration, its seed with it
+Run = tuple[str, dict[str, Any], str]  # arm, configuration with its seed, what it confirms
 
 
 class Confirming:
@@ -33,45 +34,52 @@ class Confirming:
     def left(self, search: int) -> list[Run]:
         """Of an ended search's confirmation, those runs that have not begun, in order."""
         trials = self._record.trials.values()
-        begun = Counter(t.arm for t in trials if (t.phase, t.search) == ("confirm", search))
-        left = []
-        for arm, config in self._of(search):
-            begun[arm] -= 1
-            if begun[arm] < 0:
-                left.append((arm, config))
+        mine = [t for t in trials if (t.phase, t.search) == ("confirm", search)]
+        left, wanted = [], self._of(search)
+        begun = Counter((t.arm, t.config["seed"], t.confirms) for t in mine)
+        for run in wanted:
+            key = (run[0], run[1]["seed"], run[2])
+            begun[key] -= 1
+            if begun[key] < 0:
+                left.append(run)
         return left
 
     def _of(self, search: int) -> list[Run]:
         """All of its runs, seed by seed, so that pairs are made early."""
         if search not in self._runs:
-            study, selected = self._study, self.selected(search)
+            study, selected = self._study, self.select(search)
             self._runs[search] = [
-                (arm, study.confirmed(config, study.confirmation_seed(search, index)))
+                (arm, study.confirmed(config, study.confirmation_seed(search, index)), name)
                 for index in range(max(study.seeds_of(arm.name) for arm in study.arms))
                 for arm, configs in selected.items()
-                for config in configs
+                for name, config in configs.items()
                 if index < study.seeds_of(arm)
             ]
         return self._runs[search]
 
-    def selected(self, search: int = 0) -> dict[str, list[dict[str, Any]]]:
-        """Configs that a search's confirmation runs, by arm.
+    def select(self, search: int) -> dict[str, dict[str, dict[str, Any]]]:
+        """What an ended search's confirmation runs, by arm; the record says so from then on.
 
-        Its fixed one, its best of that search, or points of its Pareto front. Searched arms without
-        a complete trial in that search are left out.
+        Returns:
+            By the name of its trial, the configuration that is best in that search, or those of
+            points of its Pareto front; a fixed one under "". Searched arms without a complete
+            trial in that search are left out.
         """
-        study, trials = self._study, self._record.trials
-        found: dict[str, list[dict[str, Any]]] = {}
+        study, record = self._study, self._record
+        trials, gone = record.trials, superseded(record.contents)
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        chosen: dict[str, list[str]] = {}
         mine = [t for t in trials.values() if (t.phase, t.search) == ("search", search)]
         table = pd.DataFrame()
         if mine:
-            table = trials_frame(self._record.contents, self._columns)
+            table = trials_frame(record.contents, self._columns)
             table = table[table["search"] == search]
         for arm in study.arms:
             if (arm.name, search) not in self._searches:
-                found[arm.name] = [study.plain(arm.name, {})]
+                found[arm.name] = {"": study.plain(arm.name, {})}
                 continue
-            if not any(t.arm == arm.name and t.state == "complete" for t in mine):
+            own = [t for t in mine if t.arm == arm.name and t.trial not in gone]
+            if not any(t.state == "complete" for t in own):
                 continue
             metric, mode = study.metric, study.mode
             if study.pareto:
@@ -80,5 +88,17 @@ class Confirming:
                 names = list(analysis.spread_points(front, study.confirm_points)["trial"])
             else:
                 names = [analysis.best_trial(table, arm.name, metric, mode)["trial"]]
-            found[arm.name] = [trials[str(name)].config for name in names]
+            chosen[arm.name] = [str(name) for name in names]
+            found[arm.name] = {name: trials[name].config for name in chosen[arm.name]}
+        if mine:
+            record.select(search, chosen)
         return found
+
+
+def name_selected(study: Study, record: Record) -> None:
+    """Say what has been confirmed in a record of a version that did not say it, before it grows."""
+    searched = [arm.name for arm in study.arms if study.trials_of(arm.name)]
+    confirmed = {t.search for t in record.trials.values() if t.phase == "confirm"}
+    every = Confirming(study, record, [(a, s) for a in searched for s in range(study.searches)])
+    for search in sorted(confirmed - set(record.contents.selected)):
+        every.select(search)

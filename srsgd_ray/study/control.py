@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from srsgd_ray.results import Record, provenance, read_record, write_tables
+from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.place import held
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.results.record import Contents
 from srsgd_ray.study.requests import ask, check_running, end_of, end_said
 
 TAIL = 4096  # bytes of a record's end that hold its last line, if that is a pause

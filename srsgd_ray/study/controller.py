@@ -62,8 +62,10 @@ class Controller:
         return _only_the_record_restores, ()
 
     def _of(self, phase: str, search: int | None = None) -> list[TrialRecord]:
-        """The trials of a phase, of all searches or of one."""
-        of_phase = [t for t in list(self.record.trials.values()) if t.phase == phase]
+        """The trials of a phase, of all searches or of one; without those of another space."""
+        outside = self.record.contents.header.get("outside", ())
+        every = list(self.record.trials.values())
+        of_phase = [t for t in every if t.phase == phase and t.trial not in outside]
         return of_phase if search is None else [t for t in of_phase if t.search == search]
 
     def length(self, trial: TrialRecord) -> int:
@@ -111,13 +113,16 @@ class Controller:
         # The arms take turns, so that at any moment their budgets differ by one trial at most.
         arm = min(left, key=begun.__getitem__)
         name, number = self._free_name("search", arm)
-        params = self._searches[arm, search].ask(name, begun[arm])
+        # Not begun[arm]: what was drawn for a trial of another space is not drawn again.
+        asked = [t.arm for t in self.record.trials.values() if t.phase == "search"
+                 and t.search == search].count(arm)  # fmt: skip
+        params = self._searches[arm, search].ask(name, asked)
         config = self.study.plain(arm, params, search)
         return self._begin(name, "search", arm, number, config, search)
 
     def _free_name(self, phase: str, arm: str) -> tuple[str, int]:
         """Name and number of an arm's next trial; numbers go on from search to search."""
-        number = sum(trial.arm == arm for trial in self._of(phase))
+        number = sum((t.arm, t.phase) == (arm, phase) for t in self.record.trials.values())
         return f"{phase}-{arm}-{number:03d}", number
 
     def _next_confirmation(self, search: int) -> Assignment | None:
@@ -126,14 +131,21 @@ class Controller:
         left = self._confirming.left(search)
         if not left:
             return None
-        arm, config = left[0]
+        arm, config, confirms = left[0]
         name, number = self._free_name("confirm", arm)
-        return self._begin(name, "confirm", arm, number, config, search)
+        return self._begin(name, "confirm", arm, number, config, search, confirms)
 
     def _begin(
-        self, name: str, phase: str, arm: str, number: int, config: dict[str, Any], search: int
+        self,
+        name: str,
+        phase: str,
+        arm: str,
+        number: int,
+        config: dict[str, Any],
+        search: int,
+        confirms: str = "",
     ) -> Assignment:
-        self.record.begin(name, phase, arm, number, config, search)
+        self.record.begin(name, phase, arm, number, config, search, confirms)
         if phase == "search":
             self._schedulers[arm, search].begin(name)
         return self._assign(self.record.trials[name])

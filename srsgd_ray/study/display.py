@@ -10,8 +10,8 @@ from typing import Any
 
 from srsgd_ray.progress import Overview, Piece, duration
 from srsgd_ray.results import TrialRecord
+from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.log import reached, searched, unit
-from srsgd_ray.results.record import Contents
 from srsgd_ray.results.remaining import remaining
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.spec import Study

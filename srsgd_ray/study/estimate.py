@@ -14,7 +14,8 @@ from typing import Any
 from srsgd_ray.backends import NotMeasured, Plan
 from srsgd_ray.knobs import affecting
 from srsgd_ray.progress import duration
-from srsgd_ray.results.record import Contents
+from srsgd_ray.results.contents import Contents
+from srsgd_ray.results.planned import superseded
 from srsgd_ray.study.spec import Study
 
 Key = tuple[Any, ...]
@@ -85,7 +86,8 @@ def cost(
     times: dict[Key, float] = {}
     seconds, trials, epochs, timed = 0.0, 0, 0, 0
     recorded: set[Key] = set()
-    done = contents.trials.values() if contents is not None else ()
+    gone = superseded(contents) if contents is not None else ()
+    done = [t for t in contents.trials.values() if t.trial not in gone] if contents else []
     for arm in study.arms:
         length = _length(study, arm.name)
         points = study.confirm_points if study.pareto else 1
@@ -119,6 +121,27 @@ def cost(
             trials += count - sum(t.end is not None for t in mine)
             epochs += left
     return Cost(trials, epochs, seconds, plan, (timed, len(recorded)))
+
+
+def plan_line(study: Study, plan: Plan) -> str:
+    """What a study will run, and on what, in a sentence or two."""
+    each = f"{plan.workers} worker{'s' * (plan.workers > 1)}"
+    gpus = f", {plan.gpus_per_worker:g} GPU" if plan.gpus_per_worker else ""
+    searched = [arm.name for arm in study.arms if study.trials_of(arm.name)]
+    names = ", ".join(searched or [arm.name for arm in study.arms])
+    runs = f"{study.trials} trials of each of {names}; then " if searched else ""
+    what = "the best" if searched else names
+    if len(searched) < len(study.arms) and searched:
+        what += " and the fixed ones"
+    if study.pareto:
+        what = f"up to {study.confirm_points} points of each front"
+    times = f"{study.searches} independent searches of " if study.searches > 1 else ""
+    until = f", and more until decided, up to {study.until_decided} pairs"
+    what += until if study.until_decided is not None else ""
+    return (
+        f"{times}{runs}{study.confirm_seeds} seed{'s' * (study.confirm_seeds != 1)} of {what}. "
+        f"{plan.slots} at a time, {each} each with {plan.cpus_per_worker:g} CPU{gpus}."
+    )
 
 
 def _length(study: Study, arm: str) -> int:

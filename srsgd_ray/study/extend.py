@@ -1,21 +1,54 @@
-"""A study that is resumed by an edited script: what is taken in, and what is refused."""
+"""A study that goes on as another one: what a resume takes in, and what an extension does."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from srsgd_ray import analysis
-from srsgd_ray.results import RecordError
-from srsgd_ray.results.record import Contents
+from srsgd_ray.knobs import value_in
+from srsgd_ray.results import Record, RecordError, TrialRecord, columns_to_plain
+from srsgd_ray.results.contents import Contents
 from srsgd_ray.study.arm import Arm
+from srsgd_ray.study.confirming import name_selected
+from srsgd_ray.study.samplers import unlike
 from srsgd_ray.study.spec import Study
 
 MORE = ("confirm_seeds", "searches")  # may be more when a study is resumed
 FIELDS_OF_ARMS = ("space", "fixed", "against", "trials", "confirm_seeds", "enqueue")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a recorded study goes on as.
+
+    Attributes:
+        study: from here on.
+        taken: a line about each difference.
+        remarks: in what it is not as if it had been so from the start.
+        outside: search trials that a changed space does not hold; None: no space was changed.
+    """
+
+    study: Study
+    taken: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    outside: list[str] | None = None
+
+    def note(self, record: Record, script: Mapping[str, Any]) -> None:
+        """Let the record of the study say it, if it is anything; ``script``: see its header."""
+        spec, recorded = self.study.to_dict(), record.contents.header["spec"]
+        if recorded != spec:
+            name_selected(Study.from_dict(recorded), record)
+            columns = columns_to_plain(self.study.columns())
+            record.extend(spec, columns, dict(script), self.remarks, self.outside)
+        for trial in record.contents.header.get("outside", ()):
+            if record.trials[trial].end is None:
+                record.end(trial, "failed", "the changed space does not hold it")
 
 
 def edited(study: Study, header: Mapping[str, Any]) -> Study:
@@ -45,11 +78,44 @@ def edited(study: Study, header: Mapping[str, Any]) -> Study:
     return dataclasses.replace(recorded, **changes, arms=tuple(arms), folder=study.folder)
 
 
-def extended(study: Study, contents: Contents, folder: object) -> tuple[Study, list[str]]:
-    """Whether a recorded study can be resumed as ``study``, and what is new in it.
+def with_more(study: Study, **more: int | None) -> Study:
+    """The study with so many more of ``trials``, ``searches`` or ``confirm_seeds``.
 
-    Returns:
-        The study that is resumed, and a line about each difference that was taken in.
+    An arm that has a number of its own gets as many more; a fixed one stays without trials.
+
+    Raises:
+        ValueError: if there is nothing to search, or a number is below 1.
+    """
+    asked = {name: number for name, number in more.items() if number is not None}
+    for name, number in asked.items():
+        if number < 1:
+            raise ValueError(f"an extension adds 1 or more, but got {name}={number}.")
+        if name != "confirm_seeds" and not any(study.trials_of(arm.name) for arm in study.arms):
+            raise ValueError(
+                f"an extension by {name} needs an arm that is searched, but no arm of "
+                f"{study.name!r} is. Add seeds (confirm_seeds), or arms to its script."
+            )
+    arms = []
+    for arm in study.arms:
+        own = {n: getattr(arm, n) for n in ("trials", "confirm_seeds")}
+        grown_ = {n: was + asked[n] for n, was in own.items() if was and n in asked}
+        arms.append(dataclasses.replace(arm, **grown_))
+    # What no arm is searched by stays 0.
+    added = {n: getattr(study, n) + number for n, number in asked.items() if getattr(study, n)}
+    return dataclasses.replace(study, **added, arms=tuple(arms))
+
+
+def extended(
+    study: Study, contents: Contents, folder: object, extend: bool = False, respace: bool = False
+) -> Growth:
+    """What a recorded study goes on as, if it is resumed or extended as ``study``.
+
+    Args:
+        study: as it is now.
+        contents: of its record.
+        folder: of it, for messages.
+        extend: whether its searches may continue after the confirmation began.
+        respace: whether the space of an arm may change.
 
     Raises:
         RecordError: naming each difference that cannot be, with both values and the reason.
@@ -65,30 +131,88 @@ def extended(study: Study, contents: Contents, folder: object) -> tuple[Study, l
             confirm_seeds=max(study.confirm_seeds, recorded.confirm_seeds),
             searches=max(study.searches, recorded.searches),
         )
-    taken, refused = [], []
+    taken, refused, respaced = [], [], set()
     for what, was, now in _differences(recorded, study):
         grows = isinstance(was, int) and isinstance(now, int) and now > was
+        arm, _, part = what.rpartition(": ")
+        changed = f"{what} was {_short(was)} and is now {_short(now)}"
         if what in ("question", "until_decided"):
             taken.append(f"{what}: {now}")
         elif isinstance(now, Arm):
             taken.append(f"{what} is new")
         elif isinstance(was, Arm):
             refused.append(f"{what} is gone")
-        elif grows and what.endswith(MORE if confirming else (*MORE, "trials")):
+        elif grows and what.endswith((*MORE, "trials") if extend or not confirming else MORE):
             taken.append(f"{what}: {was} before, {now} now")
         elif grows and what.endswith("trials"):
             refused.append(
-                f"{what} was {was} and is now {now}, but the confirmation has begun: no search may "
-                f"continue after the test data were read"
+                f"{changed}, but the confirmation has begun: a search that continues after the "
+                f"test data were read makes the study's next look at them, so ask for that with "
+                f"--extend"
             )
+        elif part == "space" or (part == "fixed" and arm in respaced):
+            respaced.add(arm)
+            if respace:
+                taken.append(changed)
+            elif part == "space":
+                refused.append(
+                    f"{changed}; --extend --changed-space continues in the new space, and keeps "
+                    f"the trials that fit it"
+                )
         else:
-            refused.append(f"{what} was {_short(was)} and is now {_short(now)}")
+            refused.append(changed)
     if refused:
         raise RecordError(
             f"{folder} holds another study: {'; '.join(refused)}. Resume it as it was, or choose "
             f"another --name."
         )
-    return study, taken
+    if respaced and study.searcher == "grid":
+        raise RecordError(
+            "a grid is searched point by point, and one of another space has other points: "
+            "choose another --name for it."
+        )
+    outside = None
+    if respaced:
+        tried = [t for t in contents.trials.values() if t.phase == "search"]
+        fits = {t.trial for t in tried if f"arm {t.arm!r}" not in respaced or holds(study, t)}
+        outside = [t.trial for t in tried if t.trial not in fits]
+        taken.append(f"{len(fits)} of {len(tried)} search trials fit, and are kept")
+    return Growth(study, taken, _remarks(recorded, study, outside), outside)
+
+
+def _remarks(recorded: Study, study: Study, outside: list[str] | None) -> list[str]:
+    """In what the searches are not as if they had been so from the start, once each."""
+    found = []
+    names = {arm.name for arm in recorded.arms}
+    for arm in study.arms:
+        before = recorded.trials_of(arm.name) if arm.name in names else 0
+        if 0 < before < study.trials_of(arm.name):
+            found.append(unlike(study.searcher, before, study.trials_of(arm.name)))
+    if outside is not None:
+        found.append(
+            f"The search space was changed when the study had begun: {len(outside)} earlier trials "
+            f"outside of the new one count no more, and what was found in the old one chose it."
+        )
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def holds(study: Study, trial: TrialRecord) -> bool:
+    """Whether a search trial is one that the study's spaces could propose."""
+    space, fixed = study.arm(trial.arm).searched, study.fixed_of(trial.arm)
+    found: dict[str, Any] = {}
+    for name in space.ordered():
+        if not space.active(name, {**fixed, **found}):
+            continue
+        value, spread = value_in(trial.config, name), space.ranges[name]
+        try:
+            if not spread._contains(spread.to_internal_repr(value)):
+                return False
+        except (TypeError, ValueError):
+            return False
+        found[name] = value
+    now = json.loads(json.dumps(study.plain(trial.arm, found, trial.search)))
+    was = json.loads(json.dumps(trial.config))
+    return all(now[name] == was[name] for name in now if name in was)
 
 
 def grown(study: Study, trials: pd.DataFrame) -> Study | None:
@@ -118,19 +242,19 @@ def _differences(recorded: Study, study: Study) -> Iterator[tuple[str, Any, Any]
         if name not in then or name not in arms:
             yield f"arm {name!r}", then.get(name), arms.get(name)
             continue
-        for field in FIELDS_OF_ARMS:
-            was, now = _plain(then[name], field), _plain(arms[name], field)
+        for what in FIELDS_OF_ARMS:
+            was, now = _plain(then[name], what), _plain(arms[name], what)
             if was != now:
-                yield f"arm {name!r}: {field}", was, now
+                yield f"arm {name!r}: {what}", was, now
 
 
-def _plain(arm: Arm, field: str) -> Any:
-    if field == "space":
+def _plain(arm: Arm, what: str) -> Any:
+    if what == "space":
         return arm.searched.to_dict()["ranges"] | arm.searched.to_dict().get("conditions", {})
-    value = getattr(arm, field)
+    value = getattr(arm, what)
     if isinstance(value, Mapping):
         return {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
-    return [dict(point) for point in value] if field == "enqueue" else value
+    return [dict(point) for point in value] if what == "enqueue" else value
 
 
 def _short(value: Any) -> str:

@@ -18,6 +18,7 @@ from srsgd_ray.results import (
     read_record,
     read_trials,
 )
+from srsgd_ray.results.planned import superseded
 
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
@@ -55,9 +56,11 @@ class StudyResult:
         one row for each.
         """
         contents, table = read_record(self.folder), self.trials
+        gone = superseded(contents)
         found: dict[str, dict[str, Any]] = {}
         for arm in contents.header["spec"]["arms"]:
-            mine = [t for t in contents.trials.values() if t.arm == arm["name"]]
+            own = [t for t in contents.trials.values() if t.arm == arm["name"]]
+            mine = [t for t in own if t.trial not in gone]
             config = next((t.config for t in mine if t.phase == "confirm"), None)
             several = any(t.search for t in mine)
             tried = any(t.phase == "search" and t.state == "complete" for t in mine)

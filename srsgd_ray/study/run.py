@@ -19,14 +19,15 @@ from srsgd_ray.export.live import following
 from srsgd_ray.knobs import one_of
 from srsgd_ray.progress import all_output_to, watched
 from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
+from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.log import OUTPUT
-from srsgd_ray.results.record import Contents, check_free
+from srsgd_ray.results.record import check_free
 from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.arm import check_name
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.display import Display
-from srsgd_ray.study.estimate import HoursLimit, cost, spent_hours
-from srsgd_ray.study.extend import extended, grown
+from srsgd_ray.study.estimate import HoursLimit, cost, plan_line, spent_hours
+from srsgd_ray.study.extend import Growth, extended, grown
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.requests import Attended
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
@@ -43,15 +44,20 @@ def run(
     results: Path | str = "results",
     name: str | None = None,
     resume: bool = False,
+    extend: bool = False,
+    changed_space: bool = False,
     **options: Any,
 ) -> StudyResult:
-    """Run or resume a study; prints nothing and redirects nothing.
+    """Run, resume or extend a study; prints nothing and redirects nothing.
 
     Args:
         study: the study.
         results: folder that holds a folder for each study.
         name: of its folder; None: the study's.
         resume: resume the study that is there.
+        extend: resume it with all that it asks for now: more trials, searches, seeds or arms than
+            it had, also after its confirmation began.
+        changed_space: let it continue in another space, with those trials that fit it.
         options: fields of :class:`Options`, such as ``backend="local"`` or ``slots=2``.
 
     Returns:
@@ -63,7 +69,9 @@ def run(
     for option in options:
         one_of("option", option, [f.name for f in fields(Options) if f.name != "results"])
     where, name = Options(**{"plan": "no", **options, "results": Path(results)}), name or study.name
-    status = execute(study, where, name=name, resume=resume)
+    status = execute(
+        study, where, name=name, resume=resume, extend=extend, changed_space=changed_space
+    )
     return StudyResult((where.results / name).resolve(), status)
 
 
@@ -73,17 +81,19 @@ def execute(
     *,
     name: str,
     resume: bool,
+    extend: bool = False,
+    changed_space: bool = False,
     script: Mapping[str, Any] | None = None,
     quiet: bool = True,
     lost: Callable[[TextIO, str], object] | None = None,
 ) -> str:
-    """Run or resume ``study`` in the folder ``options.results / name``.
+    """Run, resume or extend ``study`` in the folder ``options.results / name``.
 
     Args:
         study: the study.
         options: where and on what.
         name: of its folder.
-        resume: resume the study that is there.
+        resume, extend, changed_space: see :func:`run`.
         script: the study as its script has it, without options, for the record.
         quiet: print nothing and redirect nothing; else the plan and the progress are shown, and all
             other output goes to ``output.txt`` in the folder.
@@ -97,8 +107,12 @@ def execute(
         ValueError: for anything that cannot work, before any work is done.
     """
     # A folder that is there may have been given any name.
+    resume = resume or extend
     folder = (options.results / (name if resume else check_name(name))).resolve()
-    study, new = extended(study, read_record(folder), folder) if resume else (study, [])
+    growth = Growth(study)
+    if resume:
+        growth = extended(study, read_record(folder), folder, extend, extend and changed_space)
+        study = growth.study
     study.check()
     check_options(study, options)
     ray = {"address": options.address, "quiet": quiet} if options.backend == "ray" else {}
@@ -112,7 +126,8 @@ def execute(
             check_storage(absolute(options.storage))
         if not quiet:
             lines = [f"{name}: {study.question}", f"Results in {folder}"]
-            print(*lines, *(f"Taken in: {line}" for line in new), sep="\n", flush=True)
+            lines += [f"Taken in: {line}" for line in growth.taken]
+            print(*lines, *growth.remarks, sep="\n", flush=True)
         opened = nullcontext(None) if quiet else all_output_to(folder / OUTPUT)
         with opened as screen, backend.open() as nodes:
             plan = plan_of(study, options, nodes)
@@ -121,14 +136,14 @@ def execute(
             session.show_plan(read_record(folder) if resume else None)
             if options.plan == "only":
                 return PLANNED
-            with _record(study, folder, name, resume, script, options) as record:
+            with _record(growth, folder, name, resume, script, options) as record:
                 keep()
                 with following(folder, options.tensorboard):
                     return session.conduct(record)
 
 
 def _record(
-    study: Study,
+    growth: Growth,
     folder: Path,
     name: str,
     resume: bool,
@@ -136,11 +151,11 @@ def _record(
     options: Options,
 ) -> Record:
     """The study's record, begun or reopened; what is new in the study is noted."""
+    study = growth.study
     spec, columns = study.to_dict(), columns_to_plain(study.columns())
     if resume:
         record = Record.reopen(folder)
-        if record.contents.header["spec"] != spec:
-            record.extend(spec, columns, dict(script or spec))
+        growth.note(record, script or spec)
         return record
     budget = study.work.budget and study.work.budget.field
     named = {"study": name, "id": uuid.uuid4().hex[:8], "budget": budget}
@@ -209,7 +224,7 @@ class _Session:
         self.backend.lost = partial(self.end, controller=controller)
         try:
             if not controller.finished:
-                self._say(_plan_line(study, self.plan))
+                self._say(plan_line(study, self.plan))
                 shown = watched(self.screen, Display(controller)) if self.screen else nullcontext()
                 attended = Attended(controller, self.backend.stop)
                 with budget, shown as screen, attended:
@@ -261,30 +276,11 @@ def _searches(study: Study, record: Record) -> dict[tuple[str, int], Search]:
             fixed=study.fixed_of(arm.name),
             enqueue=arm.enqueue,
             number=number,
+            spaces=record.contents.header.get("spaces", 1),
         )
         for number in range(study.searches)
         for arm in searched
     }
-
-
-def _plan_line(study: Study, plan: Plan) -> str:
-    each = f"{plan.workers} worker{'s' * (plan.workers > 1)}"
-    gpus = f", {plan.gpus_per_worker:g} GPU" if plan.gpus_per_worker else ""
-    searched = [arm.name for arm in study.arms if study.trials_of(arm.name)]
-    names = ", ".join(searched or [arm.name for arm in study.arms])
-    runs = f"{study.trials} trials of each of {names}; then " if searched else ""
-    what = "the best" if searched else names
-    if len(searched) < len(study.arms) and searched:
-        what += " and the fixed ones"
-    if study.pareto:
-        what = f"up to {study.confirm_points} points of each front"
-    times = f"{study.searches} independent searches of " if study.searches > 1 else ""
-    until = f", and more until decided, up to {study.until_decided} pairs"
-    what += until if study.until_decided is not None else ""
-    return (
-        f"{times}{runs}{study.confirm_seeds} seed{'s' * (study.confirm_seeds != 1)} of {what}. "
-        f"{plan.slots} at a time, {each} each with {plan.cpus_per_worker:g} CPU{gpus}."
-    )
 
 
 def _forgetter(root: str) -> Callable[[str], None]:

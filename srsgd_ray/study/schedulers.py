@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from srsgd_ray.results.record import TrialRecord
+from srsgd_ray.results.contents import TrialRecord
 
 SCHEDULERS = {
     "none": "every trial runs to its last epoch",

@@ -8,7 +8,6 @@ trials as complete, and fails to restore when the driver died at a bad moment.
 
 from __future__ import annotations
 
-import inspect
 import math
 import sqlite3
 import warnings
@@ -24,22 +23,12 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from srsgd_ray.import_path import load
-from srsgd_ray.knobs import one_of, value_in
-from srsgd_ray.results.record import TrialRecord
+from srsgd_ray.knobs import value_in
+from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.study.samplers import sampler_of
 
-SEARCHERS = {
-    "tpe": "tree-structured Parzen estimator, multivariate (Optuna's default)",
-    "random": "independent random draws",
-    "grid": "every point of the space's grid, in random order",
-    "cmaes": "covariance matrix adaptation",
-    "gp": "Gaussian process",
-    "qmc": "quasi-random points (Sobol), which fill the space evenly",
-    "nsgaii": "genetic algorithm, for two metrics",
-}
 LOCK_WAIT = 60.0  # seconds
-ONE_GOAL = ("cmaes",)  # searchers that take one metric only
 STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -67,66 +56,6 @@ def open_storage(file: Path | None) -> BaseStorage:
     except Exception as error:
         message = f"the Optuna storage must be writable, but {file} is not: {error}"
         raise ValueError(message) from error
-
-
-def check_searcher(name: str, goals: int = 1) -> None:
-    """Raise ValueError unless a sampler of that name or import path exists and takes the goals."""
-    if ":" in name:
-        found = load(name, "searcher")
-        if not (inspect.isclass(found) and issubclass(found, samplers.BaseSampler)):
-            raise ValueError(f"searcher {name!r} must be a class of Optuna samplers.")
-        return
-    one_of("search", name, SEARCHERS)
-    if goals > 1 and name in ONE_GOAL:
-        others = ", ".join(other for other in SEARCHERS if other not in ONE_GOAL)
-        raise ValueError(f"pareto=True needs searcher {others}, but got {name!r}.")
-
-
-class _Point(samplers.QMCSampler):
-    """One point of the search's sequence; Optuna's own counts in the storage, which may be lost."""
-
-    def __init__(self, number: int, study_seed: int, seed: int) -> None:
-        super().__init__(
-            seed=study_seed,
-            scramble=True,
-            independent_sampler=samplers.RandomSampler(seed=seed),
-            warn_independent_sampling=False,
-            warn_asynchronous_seeding=False,
-        )
-        self._number = number
-
-    def _find_sample_id(self, study: optuna.Study, search_space: dict[str, Any]) -> int:
-        return self._number
-
-
-def _sampler(
-    name: str, number: int, seed: int, study_seed: int, trials: int, grouped: bool
-) -> samplers.BaseSampler:
-    """The sampler for the trial ``number``; ``seed`` is its own, ``study_seed`` the search's."""
-    # A third of the trials are drawn at random first, but never more than Optuna's own 10.
-    startup = min(10, max(3, trials // 3))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "tpe":
-            # group: knobs that are not always there are modelled apart from the others.
-            more: dict[str, Any] = {"multivariate": True, "group": True} if grouped else {}
-            return samplers.TPESampler(seed=seed, n_startup_trials=startup, **more)
-        if name == "cmaes":
-            return samplers.CmaEsSampler(
-                seed=seed, n_startup_trials=3, warn_independent_sampling=False
-            )
-        if name == "gp":
-            return samplers.GPSampler(seed=seed, n_startup_trials=startup)
-        if name == "qmc":
-            return _Point(number, study_seed, seed)
-        if name == "nsgaii":
-            return samplers.NSGAIISampler(seed=seed, population_size=max(4, min(50, trials // 4)))
-        if ":" in name:
-            made = load(name, "searcher")
-            takes_seed = "seed" in inspect.signature(made).parameters
-            sampler: samplers.BaseSampler = made(seed=seed) if takes_seed else made()
-            return sampler
-    return samplers.RandomSampler(seed=seed)
 
 
 @dataclass(frozen=True)
@@ -159,12 +88,13 @@ class Search:
     Args:
         storage: see :func:`open_storage`.
         goals: one, or two whose Pareto front is searched.
-        searcher: a key of ``SEARCHERS``, or the import path of an Optuna sampler.
+        searcher: a key of ``samplers.SEARCHERS``, or the import path of an Optuna sampler.
         trials: how many there will be.
         seed: of what is drawn.
         fixed: values of knobs outside of the space, which conditions may name.
         enqueue: known points, which the first trials take; knobs they leave out are sampled.
         number: of this among the arm's independent searches, from 0.
+        spaces: how many spaces it has been searched in, with this one.
     """
 
     def __init__(
@@ -181,11 +111,13 @@ class Search:
         fixed: Mapping[str, Any] | None = None,
         enqueue: Sequence[Mapping[str, Any]] = (),
         number: int = 0,
+        spaces: int = 1,
     ) -> None:
         self.space, self.searcher, self.trials, self.seed = space, searcher, trials, seed
         self.goals, self._fixed, self._enqueue = tuple(goals), dict(fixed or {}), tuple(enqueue)
         said, aims = optuna.logging.get_verbosity(), [goal.direction for goal in self.goals]
         name = f"{study}-{arm}" + f"/{number}" * (number > 0)  # no arm's name has a slash
+        name += f" in space {spaces}" * (spaces > 1)  # Optuna keeps the choices of a study
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs each study made
         try:
             self._study = optuna.create_study(
@@ -201,7 +133,7 @@ class Search:
         if self.searcher == "grid":
             return self._begin(trial, _fixed(self.space.points(self.seed)[number]))
         grouped = bool(self.space.conditions)
-        sampler = _sampler(self.searcher, number, seed, self.seed, self.trials, grouped)
+        sampler = sampler_of(self.searcher, number, seed, self.seed, self.trials, grouped)
         if number < len(self._enqueue):
             sampler = _fixed(dict(self._enqueue[number]), sampler)
         return self._begin(trial, sampler)

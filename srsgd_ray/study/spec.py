@@ -42,7 +42,7 @@ class Study:
             rate falls, as fractions of the epochs.
         trials: search trials of each arm in one search; 0: no search.
         searches: independent searches of each arm, each with its own confirmation.
-        searcher: one of ``study.search.SEARCHERS``, or the import path of an Optuna sampler.
+        searcher: one of ``study.samplers.SEARCHERS``, or the import path of an Optuna sampler.
         scheduler: one of ``study.schedulers.SCHEDULERS``; it compares within an arm only.
         asha_grace: epochs that no trial is stopped before.
         asha_reduction: one trial in so many continues past a rung.

@@ -13,12 +13,12 @@ from srsgd_ray.knobs import check_knobs, knob_types, make, one_of
 
 # Columns that every study has; no knob and no metric takes their names.
 SHARED = (
-    "study", "phase", "arm", "trial", "number", "search", "look", "epoch", "time", "state",
-    "reason", "epochs_done", "diverged_step", "parameters", "workers", "started", "ended",
-    "baseline", "metric", "mode", "confirm_metric", "tie_break", "pareto", "pareto_metric",
-    "protocol", "trainable", "search_space", "confirm_seeds", "searches", "schema_version",
-    "commit", "host", "hardware", "python_version", "srsgd_ray_version", "torch_version",
-    "ray_version", "optuna_version",
+    "study", "phase", "arm", "trial", "number", "search", "look", "confirms", "superseded",
+    "epoch", "time", "state", "reason", "epochs_done", "diverged_step", "parameters", "workers",
+    "started", "ended", "baseline", "metric", "mode", "confirm_metric", "tie_break", "pareto",
+    "pareto_metric", "protocol", "trainable", "search_space", "confirm_seeds", "searches",
+    "search_trials", "extended", "schema_version", "commit", "host", "hardware",
+    "python_version", "srsgd_ray_version", "torch_version", "ray_version", "optuna_version",
 )  # fmt: skip
 PREDICTIONS = "predictions"  # see Run.artifact
 

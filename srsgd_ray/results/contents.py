@@ -1,0 +1,112 @@
+"""What a record holds, as its events have made it: the study, its sessions, its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from srsgd_ray.results.place import RecordError
+from srsgd_ray.results.planned import Planned, planned
+
+
+@dataclass
+class TrialRecord:
+    """What the record knows of one trial."""
+
+    trial: str
+    phase: str
+    arm: str
+    number: int
+    config: dict[str, Any]
+    started: float
+    search: int = 0  # which of the study's independent searches it belongs to
+    look: int = 0  # how often the study had been extended after results were seen
+    confirms: str = ""  # the search trial whose configuration a confirmation run has
+    planned: Planned | None = None  # for its arm, when it began
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    end: dict[str, Any] | None = None
+    artifacts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    session: dict[str, Any] = field(default_factory=dict)  # of the driver that assigned it first
+
+    @property
+    def state(self) -> str:
+        """One of ``results.columns.STATES``."""
+        return "running" if self.end is None else str(self.end["state"])
+
+
+@dataclass
+class Contents:
+    """All that a record holds: its header, its sessions and its trials by name, in order."""
+
+    header: dict[str, Any]
+    sessions: list[dict[str, Any]]
+    trials: dict[str, TrialRecord]
+    # Of each search that has ended, the trials of each arm that are confirmed.
+    selected: dict[int, dict[str, list[str]]] = field(default_factory=dict)
+
+    @property
+    def look(self) -> int:
+        """How often the study was extended after results of its confirmation were seen."""
+        return int(self.header.get("look", 0))
+
+    def apply(self, event: dict[str, Any]) -> bool:
+        """Take in one event; False if it repeats what is known (a trial resumed earlier)."""
+        event = dict(event)
+        kind, at = event.pop("event"), event.pop("at")
+        if self.sessions and kind != "session":
+            self.sessions[-1] |= {"last": at, "paused": kind == "pause"}
+        if kind == "session":
+            self.sessions.append({**event, "at": at, "last": at})
+        elif kind == "pause":
+            pass
+        elif kind == "trial":
+            if event["trial"] in self.trials:
+                return False
+            self.trials[event["trial"]] = TrialRecord(
+                **event,
+                started=at,
+                session=self.sessions[-1] if self.sessions else {},
+                planned=planned(self.header.get("spec", {}), event["arm"]),
+            )
+        elif kind == "epoch":
+            trial = self.trials[event.pop("trial")]
+            if event["epoch"] <= len(trial.rows) or trial.end is not None:
+                return False
+            if event["epoch"] != len(trial.rows) + 1:
+                raise RecordError(
+                    f"epochs of a trial must come in order, but {trial.trial} reported epoch "
+                    f"{event['epoch']} after {len(trial.rows)}."
+                )
+            trial.rows.append(event)
+        elif kind == "spec":
+            if event.pop("reopened", False):  # what was seen before that look ended is of the next
+                for trial in self.trials.values():
+                    if trial.phase == "confirm" and trial.look == self.look:
+                        trial.look = event["look"]
+            remarks = [*self.header.get("remarks", []), *event.pop("remarks", [])]
+            self.header |= {**event, "remarks": remarks}
+        elif kind == "selected":
+            self.selected[event["search"]] = event["arms"]
+            self._name_confirmed(event["search"], event["arms"])
+        elif kind == "artifact":
+            trial = self.trials[event["trial"]]
+            if event["name"] in trial.artifacts:
+                return False
+            trial.artifacts[event["name"]] = event["columns"]
+        elif kind == "end":
+            trial = self.trials[event.pop("trial")]
+            if trial.end is not None:
+                return False
+            trial.end = {**event, "ended": at}
+        else:
+            raise RecordError(f"unknown event {kind!r} in the record.")
+        return True
+
+    def _name_confirmed(self, search: int, arms: Mapping[str, list[str]]) -> None:
+        """Say what runs confirm that began before selections were recorded: seed by seed."""
+        for arm, names in arms.items():
+            old = [t for t in self.trials.values() if (t.phase, t.arm, t.search, t.confirms)
+                   == ("confirm", arm, search, "")]  # fmt: skip
+            for at, trial in enumerate(old if names else []):
+                trial.confirms = names[at % len(names)]
