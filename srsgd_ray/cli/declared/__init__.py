@@ -3,18 +3,29 @@
 A module here imports next to nothing: what a verb needs is imported when it is called.
 """
 
-from srsgd_ray.cli.declared import control, exports, lmdb, pages, results, studies, train
+from srsgd_ray.cli.declared import (
+    control,
+    exports,
+    lmdb,
+    pages,
+    results,
+    shell,
+    studies,
+    train,
+)
 from srsgd_ray.cli.declared.verb import Verb
 
-VERBS: dict[str, Verb] = (
-    studies.VERBS
-    | control.VERBS
-    | results.VERBS
-    | pages.VERBS
-    | exports.VERBS
-    | lmdb.VERBS
-    | train.VERBS
+MODULES = (
+    studies,
+    control,
+    results,
+    pages,
+    exports,
+    lmdb,
+    train,
+    shell,
 )
+VERBS: dict[str, Verb] = {name: verb for module in MODULES for name, verb in module.VERBS.items()}
 
 # How ``srsgd-ray --help`` lists them; verbs that are named nowhere come last, under Other.
 GROUPS = {

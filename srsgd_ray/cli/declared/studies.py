@@ -12,8 +12,8 @@ from srsgd_ray.cli.parser import Add, add_field
 SCRIPT = "FILE (a study script) or package.module:STUDY"
 
 
-def _study(add: Add, what: str) -> None:
-    add("what", metavar="WHAT", help=what)
+def _study(add: Add, what: str, named: str = "FILE|FOLDER") -> None:
+    add("what", metavar=named, help=what)
     options = "options of the study: srsgd-ray run FILE --help lists them"
     add("words", nargs=argparse.REMAINDER, metavar="...", help=options)
 
@@ -49,7 +49,7 @@ VERBS = {
     "resume": Verb(
         "resume the study in a folder",
         "studies",
-        lambda add: _study(add, "FOLDER, such as results/NAME"),
+        lambda add: _study(add, "of the study, such as results/NAME", "FOLDER"),
         rest=True,
     ),
     "extend": Verb(
