@@ -86,16 +86,14 @@ def _said(trials: pd.DataFrame, won: Winner) -> list[str]:
         return f"{analysis.in_words(metric)} {value:.4g} {schema[metric].unit}".rstrip()
 
     if won.found:
-        value = measured(won.metric, won.value)
-        lines = [f"{name}: {value} in {won.found}, the best of {won.trials} search trials."]
+        among = f"the best of {won.trials} search trials" if won.trials > 1 else "its one trial"
+        lines = [f"{name}: {measured(won.metric, won.value)} in {won.found}, {among}."]
     else:
         lines = [f"{name}: one configuration, which was not searched."]
     known = won.confirmed
     if known is None:
-        return [
-            *lines,
-            "Not confirmed yet: chosen as the best of many, it looks better than it is.",
-        ]
+        said = "Not confirmed: as the best of many trials it looks better than it is."
+        return [*lines, *([said] if won.trials > 1 else [])]
     ends = f" (95 % interval {known.low:.4g} to {known.high:.4g})" if known.n > 1 else ""
     seeds = f"{known.n} seed{'s' * (known.n > 1)}"
     return [*lines, f"Confirmed over {seeds}: {measured(won.confirm_metric, known.mean)}{ends}."]
