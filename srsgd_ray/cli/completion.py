@@ -84,7 +84,7 @@ def completion_verb(given: argparse.Namespace) -> None:
     import shtab
 
     one_of("shell", given.shell, SHELLS)
-    preamble = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+    preamble = {"bash": BASH, "zsh": ZSH, "fish": FISH}[given.shell]
     print(shtab.complete(_whole(), given.shell, preamble=preamble))
 
 
