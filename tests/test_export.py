@@ -232,7 +232,7 @@ def test_wandb_reads_what_the_tables_hold(folder: Path, tmp_path: Path) -> None:
     wanted = scalars(folder)
 
     def look() -> dict[str, int]:
-        return {str(p): p.stat().st_mtime_ns for p in tmp_path.glob("wandb/offline-run-*/*.wandb")}
+        return {str(p): p.stat().st_ino for p in tmp_path.glob("wandb/offline-run-*/*.wandb")}
 
     assert len(twice(folder, "wandb", tmp_path, look)) == len(wanted)
     study = exported(folder)
