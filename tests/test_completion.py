@@ -79,15 +79,12 @@ def press(place: Path) -> Iterator[Callable[[str], str]]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("srsgd-ray statu\t", "status"),
         ("srsgd-ray lmdb ver\t", "lmdb verify"),
         ("srsgd-ray train --lr-sched\t", "train --lr-schedule"),
         ("srsgd-ray status res\tt\t", "status results/toys/"),
         ("srsgd-ray rerun results/toys search-n\t1\t", "rerun results/toys search-near-001"),
         ("srsgd-ray best results/digits --arm n\t", "best results/digits --arm near"),
         ("srsgd-ray status else\t", "status elsewhere/"),
-        ("srsgd-ray list res\t", "list results/"),
-        ("srsgd-ray run scr\t", "run script"),
         ("bin/srsgd-ray tabl\t", "table"),
     ],
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import io
 import json
 import os
 import platform
+import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,6 +28,7 @@ from optuna.distributions import FloatDistribution
 
 from srsgd_ray import Arm, Study, analysis, read_trials, run
 from srsgd_ray.cli import main
+from srsgd_ray.cli.declared import VERBS
 from srsgd_ray.cli.seen import Seen
 from srsgd_ray.restarts import RestartSchedule
 from srsgd_ray.results import Record, read_record
@@ -387,3 +391,69 @@ def test_list_shows_every_folder_also_old_and_broken_ones(
     assert found.loc["toys", "question"] == STUDY.question
     assert printed(capsys, "list", tmp_path / "figures").startswith("No study in")
     assert "needs a results folder" in refused(capsys, "list", tmp_path / "none")
+
+
+# The documents, and manners
+
+
+def test_commands_md_names_every_verb_and_shows_what_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "commands.md").read_text()
+    for name in VERBS:
+        assert re.search(rf"`{name}\b|srsgd-ray {name}\b", page), f"docs/commands.md lacks {name}"
+    monkeypatch.chdir(ROOT)
+    shown = re.findall(r"^\$ srsgd-ray (\w+ results/example.*)\n((?:.*\n)*?)```", page, re.M)
+    assert shown
+    for words, output in shown:
+        assert printed(capsys, *words.split()) == output
+
+
+def test_the_table_is_that_of_the_parquet(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "table", EXAMPLE)
+    table = pd.read_parquet(EXAMPLE / "trials.parquet")
+    confirm = table[table["phase"] == "confirm"]
+    part = text.partition("\nConfirmation")[2]
+    for arm, own in confirm.groupby("arm"):
+        errors = own["test_error"]
+        mean, std = re.search(
+            rf"^{str(arm).upper()} +{len(own)} .*%\) +([\d.]+) +([\d.]+)", part, re.M
+        ).groups()  # type: ignore[union-attr]
+        assert (float(mean), float(std)) == (
+            pytest.approx(errors.mean(), abs=0.005), pytest.approx(errors.std(), abs=0.005),
+        )  # fmt: skip
+        search = table[(table["phase"] == "search") & (table["arm"] == arm)]
+        row = re.search(rf"^{str(arm).upper()} +(.*)$", text, re.M)
+        assert row is not None and row[1].split()[:2] == [
+            "12",
+            str(sum(search["state"] == "complete")),
+        ]
+        assert float(row[1].split()[-1]) == pytest.approx(search["val_error"].min(), abs=0.005)
+    pairs = confirm.pivot(index="seed", columns="arm", values="test_error")
+    mean = re.search(r"^SRSGD - SGD +8 +(-[\d.]+) ", text, re.M)
+    assert mean is not None
+    assert float(mean[1]) == pytest.approx((pairs["srsgd"] - pairs["sgd"]).mean(), abs=0.005)
+
+
+@pytest.mark.parametrize("verb", ["list", "compare"])
+def test_a_verb_knows_pipes_and_terminals(verb: str, results: Path) -> None:
+    """A reader that has seen enough; a terminal of 40 columns; no colour without being asked."""
+    folder = str(results) if verb == "list" else str(results / "toys")
+    more = [str(results / "others")] if verb == "compare" else []
+    command = [sys.executable, "-m", "srsgd_ray", verb, folder, *more]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(Path(__file__).parent)))}
+    line = f"{shlex.join(command)} | head -1; echo ${{PIPESTATUS[0]}}"
+    ours, theirs = pty.openpty()
+    terminal = subprocess.Popen(command, env={**env, "COLUMNS": "40"}, stdout=theirs, stderr=theirs)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=env, check=True)
+    assert done.stderr == "" and done.stdout.count("\n") == 2 and done.stdout.endswith("\n0\n")
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # its end
+        while part := os.read(ours, 65536):
+            seen += part
+    os.close(ours)
+    assert terminal.wait() == 0 and seen and b"\x1b" not in seen
+    if verb == "list":
+        lines = seen.decode().splitlines()
+        assert len(lines) == 3 and all(len(n) <= 40 for n in lines) and "…" in lines[0]
