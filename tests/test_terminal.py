@@ -77,7 +77,7 @@ def test_the_log_has_a_line_for_every_begin_and_end(tmp_path: Path) -> None:
             assert f"score {row['score']:.6g}" in end
         if row["phase"] == "confirm":
             assert f"seed {row['seed']}" in begin
-        assert f"{row['epochs_done']} epochs, " in end
+        assert f"{row['epochs_done']} epoch" in end
         if row["state"] != "complete":
             assert f", {row['reason']}: " in end
 
@@ -100,7 +100,7 @@ def test_the_log_says_what_a_later_session_goes_on_with_and_has_no_colours(
             "session 2 of t begins on there; it goes on with search-near-000 after epoch 1",
         ]
         assert re.fullmatch(
-            r"search-near-000 ends failed, no room: score 3.5, 1 epochs, 0.0 s, on there", said[4]
+            r"search-near-000 ends failed, no room: score 3.5, 1 epoch, 0.0 s, on there", said[4]
         )
         (tmp_path / "t" / LOG).unlink()
         (tmp_path / "t" / LOG).mkdir()  # cannot be written: the record goes on

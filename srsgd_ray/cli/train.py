@@ -72,7 +72,7 @@ def study_of(config: TrainConfig, name: str) -> Study:
     }
     return Study(
         name=name,
-        question=f"How does one run of {config.optimizer} end?",
+        question=f"How does one run of {config.optimizer} on {config.dataset} end?",
         arms=(Arm(config.optimizer, fixed=knobs),),
         trials=int(not config.evaluate_test),
         confirm_seeds=int(config.evaluate_test),

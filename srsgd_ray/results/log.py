@@ -96,7 +96,8 @@ def _end(contents: Contents, event: Mapping[str, Any]) -> str:
     since = max(trial.started, float(contents.sessions[-1]["at"]) if contents.sessions else 0.0)
     facts = [f"{n} {v:.6g}" if isinstance(v, float) else f"{n} {v}"
              for n, v in reached(contents.header, trial).items()]  # fmt: skip
-    facts += [f"{len(trial.rows)} {unit(contents.header)}, {event['at'] - since:.1f} s"]
+    done, units = len(trial.rows), unit(contents.header)
+    facts += [f"{done} {units[:-1] if done == 1 else units}, {event['at'] - since:.1f} s"]
     facts += [f"on {event['host']}"] if event.get("host") else []
     why = f", {event['reason']}" if event.get("reason") else ""
     return f"{trial.trial} ends {event['state']}{why}: {', '.join(facts)}"

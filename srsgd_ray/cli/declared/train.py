@@ -29,7 +29,9 @@ VERBS = {
         "one training run, without Ray",
         "train",
         _train,
-        "Under torchrun: torchrun --nproc-per-node 2 -m srsgd_ray.training ...\nOptions of a part, "
+        "What it writes is a study of one trial to the other verbs: table DIR, report DIR, watch"
+        "\nDIR, resume DIR.\nUnder torchrun: torchrun --nproc-per-node 2 -m srsgd_ray.training ..."
+        "\nOptions of a part, "
         "such as --model-options, are NAME=VALUE pairs (values as JSON, or as text)\nor one JSON "
         "object.",
         resumed=_with_resume,
