@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from srsgd_ray.config import TrainConfig
+from srsgd_ray.study import searches
 from srsgd_ray.study.search import open_storage
 
 # Tests run in as many processes as there are cores: threads of one would wait for another's.
@@ -72,8 +72,7 @@ def config() -> TrainConfig:
 def in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Optuna's storage in memory, but in a test marked ``on_disk``: most of a toy study's time."""
     if request.node.get_closest_marker("on_disk") is None:
-        running = sys.modules["srsgd_ray.study.run"]  # the package has a function of that name
-        monkeypatch.setattr(running, "open_storage", lambda file: open_storage(None))
+        monkeypatch.setattr(searches, "open_storage", lambda file: open_storage(None))
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from srsgd_ray.backends.base import Assignment, Slot
 from srsgd_ray.backends.processes import Running, _Process
 from srsgd_ray.results import read_record, read_table
 from srsgd_ray.search_spaces import SearchSpace, When
-from srsgd_ray.study import Arm, Study, StudyResult, run
+from srsgd_ray.study import Arm, Study, StudyResult, run, searches
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.run import execute
 from srsgd_ray.study.search import open_storage
@@ -311,7 +311,7 @@ def test_a_trial_without_the_second_metric_is_no_candidate(
         kept.append(open_storage(None))
         return kept[-1]
 
-    monkeypatch.setattr(sys.modules["srsgd_ray.study.run"], "open_storage", storage)
+    monkeypatch.setattr(searches, "open_storage", storage)
     study = dataclasses.replace(
         STUDY, arms=(Arm("near", X),), baseline="", trainable=toy.gappy, pareto=True,
         pareto_metric="cost", searcher="random", base={"wrong": str(second)},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from test_resume import cut, start
 from srsgd_ray import analysis, figures
 from srsgd_ray.results import read_record
 from srsgd_ray.results.tables import frames
-from srsgd_ray.study import Arm, Study
+from srsgd_ray.study import Arm, Study, searches
 from srsgd_ray.study.search import open_storage
 from srsgd_ray.study.seeds import hashed_seed
 from srsgd_ray.study.shorten import smoke
@@ -45,8 +44,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
     """Optuna's storage in memory, but where a test looks at the file."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if request.node.get_closest_marker("on_disk") is None:
-        running = sys.modules["srsgd_ray.study.run"]
-        monkeypatch.setattr(running, "open_storage", lambda file: open_storage(None))
+        monkeypatch.setattr(searches, "open_storage", lambda file: open_storage(None))
 
 
 def begun(folder: Path) -> list[str]:

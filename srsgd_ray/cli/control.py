@@ -1,10 +1,11 @@
-"""``srsgd-ray rerun | stop | skip``: acts on the trials of a study that is there."""
+"""``srsgd-ray rerun | stop | skip | enqueue | retry``: acts on trials of a study that is there."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from srsgd_ray.cli.parser import pairs
 from srsgd_ray.knobs import one_of
 
 SHOWN = 20  # differences that are printed
@@ -48,6 +49,26 @@ def skip_verb(given: argparse.Namespace) -> None:
     from srsgd_ray.study.control import end_trial
 
     print(f"{end_trial(Path(given.folder), 'skip', given.trial, given.reason, _limit(given))}.")
+
+
+def enqueue_verb(given: argparse.Namespace) -> None:
+    """Have a study try a known point."""
+    from srsgd_ray.study.control import enqueue
+
+    point = pairs("KNOB=VALUE", given.point, "lr=0.1") if given.point else {}
+    print(f"{enqueue(Path(given.folder), given.arm, point, _limit(given))}.")
+
+
+def retry_verb(given: argparse.Namespace) -> int:
+    """Mark failed trials, and resume the study."""
+    from srsgd_ray.cli.studies import resume_verb
+    from srsgd_ray.study.control import retry
+
+    options = next((i for i, word in enumerate(given.words) if word.startswith("-")), None)
+    names = given.words[:options]
+    again = retry(Path(given.folder), names)
+    print(f"Run again: {', '.join(again)}", flush=True)
+    return resume_verb(argparse.Namespace(what=given.folder, words=given.words[len(names) :]))
 
 
 def _limit(given: argparse.Namespace) -> float:

@@ -21,7 +21,7 @@ RUN = "what is run (a resumed study keeps what it was started with)"
 LABEL = "label "  # begins the names under which argparse keeps them: no option's name
 STUDY_FIELDS = (
     "trials", "searches", "seed", "searcher", "scheduler", "confirm_seeds", "until_decided",
-    "confirm_on", "protocol",
+    "confirm_on", "protocol", "prior",
 )  # fmt: skip
 
 
@@ -69,6 +69,8 @@ def _add_options(parser: argparse.ArgumentParser, study: Study) -> None:
         several = f"independent searches of each arm, each one confirmed [{study.searches}]"
         add("--searches", type=int, metavar="N", help=several)
         add("--searcher", metavar="NAME", help=f"{', '.join(SEARCHERS)} [{study.searcher}]")
+        prior = "folders of other studies whose trials the search knows from the start [none]"
+        add("--prior", nargs="+", metavar="FOLDER", help=prior)
         add("--scheduler", metavar="NAME", help=f"{', '.join(SCHEDULERS)} [{study.scheduler}]")
     data = f"what confirmation runs are trained on: train, train+validation [{study.confirm_on}]"
     add("--confirm-on", metavar="NAME", help=data)

@@ -28,6 +28,13 @@ class TrialRecord:
     end: dict[str, Any] | None = None
     artifacts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)  # of the driver that assigned it first
+    failures: list[str] = field(default_factory=list)  # how it ended before it was run again
+
+    def again(self) -> None:
+        """It is to be run again: what it reported counts no more."""
+        assert self.end is not None
+        self.failures.append(f"{self.state}, {self.end.get('reason')}")
+        self.rows, self.artifacts, self.end = [], {}, None
 
     @property
     def state(self) -> str:
@@ -44,6 +51,8 @@ class Contents:
     trials: dict[str, TrialRecord]
     # Of each search that has ended, the trials of each arm that are confirmed.
     selected: dict[int, dict[str, list[str]]] = field(default_factory=dict)
+    # Known points: by arm and search, the number of the trial that takes each.
+    enqueued: dict[tuple[str, int], dict[int, dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def look(self) -> int:
@@ -58,6 +67,9 @@ class Contents:
             self.sessions[-1] |= {"last": at, "paused": kind == "pause"}
         if kind == "session":
             self.sessions.append({**event, "at": at, "last": at})
+            for trial in self.trials.values():
+                if trial.failures and not trial.rows and trial.end is None:
+                    trial.session = self.sessions[-1]  # the code may be another one now
         elif kind == "pause":
             pass
         elif kind == "trial":
@@ -80,10 +92,7 @@ class Contents:
                 )
             trial.rows.append(event)
         elif kind == "spec":
-            if event.pop("reopened", False):  # what was seen before that look ended is of the next
-                for trial in self.trials.values():
-                    if trial.phase == "confirm" and trial.look == self.look:
-                        trial.look = event["look"]
+            self._next_look(event)
             remarks = [*self.header.get("remarks", []), *event.pop("remarks", [])]
             self.header |= {**event, "remarks": remarks}
         elif kind == "selected":
@@ -99,9 +108,23 @@ class Contents:
             if trial.end is not None:
                 return False
             trial.end = {**event, "ended": at}
+        elif kind == "retry":
+            self.trials[event["trial"]].again()
+            self._next_look(event)
+        elif kind == "enqueue":
+            place = (event["arm"], event["search"])
+            self.enqueued.setdefault(place, {})[event["number"]] = event["point"]
         else:
             raise RecordError(f"unknown event {kind!r} in the record.")
         return True
+
+    def _next_look(self, event: dict[str, Any]) -> None:
+        """What was seen of a look that had not ended belongs to the next one, which begins."""
+        if event.pop("reopened", False):
+            for trial in self.trials.values():
+                if trial.phase == "confirm" and trial.look == self.look:
+                    trial.look = event["look"]
+        self.header["look"] = event.get("look", self.look)
 
     def _name_confirmed(self, search: int, arms: Mapping[str, list[str]]) -> None:
         """Say what runs confirm that began before selections were recorded: seed by seed."""

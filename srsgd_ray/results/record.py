@@ -193,6 +193,18 @@ class Record:
             raise ValueError(f"a trial ends as one of {list(STATES)[1:]}, but got {state!r}.")
         return self._event("end", trial=trial, state=state, reason=reason, **facts)
 
+    def retry(self, names: Sequence[str]) -> None:
+        """These trials are run again; a search that goes on after its confirmation is a look."""
+        seen = any(t.phase == "confirm" and t.end is not None for t in self.trials.values())
+        more = seen and any(self.trials[name].phase == "search" for name in names)
+        look, reopened = self.contents.look + more, more and not look_ended(self.contents)
+        for name in names:
+            self._event("retry", trial=name, look=look, reopened=reopened)
+
+    def enqueue(self, arm: str, search: int, number: int, point: Mapping[str, Any]) -> None:
+        """The trial of that number of a search will take a known point."""
+        self._event("enqueue", arm=arm, search=search, number=number, point=dict(point))
+
     def close(self) -> None:
         """Release the record for other processes."""
         self._file.close()

@@ -151,6 +151,9 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
             "state": trial.state,
             **(trial.end or {}),
         }
+        if trial.failures:
+            why = f"run again after: {'; '.join(trial.failures)}"
+            made["reason"] = f"{made['reason']}; {why}" if made.get("reason") else why
         yield _texts(made)
 
 

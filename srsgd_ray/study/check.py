@@ -11,6 +11,7 @@ from unicodedata import normalize
 from srsgd_ray.analysis import arm_label
 from srsgd_ray.knobs import check_knobs, one_of
 from srsgd_ray.study.arm import Arm, check_name
+from srsgd_ray.study.prior import check_prior
 from srsgd_ray.study.samplers import check_searcher
 from srsgd_ray.study.spec import Study
 
@@ -31,6 +32,7 @@ def check_study(study: Study) -> None:
     check_types(study)
     _ = study.work
     check_searcher(study.searcher, 1 + study.pareto)
+    check_prior(study)
     _check_metrics(study)
     _check_arms(study)
     _check_searches(study)
@@ -196,8 +198,7 @@ def _check_arm(study: Study, arm: Arm) -> None:
     work.check_metric(config, study.metric)
     space.check(checked)
     for point in arm.enqueue:
-        _check_point(point, arm)
-        checked(point)
+        check_point(study, point, arm)
     if study.searcher == "grid":
         points = len(space.points(study.seed))
         if points < trials:
@@ -207,7 +208,8 @@ def _check_arm(study: Study, arm: Arm) -> None:
             )
 
 
-def _check_point(point: object, arm: Arm) -> None:
+def check_point(study: Study, point: object, arm: Arm) -> None:
+    """Raise ValueError unless a point lies in an arm's space and makes a sound configuration."""
     if not isinstance(point, Mapping):
         raise ValueError(
             f"a point of enqueue must be a dict of searched knobs, but got {point!r}. "
@@ -220,6 +222,7 @@ def _check_point(point: object, arm: Arm) -> None:
             raise ValueError(
                 f"a point of enqueue must lie in the space, but got {name}={value!r} for {spread}."
             )
+    study.work.check(study.config(arm.name, point))
 
 
 def _check_budgets(study: Study) -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
+from typing import Any
 
+from srsgd_ray.knobs import one_of
 from srsgd_ray.results import Record, provenance, read_record, write_tables
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.place import held
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.study.requests import ask, check_running, end_of, end_said
+from srsgd_ray.study.confirming import name_selected
+from srsgd_ray.study.enqueue import enqueue as enqueue_in
+from srsgd_ray.study.enqueue import plan_point
+from srsgd_ray.study.requests import ask, by_user, check_running, end_of, end_said
+from srsgd_ray.study.spec import Study
 
 TAIL = 4096  # bytes of a record's end that hold its last line, if that is a pause
 
@@ -56,6 +63,58 @@ def stop_study(folder: Path, limit: float = 60.0) -> str:
     return ask(folder, session, {"kind": "stop"}, limit) or (
         f"the study's process has begun to stop, and has not ended within {limit:g} s"
     )
+
+
+def enqueue(folder: Path, arm: str, point: Mapping[str, Any], limit: float = 60.0) -> str:
+    """Plan a known point as the next trial of an arm; what was done, in a line.
+
+    Raises:
+        ValueError: if the point cannot be tried, or no trial is left that could take it.
+    """
+    contents = read_record(folder)
+    if session := worked_on(folder, contents):
+        request = {"kind": "enqueue", "arm": arm, "point": dict(point)}
+        return ask(folder, session, request, limit) or "the study's process has taken the point"
+    study = Study.from_dict(contents.header["spec"])
+    plan_point(study, contents, arm, point)
+    with acting(folder) as record:
+        return enqueue_in(study, record, arm, point)[2]
+
+
+def retry(folder: Path, names: Sequence[str]) -> list[str]:
+    """Mark trials to be run again when the study is resumed; their names.
+
+    Args:
+        folder: of a study that nobody works on.
+        names: of trials that failed, or that a user has ended; none: all that failed by themselves.
+
+    Raises:
+        ValueError: if there is none such.
+    """
+    contents = read_record(folder)
+    if worked_on(folder, contents):
+        raise ValueError(
+            f"a process works on {folder}. Stop it first: srsgd-ray stop {quote(str(folder))}"
+        )
+    for name in names:
+        one_of("trial", name, contents.trials)
+        trial = contents.trials[name]
+        if trial.state != "failed" and not (trial.end is not None and by_user(trial.end)):
+            raise ValueError(
+                f"{name} is {trial.state}: retry is for trials that failed, or that a user ended."
+            )
+    gone = contents.header.get("outside", ())
+    failed = [
+        t.trial for t in contents.trials.values()
+        if t.end is not None and t.state == "failed" and not by_user(t.end) and t.trial not in gone
+    ]  # fmt: skip
+    chosen = list(dict.fromkeys(names)) or failed
+    if not chosen:
+        raise ValueError(f"no trial of {folder} has failed: there is nothing to run again.")
+    with acting(folder) as record:
+        name_selected(Study.from_dict(contents.header["spec"]), record)
+        record.retry(chosen)
+    return chosen
 
 
 def worked_on(folder: Path, contents: Contents) -> float:

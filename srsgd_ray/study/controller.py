@@ -16,6 +16,7 @@ from srsgd_ray.backends.base import Assignment
 from srsgd_ray.knobs import make
 from srsgd_ray.results import Record, TrialRecord, write_predictions, write_tables
 from srsgd_ray.study.confirming import Confirming
+from srsgd_ray.study.enqueue import enqueue
 from srsgd_ray.study.schedulers import ArmScheduler
 from srsgd_ray.study.search import Search
 from srsgd_ray.study.spec import Study
@@ -55,6 +56,9 @@ class Controller:
             self._schedulers[arm, number] = study.scheduler_of(arm)
             self._schedulers[arm, number].refill(mine)
         self._waiting = [t.trial for t in record.trials.values() if t.end is None]
+        for trial in self._waiting:
+            if record.trials[trial].failures and not record.trials[trial].rows:
+                forget(trial)  # what is run again begins anew
         self._written = (0.0, 0.0)
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
@@ -196,6 +200,12 @@ class Controller:
                 self._searches[known.arm, known.search].tell(known)
             self._forget(trial)
         self.write_tables()
+
+    def enqueue(self, arm: str, point: Mapping[str, Any]) -> str:
+        """Plan a known point as the next trial of an arm; what was done, as a line."""
+        search, number, said = enqueue(self.study, self.record, arm, point)
+        self._searches[search].enqueue(number, point)
+        return said
 
     def drop(self, trial: str, state: str, reason: str) -> None:
         """End a trial that waits to be resumed."""

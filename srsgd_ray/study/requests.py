@@ -154,6 +154,8 @@ class Attended(Trials):
     def _act(self, request: dict[str, Any]) -> str:
         """Do what is asked; what to answer at once, or "" if the end of something is awaited."""
         kind = request["kind"]
+        if kind == "enqueue":
+            return self._controller.enqueue(request["arm"], request["point"])
         one_of("request", kind, STATES)
         name = request.get("trial")
         if not name:

@@ -6,12 +6,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from srsgd_ray.backends import Assignment, Job, Plan, Trials, make_backend, plan_slots
 from srsgd_ray.knobs import make
+from srsgd_ray.progress import all_output_to
 from srsgd_ray.results.one import OneTrial, read_trial
 from srsgd_ray.results.provenance import provenance
 from srsgd_ray.study.requests import by_user
@@ -87,7 +89,9 @@ def rerun(folder: Path, name: str, *, backend: str = "local", threads: int | Non
         # In this process nothing is resumed: no checkpoint is needed.
         where = root if backend == "ray" else ""
         job = Job(again.work, one.trainable, one.folder, one.judged, where)
-        made.run(again, job, plan, None)
+        # Tune says of its own accord what it was configured with.
+        with all_output_to(Path(root) / "output.txt") if backend == "ray" else nullcontext():
+            made.run(again, job, plan, None)
     if again.end is None:
         raise KeyboardInterrupt
     return again.compared(_surroundings(one, again.end, plan.threads, known), plan)

@@ -29,9 +29,10 @@ from srsgd_ray.study.display import Display
 from srsgd_ray.study.estimate import HoursLimit, cost, plan_line, spent_hours
 from srsgd_ray.study.extend import Growth, extended, grown
 from srsgd_ray.study.options import Options
+from srsgd_ray.study.prior import in_header, prior_said, read_prior
 from srsgd_ray.study.requests import Attended
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
-from srsgd_ray.study.search import Search, open_storage
+from srsgd_ray.study.searches import searches_of
 from srsgd_ray.study.spec import Study
 from srsgd_ray.study.start import check_data, check_options, fresh_folder, job_of, plan_of
 
@@ -121,12 +122,14 @@ def execute(
         check_data(study)
     if not resume:
         check_free(folder)
+    prior = [] if resume else read_prior(study)
     with fresh_folder(folder) as keep:
         if options.storage is not None:
             check_storage(absolute(options.storage))
         if not quiet:
             lines = [f"{name}: {study.question}", f"Results in {folder}"]
             lines += [f"Taken in: {line}" for line in growth.taken]
+            lines += [f"Prior of the search: {line}" for line in prior_said(prior)]
             print(*lines, *growth.remarks, sep="\n", flush=True)
         opened = nullcontext(None) if quiet else all_output_to(folder / OUTPUT)
         with opened as screen, backend.open() as nodes:
@@ -136,7 +139,7 @@ def execute(
             session.show_plan(read_record(folder) if resume else None)
             if options.plan == "only":
                 return PLANNED
-            with _record(growth, folder, name, resume, script, options) as record:
+            with _record(growth, folder, name, resume, script, options, prior) as record:
                 keep()
                 with following(folder, options.tensorboard):
                     return session.conduct(record)
@@ -149,6 +152,7 @@ def _record(
     resume: bool,
     script: Mapping[str, Any] | None,
     options: Options,
+    prior: list[dict[str, Any]],
 ) -> Record:
     """The study's record, begun or reopened; what is new in the study is noted."""
     study = growth.study
@@ -161,7 +165,9 @@ def _record(
     named = {"study": name, "id": uuid.uuid4().hex[:8], "budget": budget}
     header = {**named, "spec": spec, "columns": columns}
     kept = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
-    return Record.create(folder, {**header, "script": dict(script or spec), "options": kept})
+    return Record.create(
+        folder, {**header, **in_header(prior), "script": dict(script or spec), "options": kept}
+    )
 
 
 @dataclass(frozen=True)
@@ -220,7 +226,7 @@ class _Session:
         """Run what is left of a study; how that was stopped, or None when all is done."""
         spent = spent_hours(record.contents)
         budget = HoursLimit(self.options.budget_hours, spent, self.plan, self.backend.stop)
-        controller = Controller(study, record, _searches(study, record), _forgetter(job.root))
+        controller = Controller(study, record, searches_of(study, record), _forgetter(job.root))
         self.backend.lost = partial(self.end, controller=controller)
         try:
             if not controller.finished:
@@ -256,31 +262,6 @@ class _Session:
             record.extend(more.to_dict(), columns_to_plain(more.columns()), script)
             self._say(f"\nUndecided after {study.pairs} pairs: {more.pairs} in all now.")
         return more
-
-
-def _searches(study: Study, record: Record) -> dict[tuple[str, int], Search]:
-    searched = [arm for arm in study.arms if study.trials_of(arm.name)]
-    if not searched:
-        return {}
-    database = open_storage(record.folder / "optuna.db")
-    return {
-        (arm.name, number): Search(
-            database,
-            record.contents.header["study"],
-            arm.name,
-            arm.searched,
-            goals=study.goals(),
-            searcher=study.searcher,
-            trials=study.trials_of(arm.name),
-            seed=study.search_seed(number),
-            fixed=study.fixed_of(arm.name),
-            enqueue=arm.enqueue,
-            number=number,
-            spaces=record.contents.header.get("spaces", 1),
-        )
-        for number in range(study.searches)
-        for arm in searched
-    }
 
 
 def _forgetter(root: str) -> Callable[[str], None]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +93,11 @@ class Search:
         trials: how many there will be.
         seed: of what is drawn.
         fixed: values of knobs outside of the space, which conditions may name.
-        enqueue: known points, which the first trials take; knobs they leave out are sampled.
+        enqueue: known points by the number of the trial that takes one; knobs that it leaves out
+            are sampled.
         number: of this among the arm's independent searches, from 0.
         spaces: how many spaces it has been searched in, with this one.
+        prior: trials of other studies; see ``study.prior``.
     """
 
     def __init__(
@@ -109,12 +112,14 @@ class Search:
         trials: int,
         seed: int,
         fixed: Mapping[str, Any] | None = None,
-        enqueue: Sequence[Mapping[str, Any]] = (),
+        enqueue: Mapping[int, Mapping[str, Any]] | None = None,
         number: int = 0,
         spaces: int = 1,
+        prior: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.space, self.searcher, self.trials, self.seed = space, searcher, trials, seed
-        self.goals, self._fixed, self._enqueue = tuple(goals), dict(fixed or {}), tuple(enqueue)
+        self.goals, self._fixed = tuple(goals), dict(fixed or {})
+        self._enqueue = dict(enqueue or {})
         said, aims = optuna.logging.get_verbosity(), [goal.direction for goal in self.goals]
         name = f"{study}-{arm}" + f"/{number}" * (number > 0)  # no arm's name has a slash
         name += f" in space {spaces}" * (spaces > 1)  # Optuna keeps the choices of a study
@@ -126,6 +131,23 @@ class Search:
         finally:
             optuna.logging.set_verbosity(said)
         self._handles: dict[str, optuna.trial.Trial] = {}
+        self._add(prior)
+
+    def _add(self, prior: Sequence[Mapping[str, Any]]) -> None:
+        """Have the sampler know trials of other studies, if it does not know them yet."""
+        known = {trial.user_attrs.get("prior") for trial in self._study.get_trials(deepcopy=False)}
+        for one in prior:
+            name = f"{one['folder']}: {one['trial']}"
+            if name not in known:
+                spreads = {knob: self.space.ranges[knob] for knob in one["params"]}
+                self._study.add_trial(optuna.trial.create_trial(
+                    params=one["params"], distributions=spreads, values=one["values"],
+                    user_attrs={"prior": name},
+                ))  # fmt: skip
+
+    def enqueue(self, number: int, point: Mapping[str, Any]) -> None:
+        """Have the trial of that number take a known point."""
+        self._enqueue[number] = point
 
     def ask(self, trial: str, number: int) -> dict[str, Any]:
         """Values for the searched knobs of the arm's trial ``number``, named ``trial``."""
@@ -134,7 +156,7 @@ class Search:
             return self._begin(trial, _fixed(self.space.points(self.seed)[number]))
         grouped = bool(self.space.conditions)
         sampler = sampler_of(self.searcher, number, seed, self.seed, self.trials, grouped)
-        if number < len(self._enqueue):
+        if number in self._enqueue:
             sampler = _fixed(dict(self._enqueue[number]), sampler)
         return self._begin(trial, sampler)
 
@@ -171,17 +193,18 @@ class Search:
     def reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study say of the arm's trials what their records say."""
         there: dict[str, FrozenTrial] = {}
-        known = {record.trial for record in records}
+        known, begun = {record.trial for record in records}, Counter[str]()
         for frozen in self._study.get_trials():
             name = frozen.user_attrs.get("trial")
             if name in known:
-                there[name] = frozen
+                there[name] = frozen  # the last of those of a trial that is run again
+                begun[name] += 1
             elif not frozen.state.is_finished():
                 # Asked, but the driver died before it assigned the trial.
                 self._study.tell(frozen.number, state=TrialState.FAIL)
         for record in records:
             reported: Mapping[int, float] = {}
-            if record.trial not in there:
+            if begun[record.trial] <= len(record.failures):
                 values = {name: value_in(record.config, name) for name in self.space.ranges}
                 known_values = {name: v for name, v in values.items() if v is not None}
                 self._begin(record.trial, _fixed(known_values))

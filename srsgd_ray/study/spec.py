@@ -36,16 +36,15 @@ class Study:
         arms: the sides of the comparison.
         baseline: name of the arm that the others are compared with; "" for none.
         base: knobs that all arms share.
-        epochs: units of budget (reports) of each trial, where its arm does not say else; None: the
-            default of the configuration.
-        lr_drops: a knob of image classification, for which it is passed on: where the learning
-            rate falls, as fractions of the epochs.
+        epochs: reports of each trial, where its arm does not say else; None: the configuration's.
+        lr_drops: passed on to that knob: where the learning rate falls, as fractions of the epochs.
         trials: search trials of each arm in one search; 0: no search.
         searches: independent searches of each arm, each with its own confirmation.
         searcher: one of ``study.samplers.SEARCHERS``, or the import path of an Optuna sampler.
         scheduler: one of ``study.schedulers.SCHEDULERS``; it compares within an arm only.
-        asha_grace: epochs that no trial is stopped before.
-        asha_reduction: one trial in so many continues past a rung.
+        asha_grace, asha_reduction: epochs that no trial is stopped before; one in so many trials
+            continues past a rung.
+        prior: folders of other studies, from which the samplers know something at the start.
         metric: what the search judges by, at the last epoch; "": the trainable's own.
         mode: min or max; "": as the metric is better.
         confirm_seeds: runs of each arm's best configuration of a search; 0: no confirmation.
@@ -59,8 +58,7 @@ class Study:
         confirm_points: points of an arm's front that are confirmed, at most.
         protocols: named sets of knobs that ``--protocol`` selects from.
         protocol: the selected one; "" if there are none.
-        trainable: what a trial runs: a Trainable, its class, a decorated function, a short name or
-            an import path.
+        trainable: what trials run: a Trainable, its class, a decorated function, a name or a path.
         confirm_metric: what the confirmation compares; "": the trainable's own.
         pareto_metric: the second metric of ``pareto``; "": the epochs, which are then searched.
         confirm_seed: first seed of the first search's confirmation, on which the others follow;
@@ -96,6 +94,7 @@ class Study:
     confirm_metric: str = ""
     pareto_metric: str = ""
     confirm_seed: int | None = knob(None, within="[0, inf)")
+    prior: tuple[str, ...] = ()
     place: str = field(default="", repr=False, compare=False)
     folder: str = field(default="", repr=False, compare=False)
 
@@ -267,6 +266,7 @@ class Study:
             **found,
             "arms": arms,
             "base": _listed(self.base),
+            "prior": list(map(str, self.prior)),
             "lr_drops": list(self.lr_drops) if isinstance(self.lr_drops, tuple) else self.lr_drops,
             "protocols": {name: _listed(fields) for name, fields in self.protocols.items()},
             "trainable": path,
@@ -292,7 +292,7 @@ class Study:
         path = known.get("trainable", "image")
         work = find(path, folder)
         known["trainable"] = work if ":" in path else path
-        return cls(**{**known, "arms": arms}, folder=folder)
+        return cls(**{**known, "arms": arms, "prior": tuple(known.get("prior", ()))}, folder=folder)
 
 
 def _listed(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 from srsgd_ray.cli.declared.verb import Verb
 from srsgd_ray.cli.parser import Add
 
@@ -13,6 +15,19 @@ def _rerun(add: Add) -> None:
     add("trial", metavar="TRIAL", help="such as search-srsgd-003")
     add("--backend", default="local", help="local: this process; ray: Ray on this machine [local]")
     add("--threads", type=int, metavar="N", help="CPU threads of a worker [as recorded]")
+
+
+def _enqueue(add: Add) -> None:
+    add("folder", metavar="FOLDER", help=FOLDER)
+    add("arm", metavar="ARM", help="whose search is to try the point")
+    add("point", nargs="*", metavar="KNOB=VALUE", help="searched knobs; others are sampled")
+    _waits(add)
+
+
+def _retry(add: Add) -> None:
+    add("folder", metavar="FOLDER", help=FOLDER)
+    more = "trials to run again [all that failed], and options as for resume"
+    add("words", nargs=argparse.REMAINDER, metavar="TRIAL ...", help=more)
 
 
 def _waits(add: Add) -> None:
@@ -51,5 +66,19 @@ VERBS = {
         "control",
         _skip,
         "It tells the search nothing. A trial that runs ends where it reports next.",
+    ),
+    "enqueue": Verb(
+        "have a study that runs or waits try a known point next",
+        "control",
+        _enqueue,
+        "It uses up one of the planned trials of the arm.",
+    ),
+    "retry": Verb(
+        "run the failed trials of a study again, and resume it",
+        "control",
+        _retry,
+        "With the code as it is now. A search trial that is run again after the confirmation began"
+        "\nmakes the study's next look at the test data.",
+        rest=True,
     ),
 }

@@ -1,0 +1,166 @@
+"""Failed trials run again: their rows are new, the record says so, and the search hears of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import toy
+from test_local import STUDY, conduct, ends, rows
+
+from srsgd_ray.cli import main
+from srsgd_ray.results import Record, read_record, read_trials
+from srsgd_ray.study.rerun import rerun
+from srsgd_ray.study.search import open_storage
+
+pytestmark = pytest.mark.usefixtures("in_memory")
+
+
+@pytest.fixture
+def breaks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """User code that raises in epoch 2 of some trials, until it is mended."""
+    state: dict[str, Any] = {"when": lambda config, run: False}
+    whole = toy.toy.function
+
+    @functools.wraps(whole)
+    def broken(config: toy.ToyConfig, run: Any) -> None:
+        report = run.report
+
+        def reported(**metrics: Any) -> None:
+            if state["when"](config, run) and run.done == 1:
+                raise ValueError("a mistake")
+            report(**metrics)
+
+        run.report = reported
+        whole(config, run)
+
+    monkeypatch.setattr(toy.toy, "function", broken)
+    return state
+
+
+def retry(folder: Path, *words: str) -> int:
+    return main(["retry", str(folder), *words, "--no-figures"])
+
+
+def start(study: Any, folder: Path) -> Path:
+    assert conduct(study, folder, slots=1).status == "finished"
+    return folder / "t"
+
+
+def test_failed_trials_run_again_and_the_numbers_are_those_without_a_mistake(
+    tmp_path: Path, breaks: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = dataclasses.replace(STUDY, searcher="random")
+    sound = start(study, tmp_path / "sound")
+    breaks["when"] = lambda config, run: config.x > 0.3 or run.seed == 2
+    folder = start(study, tmp_path)
+    failed = {name for name, (state, _) in ends(folder).items() if state == "failed"}
+    assert any(name.startswith("search-near") for name in failed)
+    assert "confirm-far-001" in failed
+    breaks["when"] = lambda config, run: False
+    assert retry(folder) == 0
+    after = read_record(folder).trials
+    assert {t.state for t in after.values()} == {"complete"}
+    table = read_trials(folder).set_index("trial")
+    for name in failed:
+        assert [row["epoch"] for row in after[name].rows] == [1, 2, 3]
+        (failure,) = after[name].failures
+        assert failure.startswith("failed, a mistake (test_retry.py:")
+        assert table.loc[name, "reason"] == f"run again after: {failure}"
+        assert rerun(folder, name).equal
+    # What it found is what it would have found, but for the confirmation of what was best before.
+    searched = {n: r for n, r in rows(folder).items() if n.startswith("search")}
+    assert searched == {n: r for n, r in rows(sound).items() if n.startswith("search")}
+    assert retry(folder) == 2
+    assert "no trial of" in capsys.readouterr().err
+    events = [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
+    assert {e["trial"] for e in events if e["event"] == "retry"} == failed
+
+
+def test_a_search_trial_that_becomes_the_best_is_confirmed_at_the_next_look(
+    tmp_path: Path, breaks: dict[str, Any]
+) -> None:
+    study = dataclasses.replace(STUDY, searcher="random")
+    sound = start(study, tmp_path / "sound")
+    best = read_trials(sound).query("arm == 'near' and phase == 'search'")
+    best = best.loc[best["score"].idxmax()]
+    breaks["when"] = lambda config, run: config.x == best["x"]
+    folder = start(study, tmp_path)
+    assert read_record(folder).look == 0
+    breaks["when"] = lambda config, run: False
+    assert retry(folder, best["trial"]) == 0
+    contents = read_record(folder)
+    assert contents.look == 1
+    table = read_trials(folder)
+    confirm = table[(table["arm"] == "near") & (table["phase"] == "confirm")]
+    assert confirm["superseded"].tolist() == [True, True, False, False]
+    assert set(confirm[~confirm["superseded"]]["x"]) == {best["x"]}
+    assert set(confirm[~confirm["superseded"]]["look"]) == {1}
+
+
+@pytest.mark.on_disk
+def test_optuna_hears_of_it(tmp_path: Path, breaks: dict[str, Any]) -> None:
+    breaks["when"] = lambda config, run: True
+    study = dataclasses.replace(STUDY, trials=2, confirm_seeds=0)
+    folder = start(study, tmp_path)
+    breaks["when"] = lambda config, run: False
+    assert retry(folder, "search-near-001") == 1  # every trial of the other arm has failed
+    for _ in range(2):  # in the storage as it is, and in one that is made anew
+        known = optuna.load_study(study_name="t-near", storage=open_storage(folder / "optuna.db"))
+        states = [(t.user_attrs["trial"], t.state.name) for t in known.trials]
+        assert ("search-near-001", "COMPLETE") in states
+        assert ("search-near-000", "FAIL") in states
+        assert len(states) in (3, 2)
+        (folder / "optuna.db").unlink(missing_ok=True)
+        assert conduct(study, tmp_path, resume=True).status == "finished"
+
+
+def test_what_is_not_retried(
+    tmp_path: Path, breaks: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    breaks["when"] = lambda config, run: config.x < 0
+    folder = start(dataclasses.replace(STUDY, trials=1, confirm_seeds=0), tmp_path)
+    before = (folder / "record.jsonl").read_bytes()
+    for words, message in (
+        (["search-near-000"], "search-near-000 is complete: retry is for trials that failed"),
+        (["search-near-00"], "unknown trial 'search-near-00'"),
+    ):
+        assert retry(folder, *words) == 2
+        assert message in capsys.readouterr().err
+    with Record.reopen(folder):
+        assert retry(folder) == 2
+    assert f"a process works on {folder}. Stop it first: " in capsys.readouterr().err
+    assert (folder / "record.jsonl").read_bytes() == before
+
+
+def test_what_a_user_ended_may_run_again_if_it_is_named(tmp_path: Path) -> None:
+    folder = start(dataclasses.replace(STUDY, trials=1, confirm_seeds=0), tmp_path)
+    lines = [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["event"] == "end" and line["trial"] == "search-near-000":
+            line |= {"state": "pruned", "reason": "stopped by the user at epoch 3"}
+    (folder / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert retry(folder) == 2
+    assert retry(folder, "search-near-000") == 0
+    assert ends(folder)["search-near-000"][0] == "complete"
+
+
+def test_a_retry_that_is_interrupted_goes_on(tmp_path: Path, breaks: dict[str, Any]) -> None:
+    breaks["when"] = lambda config, run: True
+    study = dataclasses.replace(STUDY, trials=2, confirm_seeds=0)
+    folder = start(study, tmp_path)
+    with Record.reopen(folder) as record:
+        record.retry(["search-near-000", "search-far-001"])
+    assert read_record(folder).trials["search-near-000"].state == "running"
+    breaks["when"] = lambda config, run: False
+    assert conduct(study, tmp_path, resume=True).status == "finished"
+    states = {name: state for name, (state, _) in ends(folder).items()}
+    assert states == {
+        "search-near-000": "complete", "search-far-000": "failed",
+        "search-near-001": "failed", "search-far-001": "complete",
+    }  # fmt: skip
