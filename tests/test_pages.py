@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -189,15 +190,41 @@ def test_the_live_page_follows_the_record(begun: Record, serve: Callable[..., Wa
     server = serve(begun.folder.parent)
     assert "<title>srsgd-ray</title>" in _get(server.url)
     first = json.loads(_get(server.url + "data.json"))
-    assert first["studies"] == ["mine"]
+    assert [(row["study"], row["done"]) for row in first["studies"]] == [("mine", 5)]
     assert first["live"]["done"] == 5
+    seen = f"data.json?study=mine&seen={urllib.parse.quote(first['version'])}"
+    same = json.loads(_get(server.url + seen))
+    assert "trials" not in same and same["live"]["done"] == 5  # nothing is sent twice
     begun.epoch("search-a-001", _row(2, 0.25))
-    second = json.loads(_get(server.url + "data.json?study=mine"))
+    second = json.loads(_get(server.url + seen))
     assert second["live"]["done"] == 6
     rows = {row["trial"]: row for row in second["trials"]["rows"]}
     assert rows["search-a-001"]["score"] == 0.25
     with pytest.raises(urllib.error.HTTPError, match="404"):
         _get(server.url + "record.jsonl")
+
+
+def test_studies_that_are_damaged_or_gone_are_said_and_the_others_shown(
+    begun: Record, serve: Callable[..., Watch]
+) -> None:
+    results = begun.folder.parent
+    for name in ("bad", "gone", "torn"):
+        shutil.copytree(begun.folder, results / name)
+    (results / "bad" / "record.jsonl").write_bytes(b'{"event": "study"\n{}\n')
+    with (results / "torn" / "record.jsonl").open("ab") as file:
+        file.write(b'{"event": "epoch", "at": 1')
+    server = serve(results)
+    found = json.loads(_get(server.url + "data.json?study=torn"))
+    assert found["live"]["done"] == 5
+    rows = {row["study"]: row for row in found["studies"]}
+    assert "damaged" in rows["bad"]["unread"]
+    assert "cannot be read" in json.loads(_get(server.url + "data.json?study=bad"))["waiting"]
+    shutil.rmtree(results / "gone")
+    after = json.loads(_get(server.url + "data.json?study=gone"))
+    assert after["study"] != "gone" and "gone" not in {row["study"] for row in after["studies"]}
+    for folder in results.iterdir():
+        shutil.rmtree(folder)
+    assert "No study in" in json.loads(_get(server.url + "data.json"))["waiting"]
 
 
 def test_other_machines_need_the_token(
@@ -252,14 +279,18 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
     return condition()
 
 
-def _cells(browser: Any, column: str) -> list[str]:
-    """A column of the trials' table as the page shows it."""
+def columns_of_numbers(trials: pd.DataFrame) -> list[str]:
+    return [str(n) for n in trials.select_dtypes("number") if trials[n].notna().any()]
+
+
+def _cells(browser: Any, column: str, what: str = "innerText") -> list[str]:
+    """A column of the trials' table as the page shows it; empty if it shows none of that name."""
     script = """
         const heads = [...document.querySelectorAll('#trials-table th')].map(h => h.innerText);
         const at = heads.findIndex(head => head.replace(/ [^ ]$/, '') === arguments[0]);
         return [...document.querySelectorAll('#trials-table tbody tr')]
-            .map(row => row.cells[at].innerText);"""
-    found: list[str] = browser.execute_script(script, column)
+            .filter(row => at >= 0).map(row => row.cells[at][arguments[1]]);"""
+    found: list[str] = browser.execute_script(script, column, what)
     return found
 
 
@@ -273,6 +304,25 @@ def test_the_report_in_a_browser(folder: Path, browser: Any, tmp_path: Path) -> 
     told = {row["trial"]: row["val_error"] for _, row in trials.iterrows()}
     assert shown == {n: "-" if pd.isna(v) else f"{v:.5g}" for n, v in told.items()}
     assert NASTY in _cells(browser, "reason")
+    for name in columns_of_numbers(trials):
+        head = name.replace("_", " ")
+        if not (whole := _cells(browser, head, "title")):
+            continue
+        found = dict(zip(_cells(browser, "trial"), whole, strict=True))
+        for trial, value in trials.set_index("trial")[name].astype(float).items():
+            none = pd.isna(value) or (name.startswith("restart_") and "-sgd-" in str(trial))
+            assert found[trial] == "" if none else float(found[trial]) == value, name
+    best = browser.find_element("css selector", "#best-table tbody").text
+    assert best == "srsgd search-srsgd-008 -3\nsgd search-sgd-000 4"
+    estimates = analysis.confirmation(trials, "sgd").arms
+    rows = browser.find_elements("css selector", "#confirmation-table tbody tr")
+    for row, arm in zip(rows, estimates, strict=True):
+        titles = [cell.get_attribute("title") for cell in row.find_elements("tag name", "td")]
+        for value in (arm.estimate.mean, arm.estimate.std, arm.estimate.low, arm.estimate.high):
+            assert value in [float(title) for title in titles if title]
+    assert "look 1 at 96 %" in _text(browser, "#levels")
+    browser.find_element("css selector", "#trials-table tbody tr").click()
+    assert _text(browser, "#trial-name") == _cells(browser, "trial")[0]
 
     def click(name: str) -> None:
         for button in browser.find_elements("css selector", "#trials-table th button"):
@@ -308,6 +358,11 @@ def test_the_live_page_in_a_browser(
     assert _until(lambda: "5 of 8 epochs" in _text(browser, "#state"), 20)
     assert "search-a-001" in _text(browser, "#slots")
     begun.epoch("search-a-001", _row(2, 0.125))
+    reported = time.monotonic()
     assert _until(lambda: "6 of 8 epochs" in _text(browser, "#state"), 20)
     assert _until(lambda: "0.125" in _cells(browser, "score"), 20)
+    assert time.monotonic() - reported < 3
+    begun.end("search-a-001", "diverged", "first\nits loss is 1e9")
+    assert _until(lambda: "its loss is 1e9" in _text(browser, "#failures"), 20)
+    assert _until(lambda: "search 3 4" in _text(browser, "#phases tbody"), 20)
     assert browser.get_log("browser") == []

@@ -196,6 +196,10 @@ def test_profiles_by_hand() -> None:
     both_miss = performance_profile({"a": tables({"srsgd": [NEVER], "sgd": [NEVER]})}, 5.0)
     assert both_miss.times["ratio"].tolist() == [math.inf, math.inf]
     assert both_miss.curve("sgd")["share"].tolist() == [0.0]
+    assert "No arm meets its target in any of the studies" in analysis.profile_text(both_miss)
+    assert "No arm meets" not in text
+    some = performance_profile({**studies(), "z": tables({"srsgd": [NEVER], "sgd": [NEVER]})}, 5.0)
+    assert some.unmet.startswith("No arm meets the target in z: that counts as a miss of every arm")
 
 
 def test_profiles_need_common_arms(tmp_path: Path) -> None:

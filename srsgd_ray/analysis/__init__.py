@@ -22,7 +22,7 @@ from srsgd_ray.analysis.pareto import (
 )
 from srsgd_ray.analysis.profile import Profile, performance_profile
 from srsgd_ray.analysis.remarks import remarks
-from srsgd_ray.analysis.report import render
+from srsgd_ray.analysis.report import levels_text, render
 from srsgd_ray.analysis.rows import (
     arm_label,
     arms,
@@ -36,6 +36,7 @@ from srsgd_ray.analysis.rows import (
     rows,
     search_goal,
     search_numbers,
+    searched_knobs,
     several_lengths,
     several_points,
 )
@@ -47,7 +48,7 @@ from srsgd_ray.analysis.search import (
     sensitivity,
 )
 from srsgd_ray.analysis.side_by_side import pairing, side_by_side
-from srsgd_ray.analysis.summary import ENDS, configurations, summary
+from srsgd_ray.analysis.summary import ENDS, configurations, shown_knobs, summary
 from srsgd_ray.analysis.target_report import profile_text, target_text, track_text
 from srsgd_ray.analysis.targets import COSTS, ToTarget, times_to_target, to_target
 from srsgd_ray.analysis.track import StepsToLoss, steps_to_loss
@@ -87,6 +88,7 @@ __all__ = [
     "expected_best",
     "in_words",
     "length_column",
+    "levels_text",
     "lost_text",
     "main_knobs",
     "over_images",
@@ -102,11 +104,13 @@ __all__ = [
     "rows",
     "search_goal",
     "search_numbers",
+    "searched_knobs",
     "seed_curves",
     "sensitivity",
     "several_lengths",
     "several_points",
     "share_text",
+    "shown_knobs",
     "side_by_side",
     "spread_points",
     "steps_per_epoch",

@@ -29,6 +29,23 @@ class Profile:
     times: pd.DataFrame
     cost: str
 
+    @property
+    def unmet(self) -> str:
+        """Which studies no arm meets the target of, as a sentence; empty if there is none."""
+        best = self.times.groupby("study", sort=False)["time"].min()
+        named = [str(study) for study in best[best == math.inf].index]
+        if not named:
+            return ""
+        if len(named) == len(best):
+            return (
+                "No arm meets its target in any of the studies: shares and scores are 0, and say "
+                "nothing of the arms. Set a target that some meet."
+            )
+        return (
+            f"No arm meets the target in {', '.join(named)}: that counts as a miss of every arm, "
+            f"so that no share reaches 1."
+        )
+
     def curve(self, arm: str) -> pd.DataFrame:
         """The profile of an arm: ``ratio``, and the ``share`` of studies with that or less."""
         ratios = self.times.loc[self.times["arm"] == arm, "ratio"]

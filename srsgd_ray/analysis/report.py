@@ -270,9 +270,16 @@ def _differences_table(found: Confirmation) -> Shown | None:
         for c in compared
     )
     empty = [name for name in shown.columns[4:] if (shown[name] == "-").all()]
+    title = f"Differences ({levels_text(found)})"
+    return Shown(title, shown.drop(columns=empty), {"mean": form})
+
+
+def levels_text(found: Confirmation) -> str:
+    """The level of the differences, its part at the look they are of, and how many there are."""
+    compared = found.comparisons
     looks = sorted({c.look for c in compared if c.look >= 0})
     at = [f"look {n + 1} at {100 * look_level(found.level, n):.4g} %" for n in looks]
-    title = f"Differences ({100 * found.level:g} % over all looks, {', '.join(at) or 'none ended'}"
+    said = f"{100 * found.level:g} % over all looks, {', '.join(at) or 'none ended'}"
     if len(compared) > 1:
-        title += f"; {len(compared)} comparisons: Bonferroni intervals, Holm's p"
-    return Shown(f"{title})", shown.drop(columns=empty), {"mean": form})
+        said += f"; {len(compared)} comparisons: Bonferroni intervals, Holm's p"
+    return said

@@ -69,14 +69,14 @@ def _summary_row(
     }
 
 
-def configurations(trials: pd.DataFrame) -> pd.DataFrame:
+def configurations(trials: pd.DataFrame, most: int | None = MOST_KNOBS) -> pd.DataFrame:
     """The knobs of :func:`shown_knobs` of each arm's :func:`selected` configurations.
 
     Returns:
         A row for each: ``arm``, ``search`` (its number) and the knobs, NaN or None where there is
         none: of an arm with nothing to show yet, and of the restarts of an arm without restarts.
     """
-    known, names, table = schema_of(trials), shown_knobs(trials), []
+    known, names, table = schema_of(trials), shown_knobs(trials, most), []
     for arm in arms(trials):
         own = selected(trials, arm)
         without = arm not in restarting(trials)
@@ -110,13 +110,13 @@ def selected(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
     return own[own["trial"].isin(found if searched else found[:1])].sort_values("search")
 
 
-def shown_knobs(trials: pd.DataFrame) -> list[str]:
+def shown_knobs(trials: pd.DataFrame, most: int | None = MOST_KNOBS) -> list[str]:
     """The knobs that a study's table shows: those that were searched, or that arms differ in."""
     known, searched = schema_of(trials), searched_knobs(trials)
     if set(RESTARTS) <= set(known):
-        return list(dict.fromkeys([*RESTARTS, *searched]))[:MOST_KNOBS]
+        return list(dict.fromkeys([*RESTARTS, *searched]))[:most]
     confirm = rows(trials, "confirm")
     table = confirm if len(confirm) else trials
     others = [n for n in known.named("knob") if n in table and n != "seed" and n not in searched]
     differ = [name for name in others if table[name].map(str).nunique() > 1]
-    return [*searched, *differ][:MOST_KNOBS]
+    return [*searched, *differ][:most]

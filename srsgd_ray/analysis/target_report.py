@@ -86,12 +86,12 @@ def profile_text(profile: Profile, form: str = "text") -> str:
     ]
     title = f"{profile.cost.capitalize()} until the target is met, median over runs (ratio to best)"
     profiles = "Performance profiles: share of studies within a ratio of the fastest arm"
-    return "\n\n".join(
-        [
-            table(pd.DataFrame(rows), form, title=title, align="llr"),
-            table(pd.DataFrame(shares), form, title=profiles, numbers=".2f", width=WIDTH),
-        ]
-    )
+    parts = [
+        table(pd.DataFrame(rows), form, title=title, align="llr"),
+        table(pd.DataFrame(shares), form, title=profiles, numbers=".2f", width=WIDTH),
+        textwrap.fill(profile.unmet, WIDTH),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def track_text(

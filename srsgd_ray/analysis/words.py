@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from srsgd_ray.analysis.interval import Share
 
 SEEDS_NAMED = 5
+MOST_PAIRS = 1000
 
 
 def in_words(column: str) -> str:
@@ -114,11 +115,16 @@ def _undecided(c: Comparison) -> str:
         )
     if c.pairs_needed is None:
         return f"{_not_enough(c)}: {shown}"
-    few, many = c.pairs_needed
-    return (
-        f"{_not_enough(c)}: {shown}; to resolve a difference this large, {few:,} to {many:,} "
-        f"{'searches' if c.replicated > 1 else 'pairs'} in all would be needed"
-    )
+    return f"{_not_enough(c)}: {shown}; {_needed(*c.pairs_needed, c)}"
+
+
+def _needed(few: int, many: int, c: Comparison) -> str:
+    """What it would take to resolve a difference; numbers that nobody runs are not told."""
+    what = "searches" if c.replicated > 1 else "pairs"
+    if few > MOST_PAIRS:
+        return f"a difference this small would take over {MOST_PAIRS:,} {what} in all to resolve"
+    most = f"{many:,}" if many <= MOST_PAIRS else f"over {MOST_PAIRS:,}"
+    return f"to resolve a difference this large, {few:,} to {most} {what} in all would be needed"
 
 
 def _sides(c: Comparison) -> tuple[str, str]:

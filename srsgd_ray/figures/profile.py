@@ -45,7 +45,7 @@ def performance_profile(profile: analysis.Profile) -> Figure:
     legend_below(figure, [styles[arm].handle(arm_name(arm), marked=False) for arm in curves])
     scores = "; ".join(f"{arm_name(str(arm))} {score:.2f}" for arm, score in profile.scores.items())
     note = f"Mean height between 1 and 4: {scores}. Misses are infinite."
-    title(figure, "Performance profiles", [note])
+    title(figure, "Performance profiles", [*filter(None, [profile.unmet]), note])
     return figure
 
 

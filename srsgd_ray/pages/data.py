@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from srsgd_ray import analysis
-from srsgd_ray.analysis.summary import configurations
+from srsgd_ray.pages.confirmed import confirmed
+from srsgd_ray.pages.importance import ABOUT as ABOUT_IMPORTANCE
 from srsgd_ray.pages.importance import importance
+from srsgd_ray.pages.plain import plain, plain_table
 from srsgd_ray.results import (
     RecordError,
     read_epochs,
@@ -27,11 +26,13 @@ from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.results.tables import frames
 from srsgd_ray.typed import typed
 
+ALWAYS = ("trial", "arm", "phase", "state", "reason", "epochs_done")
+RERUN = "Repeat any one trial, TRIAL"
 MOST_RESTARTS = 400  # of an arm; more could not be distinguished on a page
 # Columns of a trial's row that are the same in all of them, or that only programs read.
-LEFT_OUT = ("study", "search_space", "baseline", "metric", "mode", "pareto", "pareto_metric",
-            "confirm_metric", "confirm_seeds", "searches", "search_trials", "extended",
-            "tie_break", "trainable", "protocol")  # fmt: skip
+LEFT_OUT = ("study", "number", "started", "ended", "search_space", "baseline", "metric", "mode",
+            "pareto", "pareto_metric", "confirm_metric", "confirm_seeds", "searches",
+            "search_trials", "extended", "tie_break", "trainable", "protocol")  # fmt: skip
 WHERE = ("commit", "srsgd_ray_version", "torch_version", "ray_version", "optuna_version",
          "python_version", "host", "hardware")  # fmt: skip
 
@@ -55,66 +56,19 @@ def study_data(folder: Path | str, contents: Contents | None = None) -> dict[str
         contents = read_record(folder) if (folder / RECORD).exists() else None
     if trials.empty:
         raise RecordError(f"no trials yet in {folder}.")
-    metric = analysis.confirm_metric(trials)
-    schema = schema_of(trials)
-    unit = schema[metric].unit if metric in schema else ""
-    points = analysis.several_points(trials)
-    rivals, predictions = analysis.baselines(trials), read_predictions(folder)
-    found = analysis.confirmation(trials, rivals, predictions=predictions) if not points else None
-    said = [] if found is None else [c.verdict for c in found.comparisons]
-    if points and (trials["phase"] == "confirm").any():
-        said = analysis.epochs_saved_verdicts(trials, rivals, metric)
     return {
         "name": str(trials["study"].iloc[0]),
         "question": contents.header["spec"].get("question", "") if contents else "",
-        "verdicts": said,
-        "remarks": [*filter(None, [found and found.scope]), *analysis.remarks(trials)],
+        **confirmed(trials, read_predictions(folder)),
+        "remarks": analysis.remarks(trials),
         "arms": [{"name": arm, "label": analysis.arm_label(arm)} for arm in analysis.arms(trials)],
-        "confirmation": {
-            "metric": analysis.in_words(metric),
-            "unit": unit,
-            "units": "searches" if found is not None and found.searches > 1 else "runs",
-            "arms": [] if found is None else [
-                {"arm": a.arm, **_of(vars(a.estimate)), "lost": analysis.lost_text(a.arm, a.lost)}
-                for a in found.arms
-            ],
-            "runs": _runs(trials, metric),
-            "differences": [] if found is None else [_difference(c) for c in found.comparisons],
-        },
-        "winners": _plain(configurations(trials)),
         "curves": _curves(trials, epochs),
         "restarts": _restarts(trials, epochs),
         "search": _search(trials),
         "trials": _trials(trials),
         "provenance": _provenance(trials),
         "commands": _commands(folder, contents),
-    }  # fmt: skip
-
-
-def _difference(found: analysis.Comparison) -> dict[str, Any]:
-    over, images = found.estimate, found.over_images
-    what = "searches and seeds" if found.replicated > 1 else "seeds"
-    values = {
-        "arm minus rival": f"{found.arm} - {found.baseline}",
-        "pairs": len(found.seeds),
-        "mean": over.mean,
-        f"over {what}, from": over.low,
-        "to": over.high,
-        "and images, from": None if images is None else images.low,
-        "to ": None if images is None else images.high,
-        "p": found.p_holm,
     }
-    return _of(values)
-
-
-def _runs(trials: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
-    runs = analysis.rows(trials, "confirm").query("state == 'complete'")
-    if metric not in runs:
-        return []
-    search = runs.get("search", 0)
-    shown = runs[["arm", "trial", "seed"]].assign(search=search, value=runs[metric])
-    rows: list[dict[str, Any]] = _plain(shown)["rows"]
-    return rows
 
 
 def _curves(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[dict[str, Any]]:
@@ -126,19 +80,20 @@ def _curves(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[dict[str, Any]]:
             if not rows.empty:
                 unit = schema_of(epochs)[name].unit
                 label = f"{analysis.in_words(name)} {unit}".rstrip()
-                found.append({"metric": name, "label": label, **_plain(rows)})
+                found.append({"metric": name, "label": label, **plain_table(rows)})
     return found
 
 
 def _restarts(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[dict[str, Any]]:
-    """The epochs at which the momentum of an arm's first confirmation run restarts."""
+    """The epochs at which the momentum of an arm's first longest confirmation run restarts."""
     found: list[dict[str, Any]] = []
     confirm = analysis.rows(epochs, "confirm")
     for arm in analysis.restarting(trials):
         own = confirm[confirm["arm"] == arm]
         if own.empty:
             continue
-        own = own[own["trial"] == own["trial"].iloc[0]]
+        longest = own.loc[own["epoch"] == own["epoch"].max(), "trial"].iloc[0]
+        own = own[own["trial"] == longest]
         each = analysis.steps_per_epoch(own, str(own["trial"].iloc[0]))
         at = analysis.restart_steps(own.iloc[0], int(own["epoch"].max()) * each, each)
         if len(at) <= MOST_RESTARTS:
@@ -163,43 +118,61 @@ def _search(trials: pd.DataFrame) -> dict[str, Any] | None:
         second = analysis.design(trials, "pareto_metric")
         for arm in analysis.arms(search):
             rows = analysis.pareto_front(trials, arm, second=second)
-            front.append({"arm": arm, **_plain(rows)})
+            front.append({"arm": arm, **plain_table(rows)})
     return {
         "metric": metric,
         "label": f"{analysis.in_words(metric)} {column.unit}".rstrip(),
         "mode": mode,
         "knobs": {
-            name: bool(ranges.get(name, {}).get("log")) for name in analysis.main_knobs(trials)
+            name: bool(ranges.get(name, {}).get("log")) for name in analysis.searched_knobs(trials)
         },
-        "best_so_far": _plain(best.rename(columns={f"best_{metric}": "best", metric: "value"})),
+        "first_knobs": list(analysis.main_knobs(trials)),
+        "best": _best(trials),
+        "best_so_far": plain_table(
+            best.rename(columns={f"best_{metric}": "best", metric: "value"})
+        ),
         "importance": importance(trials),
+        "importance_about": ABOUT_IMPORTANCE,
         "front": front,
     }
 
 
+def _best(trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """The best complete search trial of each arm so far, by the search metric."""
+    metric, mode = analysis.search_goal(trials)
+    search = analysis.rows(trials, "search").query("state == 'complete'")
+    found = [analysis.best_trial(trials, arm, metric, mode) for arm in analysis.arms(search)]
+    return [
+        plain({"arm": row["arm"], "trial": row["trial"], "value": row[metric]}) for row in found
+    ]
+
+
 def _trials(trials: pd.DataFrame) -> dict[str, Any]:
-    """Every trial with what distinguishes it: columns of one value are left out."""
+    """Every trial with what distinguishes it: columns of one value are left out.
+
+    First what a reader looks for: the state and its reason, the metrics that are judged by, and the
+    knobs that were searched. ``shared`` are the knobs that all trials have in common.
+    """
     schema = schema_of(trials)
-    kept = []
-    for name in trials:
-        column = schema[str(name)]
-        always = column.role in ("identity", "metric") or name in ("state", "reason", "epochs_done")
-        varies = trials[name].map(str).nunique() > 1
-        if (
-            name not in LEFT_OUT
-            and trials[name].notna().any()
-            and (always or (varies and column.role in ("knob", "outcome")))
-        ):
-            kept.append(str(name))
+    judged = (analysis.search_goal(trials)[0], analysis.confirm_metric(trials))
+    first = [*ALWAYS[:3], "search", *ALWAYS[3:5], *judged, *analysis.searched_knobs(trials)]
+    there = [str(name) for name in trials if name not in LEFT_OUT and trials[name].notna().any()]
+    varies = {name for name in there if trials[name].map(str).nunique() > 1}
+    known = {"knob", "outcome", "identity"}
+    kept = [n for n in there if schema[n].role == "metric" or n in ALWAYS]
+    kept += [n for n in there if n in varies and schema[n].role in known and n not in kept]
+    kept = [*(n for n in dict.fromkeys(first) if n in kept), *(n for n in kept if n not in first)]
     shown = trials[kept].astype(object)
     # A knob of restarts says nothing of an arm that has none.
     without = ~trials["arm"].isin(analysis.restarting(trials))
     for name in kept:
         if name.startswith("restart_"):
             shown.loc[without, name] = None
-    table = _plain(shown)
+    table = plain_table(shown)
     table["about"] = {n: f"{schema[n].doc}{f', {schema[n].unit}' * bool(schema[n].unit)}"
                       for n in kept}  # fmt: skip
+    same = [n for n in there if schema[n].role == "knob" and n not in varies]
+    table["shared"] = plain_table(trials[same].head(1))["rows"][0]
     return table
 
 
@@ -218,33 +191,18 @@ def _provenance(trials: pd.DataFrame) -> list[list[str]]:
 
 
 def _commands(folder: Path, contents: Contents | None) -> dict[str, str]:
+    """What can be typed, in any folder; nothing is repeated without the record."""
+    folder = folder.resolve()
+
+    def command(verb: str, *words: object) -> str:
+        return typed("srsgd-ray", verb, folder, *words, anywhere=True)
+
+    found = {"Its table as text": command("table"), "Its figures": command("figures")}
     if contents is None:
-        return {}
-    again = f"{contents.header['study']}-again"
+        return found
     return {
-        "Repeat the study": typed("srsgd-ray", "run", folder, "--name", again),
-        "Resume it, or add to it": typed("srsgd-ray", "resume", folder),
-        "Its table as text": typed("srsgd-ray", "table", folder),
-        "Its figures": typed("srsgd-ray", "figures", folder),
+        "Repeat the study": command("run", "--name", f"{contents.header['study']}-again"),
+        RERUN: command("rerun", "TRIAL"),
+        "Resume it, or add to it": command("resume"),
+        **found,
     }
-
-
-def _plain(frame: pd.DataFrame) -> dict[str, Any]:
-    """A table as its columns' names and its rows, as JSON can hold them."""
-    rows = [_of(row) for row in frame.astype(object).to_dict("records")]
-    return {"columns": [str(name) for name in frame], "rows": rows}
-
-
-def _of(values: dict[Any, Any]) -> dict[str, Any]:
-    return {str(name): _value(value) for name, value in values.items()}
-
-
-def _value(value: Any) -> Any:
-    """A value as JSON holds it; what is no finite number becomes None."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Iterable) and not isinstance(value, str | dict):
-        return ", ".join(str(_value(item)) for item in value)
-    return None if value is pd.NA or value is pd.NaT else value

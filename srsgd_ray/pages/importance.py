@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import warnings
 from typing import Any
 
@@ -15,6 +16,11 @@ from srsgd_ray import analysis
 Params = tuple[tuple[str, Any], ...]
 
 FEWEST = 8  # complete trials; from fewer nothing can be said
+MOST = 300  # trials that the forest is grown from: its time goes with their number squared
+ABOUT = (
+    "The share of each knob in the variance of the search metric over complete trials (fANOVA); "
+    f"nothing is said from fewer than {FEWEST} of an arm, and of more than {MOST} every nth counts."
+)
 
 
 def importance(trials: pd.DataFrame) -> list[dict[str, Any]]:
@@ -36,6 +42,7 @@ def importance(trials: pd.DataFrame) -> list[dict[str, Any]]:
         names = [name for name in json.loads(space) if name in own]
         if len(own) < FEWEST or len(names) < 2:
             continue
+        own = own.iloc[:: math.ceil(len(own) / MOST)]
         values = own[names].astype(object).itertuples(index=False, name=None)
         params = (tuple(zip(names, row, strict=True)) for row in values)
         tried = tuple(zip(params, own[metric].astype(float), strict=True))

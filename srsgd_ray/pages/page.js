@@ -6,7 +6,6 @@ const SYMBOLS = {complete: "circle", running: "circle-open", pruned: "triangle-d
   diverged: "x-thin-open", failed: "cross-thin-open"};
 const $ = (id) => document.getElementById(id);
 let data = DATA;
-let study = new URLSearchParams(location.search).get("study") || "";
 
 function colours(arms) {
   const names = arms.map((arm) => arm.name);
@@ -18,7 +17,8 @@ function colours(arms) {
 
 function number(value) {
   if (typeof value !== "number") return value === null || value === undefined ? "-" : String(value);
-  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
+  const digits = Math.max(5, Math.ceil(Math.log10(Math.abs(value))) + 1);
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(Math.min(digits, 17))));
 }
 
 // Plotly reads <b>, <a> and the like in texts: names of users are shown as they are.
@@ -55,7 +55,7 @@ function table(place, columns, rows, about = {}, sorted = null, sort = null) {
     for (const name of columns) {
       const cell = line.insertCell();
       cell.textContent = number(row[name]);
-      if (typeof row[name] === "number") cell.className = "number";
+      if (typeof row[name] === "number") [cell.className, cell.title] = ["number", row[name]];
       if (String(row[name]).length > 40) cell.className = "long";
     }
   }
@@ -81,27 +81,74 @@ function draw(place, traces, layout) {
   Plotly.react(place, traces, whole, {responsive: true, displayModeBar: false});
 }
 
-// A range of over 20 times is read on a log axis.
+// A range of over 10 times is read on a log axis.
 function wide(values) {
   const found = values.filter((v) => typeof v === "number");
-  return found.length > 1 && Math.min(...found) > 0 && Math.max(...found) > 20 * Math.min(...found)
+  return found.length > 1 && Math.min(...found) > 0 && Math.max(...found) > 10 * Math.min(...found)
     ? "log" : "-";
 }
 
+// What is told of a trial where the pointer rests on it.
+function hover(rows) {
+  return {text: rows.map((row) => configuration(row.trial)),
+    hovertemplate: "%{y}<br>%{text}<extra></extra>"};
+}
+
+let byName = new Map();
 function configuration(trial) {
-  const row = data.trials.rows.find((known) => known.trial === trial) || {trial};
+  const row = byName.get(trial) || {trial};
   const names = ["trial", "state", ...(data.search ? Object.keys(data.search.knobs) : []), "seed"];
   return names.filter((name) => row[name] !== undefined && row[name] !== null)
     .map((name) => `${shown(name)}: ${shown(number(row[name]))}`).join("<br>");
 }
 
 function drawConfirmation(colour) {
-  const found = data.confirmation, arms = found.arms;
+  const found = data.confirmation;
   $("confirmation").hidden = !found.runs.length;
   if (!found.runs.length) return;
-  const at = Object.fromEntries(arms.map((arm, place) => [arm.arm, place]));
+  const about = $("confirmation-about");
+  if (found.along) {
+    about.textContent = `Each point is a confirmation run, at the ${found.along} of its ` +
+      "configuration; diamonds are means with their interval.";
+    drawPoints(colour, found);
+    table("confirmation-table", ["arm", found.along, "runs", "mean", "std", ...ends(found)],
+      found.points.map((row) => ({...row, [found.along]: row.epochs, runs: row.n, ...ended(found, row)})));
+    $("confirmation-table").hidden = !found.points.length;
+  } else {
+    about.textContent = "Each point is a run of an arm's best configuration with a seed that the " +
+      "search did not use; a thin line joins the runs of one seed. Diamonds are means with their " +
+      "interval.";
+    drawPairs(colour, found);
+    const counts = found.arms.some((arm) => "searches" in arm) ? ["searches", "runs"] : ["runs"];
+    table("confirmation-table", ["arm", ...counts, "lost runs", "mean", "std", ...ends(found),
+      "not counted"], found.arms.map((arm) => ({...arm, ...ended(found, arm)})));
+  }
+  const some = found.differences.length > 0;
+  $("differences").hidden = !some;
+  if (!some) return;
+  $("levels").textContent = `Differences (${found.levels})`;
+  const columns = Object.keys(found.differences[0])
+    .filter((name) => found.differences.some((row) => row[name] !== null));
+  table("differences-table", columns, found.differences);
+}
+
+// The ends of an interval, as columns that say its level.
+function ends(found) { return [`${found.level} from`, "to"]; }
+function ended(found, row) { return {[ends(found)[0]]: row.low, to: row.high}; }
+
+function mean(colour, arm, x, row) {
+  return {type: "scatter", mode: "markers", showlegend: false, x: [x], y: [row.mean],
+    marker: {color: colour[arm], size: 11, symbol: "diamond"},
+    hovertemplate: `${label(arm)}: mean %{y}<br>${number(row.low)} to ${number(row.high)}<extra></extra>`,
+    error_y: {type: "data", symmetric: false, color: colour[arm],
+      array: [row.low === null ? 0 : row.high - row.mean],
+      arrayminus: [row.low === null ? 0 : row.mean - row.low]}};
+}
+
+function drawPairs(colour, found) {
+  const arms = found.arms, at = Object.fromEntries(arms.map((arm, place) => [arm.arm, place]));
   const pairs = {};
-  found.runs.forEach((run) => (pairs[run.seed] ||= []).push(run));
+  found.runs.forEach((run) => (pairs[`${run.search}/${run.seed}`] ||= []).push(run));
   const traces = [{type: "scatter", mode: "lines", hoverinfo: "skip", showlegend: false,
     line: {color: "rgba(128,128,128,0.45)", width: 1}, x: [], y: []}];
   for (const runs of Object.values(pairs)) {
@@ -111,41 +158,53 @@ function drawConfirmation(colour) {
   for (const arm of arms) {
     const runs = found.runs.filter((run) => run.arm === arm.arm);
     traces.push({type: "scatter", mode: "markers", name: label(arm.arm), showlegend: false,
-      x: runs.map(() => at[arm.arm]), y: runs.map((run) => run.value),
-      text: runs.map((run) => configuration(run.trial)), hovertemplate: "%{y}<br>%{text}",
+      x: runs.map(() => at[arm.arm]), y: runs.map((run) => run.value), ...hover(runs),
       marker: {color: colour[arm.arm], size: 8}});
-    if (arm.low !== null) traces.push({type: "scatter", mode: "markers", showlegend: false,
-      x: [at[arm.arm] + 0.2], y: [arm.mean], marker: {color: colour[arm.arm], size: 11,
-        symbol: "diamond"}, hovertemplate: `${label(arm.arm)}: mean %{y}`,
-      error_y: {type: "data", symmetric: false, array: [arm.high - arm.mean],
-        arrayminus: [arm.mean - arm.low], color: colour[arm.arm]}});
+    if (arm.low !== null) traces.push(mean(colour, arm.arm, at[arm.arm] + 0.2, arm));
   }
-  const what = `${found.metric} ${found.unit}`;
-  draw("confirmation-plot", traces, {yaxis: {title: {text: shown(what)}},
+  draw("confirmation-plot", traces, {yaxis: {title: {text: shown(`${found.metric} ${found.unit}`)}},
     xaxis: {tickvals: Object.values(at), ticktext: arms.map((arm) => label(arm.arm)),
       range: [-0.5, arms.length - 0.4], showgrid: false}});
-  table("confirmation-table", ["arm", found.units, "mean", "std", "low", "high", "not counted"],
-    arms.map((arm) => ({...arm, [found.units]: arm.n, "not counted": arm.lost || "-"})));
-  $("differences-table").hidden = !found.differences.length;
-  if (found.differences.length) table("differences-table", Object.keys(found.differences[0]),
-    found.differences);
+}
+
+function drawPoints(colour, found) {
+  const traces = data.arms.flatMap(({name}) => {
+    const runs = found.runs.filter((run) => run.arm === name);
+    const points = found.points.filter((point) => point.arm === name);
+    return [{type: "scatter", mode: "markers", name: label(name), x: runs.map((run) => run.along),
+      y: runs.map((run) => run.value), ...hover(runs),
+      marker: {color: colour[name], size: 6, opacity: 0.55}},
+    {type: "scatter", mode: "lines", hoverinfo: "skip", showlegend: false,
+      x: points.map((point) => point.epochs), y: points.map((point) => point.mean),
+      line: {color: colour[name]}},
+    ...points.map((point) => mean(colour, name, point.epochs, point))];
+  });
+  draw("confirmation-plot", traces, {xaxis: {title: {text: shown(found.along)}},
+    yaxis: {title: {text: shown(`${found.metric} ${found.unit}`)},
+      type: wide(found.runs.map((run) => run.value))}});
 }
 
 function drawCurves(colour) {
   $("curves").hidden = !data.curves.length;
   if (!data.curves.length) return;
-  options("curve-metric", data.curves.map((curve) => curve.metric), data.curves[0].metric);
+  const judged = data.search && data.curves.some((curve) => curve.metric === data.search.metric);
+  options("curve-metric", data.curves.map((curve) => curve.metric),
+    judged ? data.search.metric : data.curves[0].metric);
   const curve = data.curves.find((known) => known.metric === $("curve-metric").value);
   const traces = [];
   for (const {name} of data.arms) {
     const rows = curve.rows.filter((row) => row.arm === name), x = rows.map((row) => row.epoch);
     if (!rows.length) continue;
     // The interval of two runs is so wide that it would hide the curves: their range, as in figures.
+    // On a log axis a band that goes below 0 ends at the edge.
+    const log = wide(curve.rows.map((row) => row.mean)) === "log";
+    const edge = Math.min(...curve.rows.map((row) => row.least).filter((v) => v > 0)) / 2;
+    const low = (row) => log ? Math.max(row.low, edge) : row.low;
     const band = rows.filter((row) => row.n > 1).map((row) => row.n > 2 ? row :
       {...row, low: row.least, high: row.most});
     if (band.length) traces.push({type: "scatter", mode: "lines", hoverinfo: "skip", opacity: 0.25,
       x: [...band.map((r) => r.epoch), ...band.map((r) => r.epoch).reverse()], fill: "toself",
-      y: [...band.map((r) => r.high), ...band.map((r) => r.low).reverse()], showlegend: false,
+      y: [...band.map((r) => r.high), ...band.map(low).reverse()], showlegend: false,
       line: {width: 0}, fillcolor: colour[name]});
     traces.push({type: "scatter", mode: "lines+markers", name: label(name), x,
       y: rows.map((row) => row.mean), text: rows.map((row) => row.n), marker: {size: 4},
@@ -167,6 +226,8 @@ function drawSearch(colour) {
   const search = data.search;
   $("search").hidden = !search;
   if (!search) return;
+  table("best-table", ["arm", "trial", search.label],
+    search.best.map((row) => ({...row, [search.label]: row.value})));
   const best = search.best_so_far.rows, lines = {};
   best.forEach((row) => (lines[`${row.arm}/${row.search}`] ||= []).push(row));
   const seen = new Set();
@@ -179,11 +240,12 @@ function drawSearch(colour) {
       showlegend: first, hovertemplate: "best %{y}<br>%{x} spent"},
     {type: "scatter", mode: "markers", marker: {color: colour[arm], size: 7}, showlegend: false,
       x: values.map((row) => row.epochs), y: values.map((row) => row.value),
-      text: values.map((row) => configuration(row.trial)), hovertemplate: "%{y}<br>%{text}"}];
+      ...hover(values)}];
   });
   draw("best-plot", traces, {xaxis: {title: {text: "epochs spent by a search"}},
     yaxis: {title: {text: shown(search.label)}, type: wide(best.map((row) => row.value))}});
   drawKnobs(colour);
+  $("importance-about").textContent = search.importance_about;
   const shares = search.importance;
   $("importance").hidden = !shares.length;
   if (shares.length) draw("importance-plot", data.arms.map(({name}) => {
@@ -196,7 +258,7 @@ function drawSearch(colour) {
   if (search.front.length) draw("front-plot", search.front.map((own) => ({type: "scatter",
     mode: "lines+markers", line: {shape: "hv", color: colour[own.arm]}, name: label(own.arm),
     x: own.rows.map((row) => row[own.columns[1]]), y: own.rows.map((row) => row[own.columns[2]]),
-    text: own.rows.map((row) => configuration(row.trial)), hovertemplate: "%{y}<br>%{text}"})),
+    ...hover(own.rows)})),
     {xaxis: {title: {text: shown(search.front[0].columns[1])}},
       yaxis: {title: {text: shown(search.label)}}});
 }
@@ -204,31 +266,40 @@ function drawSearch(colour) {
 function drawKnobs(colour) {
   const search = data.search, names = Object.keys(search.knobs), value = search.metric;
   if (!names.length) { $("knobs-plot").hidden = true; return; }
-  options("knob-x", names, names[0]);
-  options("knob-y", [value, ...names], names[1] || value);
+  const [first, second] = [...search.first_knobs, ...names.filter(
+    (name) => !search.first_knobs.includes(name))];
+  options("knob-x", names, first);
+  options("knob-y", [value, ...names], second || value);
   const x = $("knob-x").value, y = $("knob-y").value;
   const rows = data.trials.rows.filter((row) => row.phase === "search" && !row.superseded);
-  const known = rows.map((row) => row[value]).filter((v) => typeof v === "number").sort((a, b) => a - b);
-  const end = known[Math.min(known.length - 1, Math.floor(known.length * 0.9))];
-  const traces = data.arms.map(({name}) => {
-    const own = rows.filter((row) => row.arm === name && row[x] !== null && row[x] !== undefined
-      && row[y] !== null && row[y] !== undefined);
-    const plain = y === value;
-    return {type: "scatter", mode: "markers", name: label(name), x: own.map((row) => row[x]),
-      y: own.map((row) => row[y]), text: own.map((row) => `${shown(search.label)}: ` +
-        `${number(row[value])}<br>${configuration(row.trial)}`), hovertemplate: "%{text}",
-      marker: {size: 11, symbol: own.map((row) => SYMBOLS[row.state] || "circle"),
-        line: {width: 1.5, color: colour[name]},
-        color: plain ? colour[name] : own.map((row) => row[value]),
-        ...(plain ? {} : {colorscale: "Viridis", cmin: known[0], cmax: end, showscale: name ===
-          data.arms[0].name, colorbar: {title: {text: shown(search.label), side: "right"}}})}};
+  const ended = (row) => row.state === "complete" && typeof row[value] === "number";
+  const known = rows.filter(ended).map((row) => row[value]).sort((a, b) => a - b);
+  // The worst tenth would leave one colour to all others.
+  const cut = Math.floor(known.length * 0.1), lower = search.mode === "min";
+  const [start, end] = lower ? [known[0], known[known.length - 1 - cut]]
+    : [known[cut], known[known.length - 1]];
+  const has = (row, name) => row[name] !== null && row[name] !== undefined;
+  const traces = data.arms.flatMap(({name}, place) => {
+    const own = rows.filter((row) => row.arm === name && has(row, x) && has(row, y));
+    const told = (some, marker, legend) => ({type: "scatter", mode: "markers", name: label(name),
+      x: some.map((row) => row[x]), y: some.map((row) => row[y]), showlegend: legend,
+      text: some.map((row) => `${shown(search.label)}: ${number(row[value])}<br>` +
+        configuration(row.trial)), hovertemplate: "%{text}<extra></extra>", legendgroup: name,
+      marker: {size: 11, symbol: some.map((row) => SYMBOLS[row.state] || "circle"),
+        line: {width: 1.5, color: colour[name]}, color: colour[name], ...marker}});
+    // The best are bright; those without a value of their own have the colour of their arm.
+    const coloured = {color: own.filter(ended).map((row) => row[value]), colorscale: "Viridis",
+      cmin: start, cmax: end, reversescale: search.mode === "min", showscale: place === 0,
+      colorbar: {title: {text: shown(search.label), side: "right"}}};
+    return y === value ? [told(own, {}, true)]
+      : [told(own.filter(ended), coloured, true), told(own.filter((row) => !ended(row)), {}, false)];
   });
   const axis = (name) => ({title: {text: shown(name)}, type: search.knobs[name] ? "log" :
     wide(rows.map((row) => row[name]))});
   draw("knobs-plot", traces, {xaxis: axis(x), yaxis: axis(y)});
 }
 
-let order = {name: "trial", down: false};
+let order = {name: "trial", down: false}, most = 200;
 function drawTrials() {
   const {columns, rows, about} = data.trials, text = $("filter").value.toLowerCase();
   const states = [...new Set(rows.map((row) => row.state))];
@@ -246,10 +317,31 @@ function drawTrials() {
     return order.down ? -less : less;
   });
   $("shown").textContent = `${found.length} of ${rows.length} trials`;
-  table("trials-table", columns, found, about, order, (name) => {
+  $("more").hidden = found.length <= most;
+  $("more").textContent = `show all ${found.length}, not only the first ${most}`;
+  table("trials-table", columns, found.slice(0, most), about, order, (name) => {
     order = {name, down: order.name === name && !order.down};
     drawTrials();
   });
+  $("trials-table").querySelectorAll("tbody tr").forEach((line, at) => {
+    line.tabIndex = 0;
+    line.title = "its configuration, and the command that repeats it";
+    line.addEventListener("click", () => drawTrial(found[at]));
+    line.addEventListener("keydown", (event) => event.key === "Enter" && drawTrial(found[at]));
+  });
+}
+
+// One trial: all that is known of it, and how it is repeated.
+function drawTrial(row) {
+  const again = Object.entries(data.commands).find(([what]) => what.endsWith("TRIAL"));
+  const all = {...row, ...data.trials.shared};
+  $("trial").hidden = false;
+  $("trial-name").textContent = row.trial;
+  $("trial-command").hidden = !again;
+  if (again) $("trial-command").textContent = again[1].replace("TRIAL", row.trial);
+  table("trial-table", ["what", "value"], Object.entries(all)
+    .filter(([, value]) => value !== null).map(([what, value]) => ({what, value})));
+  $("trial").scrollIntoView({block: "nearest"});
 }
 
 function drawAll() {
@@ -257,10 +349,11 @@ function drawAll() {
   document.title = data.name;
   $("name").textContent = data.name;
   $("question").textContent = data.question;
-  const none = data.search ? "No verdict yet: the confirmation has not ended." : "No comparison.";
-  $("verdicts").replaceChildren(...(data.verdicts.length ? data.verdicts : [none])
-    .map((text) => element("p", text)));
-  $("remarks").replaceChildren(...data.remarks.map((text) => element("li", text)));
+  byName = new Map(data.trials.rows.map((row) => [row.trial, row]));
+  $("verdicts").replaceChildren(...data.verdicts.map((text) => element("p", text)));
+  const said = [...data.covers, ...data.remarks];
+  $("covers").hidden = !said.length;
+  $("remarks").replaceChildren(...said.map((text) => element("li", text)));
   drawConfirmation(colour);
   const several = data.winners.rows.some((row) => row.search);
   const columns = data.winners.columns.filter((name) => several || name !== "search");
@@ -270,6 +363,9 @@ function drawAll() {
   drawSearch(colour);
   drawTrials();
   table("provenance-table", ["what", "value"], data.provenance.map(([what, value]) => ({what, value})));
+  const shared = Object.entries(data.trials.shared);
+  $("shared").hidden = !shared.length;
+  table("shared-table", ["knob", "value"], shared.map(([knob, value]) => ({knob, value})));
   $("commands").replaceChildren(...Object.entries(data.commands).flatMap(([what, command]) => {
     const place = element("dd");
     place.append(element("code", command));
@@ -282,53 +378,12 @@ $("curve-metric").addEventListener("change", () => drawCurves(colours(data.arms)
   $(id).addEventListener("change", () => drawKnobs(colours(data.arms))));
 $("filter").addEventListener("input", drawTrials);
 $("state-filter").addEventListener("change", drawTrials);
+$("more").addEventListener("click", () => { most = Infinity; drawTrials(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => data && drawAll());
+for (const [event, paper] of [["beforeprint", true], ["afterprint", false]]) {
+  addEventListener(event, () => {
+    document.documentElement.classList.toggle("paper", paper);
+    if (data) drawAll();
+  });
+}
 if (data) drawAll();
-else poll();
-
-function time(seconds) {
-  if (seconds === null) return "unknown";
-  const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
-  return hours ? `${hours} h ${minutes % 60} min` : minutes ? `${minutes} min` : `${Math.ceil(seconds)} s`;
-}
-
-function drawLive(found) {
-  const now = found.live;
-  $("live").hidden = false;
-  $("verdict-title").textContent = now.running ? "Verdict so far" : "Verdict";
-  const counts = Object.entries(now.counts).map(([state, count]) => `${count} ${state}`).join(", ");
-  const left = now.seconds_left === null ? "" : `, about ${time(now.seconds_left)} left`;
-  $("state").textContent = `${now.running ? "Running" : "Not running"}: ${now.ended} of ` +
-    `${now.planned} trials ended (${counts || "none begun"}), ${now.done} of ${now.epochs} ` +
-    `epochs done${left}.`;
-  table("slots", ["trial", "epoch", "of", "metric", "value", "seconds since"], now.trials.map(
-    (row) => ({...row, of: row.epochs, "seconds since": Math.round(now.at - row.since)})));
-  const failures = now.failures.map((row) => `${row.trial} ${row.state}: ${row.reason}`);
-  $("failures").replaceChildren(...failures.map((text) => element("li", text)));
-  $("log").textContent = now.log;
-}
-
-let drawn = "";
-async function poll() {
-  let wait = 1000;
-  try {
-    const words = new URLSearchParams(location.search);
-    words.set("study", study);
-    const answer = await fetch(`data.json?${words}`);
-    if (!answer.ok) throw new Error(await answer.text());
-    const found = await answer.json();
-    wait = Math.max(1000, 5000 * (found.took || 0));
-    options("studies", found.studies, found.study);
-    $("choice").hidden = found.studies.length < 2;
-    if (found.live) drawLive(found);
-    if (found.waiting) $("question").textContent = found.waiting;
-    else {
-      const {live, took, ...rest} = found, text = JSON.stringify(rest);
-      if (text !== drawn) { drawn = text; data = rest; drawAll(); }
-    }
-  } catch (error) {
-    $("state").textContent = `No answer from srsgd-ray watch (${error.message}). Is it running?`;
-  }
-  setTimeout(poll, wait);
-}
-$("studies").addEventListener("change", () => { study = $("studies").value; drawn = ""; });

@@ -34,6 +34,7 @@ def page(data: dict[str, Any] | None, title: str) -> str:
         title=title,
         style=part("page.css"),
         script=part("page.js"),
+        live=part("live.js") if data is None else "",
         plotly=Markup(get_plotlyjs()),
         data=Markup(as_script(data)),
     )

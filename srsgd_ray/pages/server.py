@@ -9,15 +9,17 @@ import secrets
 import threading
 import time
 import urllib.parse
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from srsgd_ray.pages.data import study_data
-from srsgd_ray.pages.live import live
+from srsgd_ray.pages.live import held, live, progress
 from srsgd_ray.pages.page import page
 from srsgd_ray.results import RecordError, read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
+from srsgd_ray.results.record import Contents
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -49,7 +51,7 @@ class Watch(http.server.ThreadingHTTPServer):
         if not self.path.is_dir():
             raise ValueError(f"watch needs a results folder, but {path} is none.")
         self.token = "" if host in LOOPBACK else secrets.token_urlsafe(16)
-        self._known: dict[Path, tuple[Any, dict[str, Any]]] = {}
+        self._known: dict[Path, _Known] = {}
         self._making = threading.Lock()
         try:
             super().__init__((host, port), _Handler)
@@ -65,35 +67,79 @@ class Watch(http.server.ThreadingHTTPServer):
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}/" + (f"?token={self.token}" if self.token else "")
 
-    def data(self, name: str) -> dict[str, Any]:
-        """What the page shows of a study now; made again only if its record has grown."""
-        folders = studies_in(self.path)
-        if not folders:
-            return {"waiting": f"No study in {self.path} yet.", "studies": []}
-        folder = folders.get(name) or max(folders.values(), key=_written)
+    def data(self, name: str = "", seen: str = "") -> dict[str, Any]:
+        """What the page shows now: of a study (of the one written last, if none is named).
+
+        Args:
+            name: of the study.
+            seen: the ``version`` that the page has: what did not change since is left out.
+
+        Returns:
+            ``studies`` (how far each one is) and ``study``, ``live`` and the rest of
+            :func:`study_data`; ``waiting`` says what there is none of.
+        """
+        began = time.monotonic()
         with self._making:
-            size = (folder / RECORD).stat().st_size
-            began = time.monotonic()
-            if self._known.get(folder, (None,))[0] != size:
-                self._known[folder] = (size, _study(folder))
-            found = dict(self._known[folder][1])
-        contents = found.pop("contents")
-        took = time.monotonic() - began
-        now = live(folder, contents)
-        return {**found, "live": now, "studies": list(folders), "study": folder.resolve().name,
-                "took": took}  # fmt: skip
+            folders = studies_in(self.path)
+            rows = [self._row(found, folder) for found, folder in folders.items()]
+            found: dict[str, Any] = {"studies": rows}
+            folder = folders.get(name) or max(folders.values(), key=_written, default=None)
+            if folder is None:
+                return found | {"waiting": f"No study in {self.path} yet."}
+            found["study"] = folder.resolve().name
+            try:
+                known = self._read(folder)
+                found |= {"version": f"{folder.resolve().name} {known.size}"}
+                if seen != found["version"]:
+                    found |= known.data()
+                found["live"] = live(folder, known.contents)
+            except (OSError, RecordError) as error:  # damaged, or deleted while it was read
+                found["waiting"] = f"{folder} cannot be read: {error}"
+        return found | {"took": time.monotonic() - began}
+
+    def _row(self, name: str, folder: Path) -> dict[str, Any]:
+        """How far a study is; that of one that does not run is computed once."""
+        try:
+            known, running = self._read(folder), held(folder / RECORD)
+        except (OSError, RecordError) as error:
+            return {"study": name, "unread": str(error)}
+        if running or known.row is None or known.row["running"]:
+            known.row = progress(folder, known.contents, time.time())
+        return {"study": name, **known.row}
+
+    def _read(self, folder: Path) -> _Known:
+        """The record of a study; read again only if it has changed."""
+        found = (folder / RECORD).stat()
+        size = (found.st_ino, found.st_size)
+        if folder not in self._known or self._known[folder].size != size:
+            self._known[folder] = _Known(folder, size, read_record(folder))
+        return self._known[folder]
+
+
+@dataclass
+class _Known:
+    """A record as it was read at a size, and what was made of it."""
+
+    folder: Path
+    size: tuple[int, int]  # inode and bytes
+    contents: Contents
+    row: dict[str, Any] | None = None
+    _data: dict[str, Any] | None = None
+
+    def data(self) -> dict[str, Any]:
+        if self._data is None:
+            try:
+                self._data = study_data(self.folder, self.contents)
+            except RecordError as error:
+                self._data = {"waiting": str(error)}
+        return self._data
 
 
 def _written(folder: Path) -> float:
-    return (folder / RECORD).stat().st_mtime
-
-
-def _study(folder: Path) -> dict[str, Any]:
-    contents = read_record(folder)
     try:
-        return {**study_data(folder, contents), "contents": contents}
-    except RecordError as error:
-        return {"waiting": str(error), "contents": contents}
+        return (folder / RECORD).stat().st_mtime
+    except OSError:  # it was deleted a moment ago
+        return 0.0
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -112,12 +158,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif asked.path == "/":
             self._send(HTTPStatus.OK, page(None, "srsgd-ray"), "html")
         elif asked.path == "/data.json":
-            try:
-                text = json.dumps(self.server.data(words.get("study", "")), allow_nan=False)
-            except (OSError, ValueError) as error:  # a study that was moved away while it was read
-                self._send(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}", "plain")
-            else:
-                self._send(HTTPStatus.OK, text, "json")
+            found = self.server.data(words.get("study", ""), words.get("seen", ""))
+            self._send(HTTPStatus.OK, json.dumps(found, allow_nan=False), "json")
         else:
             self._send(HTTPStatus.NOT_FOUND, "No such page.", "plain")
 

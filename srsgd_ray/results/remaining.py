@@ -29,6 +29,7 @@ class Remaining:
         epochs, done: in all, without those that ended trials will never run, and of them the done.
         slots: trials at a time, as seen in the running session.
         seconds: until the last trial ends; 0 if all have, None as long as nothing was measured.
+        phases: of the search and of the confirmation, trials that have ended, and all.
     """
 
     trials: int
@@ -37,6 +38,7 @@ class Remaining:
     done: int
     slots: int
     seconds: float | None
+    phases: dict[str, tuple[int, int]]
 
 
 def remaining(contents: Contents, now: float | None = None) -> Remaining:
@@ -65,7 +67,12 @@ def remaining(contents: Contents, now: float | None = None) -> Remaining:
     length = sum(planned_epochs(contents, t) - len(t.rows) for t in open_)
     length += sum(round(epochs) for _, _, _, epochs in coming)
     ended = len(trials) - len(open_)
-    return Remaining(len(trials) + len(coming), ended, done + length, done, slots, seconds)
+    phases = {
+        phase: (sum(t.end is not None for t in own), len(own) + sum(c[1] == phase for c in coming))
+        for phase in ("search", "confirm")
+        if (own := [t for t in trials if t.phase == phase]) or any(c[1] == phase for c in coming)
+    }
+    return Remaining(len(trials) + len(coming), ended, done + length, done, slots, seconds, phases)
 
 
 def planned_epochs(contents: Contents, trial: TrialRecord) -> int:
