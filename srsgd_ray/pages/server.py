@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from srsgd_ray.pages.data import study_data
-from srsgd_ray.pages.live import held, live, progress
+from srsgd_ray.pages.live import live, progress
 from srsgd_ray.pages.page import page
 from srsgd_ray.results import RecordError, read_record
+from srsgd_ray.results.contents import Contents
+from srsgd_ray.results.place import held
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.results.record import Contents
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
