@@ -38,6 +38,10 @@ def test_every_verb_is_listed_and_has_its_help(capsys: pytest.CaptureFixture[str
             main([*name.split(), "--help"])
         assert stop.value.code == 0
         assert f"usage: srsgd-ray {name} " in capsys.readouterr().out
+        parser = new_parser(name, verb.help)
+        verb.arguments(plainly(parser.add_argument))
+        helps = [verb.help, *(action.help or "" for action in parser._actions)]
+        assert not [text for text in helps if not text or text.endswith(".")], "one style of help"
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ LAYERS: dict[str, set[str]] = {
     },
     "progress": set(),
     # The publication: data, studies, comparison with ours, figures. Only commands import it.
-    "paper": BELOW | {"trainable", "trainables", "analysis", "figures", "search_spaces", "study"},
+    "paper": BELOW
+    | {"typed", "trainable", "trainables", "analysis", "figures", "search_spaces", "study"},
     "cli": BELOW
     | {"progress", "trainable", "analysis", "figures", "image_lmdb", "training", "backends"}
     | {"pages", "export"}

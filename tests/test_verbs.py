@@ -101,7 +101,7 @@ def test_compare_prints_what_the_parquet_says(
 
 
 def test_compare_sets_verdicts_and_times_side_by_side(
-    results: Path, capsys: pytest.CaptureFixture[str]
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [results / "toys", results / "others"]
     text = printed(capsys, "compare", *folders, "--to-target", 11)
@@ -112,8 +112,11 @@ def test_compare_sets_verdicts_and_times_side_by_side(
         assert f"{folder}: {found.verdict}" in said
     assert "are not paired: they share no seed" in said
     assert "Performance profiles" in said and "within 1.5" in said
-    again = printed(capsys, "compare", *folders, "--to-target", 11, "--format", "latex")
+    words = ("--to-target", 11, "--format", "latex", "--out", tmp_path)
+    again = printed(capsys, "compare", *folders, *words)
     assert again.count(r"\begin{tabular}") == 3
+    assert again.splitlines()[-1] == str(tmp_path / "performance_profile.svg")
+    assert (tmp_path / "performance_profile.png").stat().st_size > 10_000
 
 
 def test_compare_says_when_runs_may_be_pairs(

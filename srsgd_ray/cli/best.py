@@ -105,7 +105,7 @@ def _code(folder: Path, trials: pd.DataFrame, won: Winner) -> str:
     config = _config(one)
     module, name = type(config).__module__, type(config).__qualname__
     lines = [f"# {text}" for text in _said(trials, won)]
-    lines += [f"# {module} lies in {one.folder}"] * bool(one.folder)
+    lines += [f"# the module {module} lies in {one.folder}"] * bool(one.folder)
     lines += [f"from {module} import {name.partition('.')[0]}", ""]
     lines += [f"config = {_call(config, name)}", *_optimizer(folder, won, config)]
     return "\n".join(lines)

@@ -85,7 +85,7 @@ def _arms(seen: Seen) -> pd.DataFrame:
     left = Counter((arm, phase) for arm, phase, _, _ in coming)
     rows = []
     for arm in analysis.arms(seen.trials):
-        own = seen.trials[seen.trials["arm"] == arm]
+        own = analysis.current(seen.trials[seen.trials["arm"] == arm])
         row: dict[str, Any] = {"arm": arm}
         for phase in ("search", "confirm"):
             begun = own[own["phase"] == phase]

@@ -15,6 +15,7 @@ from srsgd_ray.paper.draw import draw_numbers
 from srsgd_ray.paper.numbers import figure_numbers
 from srsgd_ray.paper.panels import PAPER
 from srsgd_ray.results import RecordError, read_epochs, read_trials
+from srsgd_ray.typed import typed
 
 TRAJECTORY = "appfig7"  # the one figure that no published numbers exist of
 # Every figure by its name, with its title.
@@ -118,7 +119,8 @@ def draw_paper(
 def _trajectory(folders: Sequence[Path | str]) -> Figure:
     from srsgd_ray.paper.trajectory_figure import trajectory
 
-    last = NotYet("run python studies/trajectory.py first, and name its results folder")
+    command = typed("python", "studies/trajectory.py")
+    last = NotYet(f"run {command} first, and name its results folder")
     for study in [study for folder in folders for study in _with(Path(folder), "trajectory")]:
         try:
             return trajectory(study)
