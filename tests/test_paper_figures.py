@@ -28,6 +28,7 @@ from srsgd_ray.paper.figures import (
 )
 from srsgd_ray.paper.numbers import figure_numbers
 from srsgd_ray.results import RecordError
+from srsgd_ray.typed import typed
 
 # Which published figure each panel shows.
 PANELS = {
@@ -313,7 +314,7 @@ def test_our_curves_of_the_quadratic(tmp_path: Path) -> None:
 def test_the_trajectory_is_drawn_from_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(NotYet, match=r"run python studies/trajectory\.py first"):
+    with pytest.raises(NotYet, match=r"run \S*python studies/trajectory\.py first"):
         paper_figure("appfig7")
     made = Figure()
     monkeypatch.setattr("srsgd_ray.paper.trajectory_figure.trajectory", lambda folder: made)
@@ -332,9 +333,8 @@ def test_command_line_draws_from_the_parquet_that_it_writes(
     assert main(["figures", "mine", "--format", "svg", "appfig5", "appfig7", "--as-plotted"]) == 0
     nothing, skipped, *written = capsys.readouterr().out.splitlines()
     assert nothing.startswith("appfig5: none of our runs in mine belongs there")
-    assert skipped == "skipped appfig7: run python studies/trajectory.py first, and name its " + (
-        "results folder"
-    )
+    command = typed("python", "studies/trajectory.py")
+    assert skipped == f"skipped appfig7: run {command} first, and name its results folder"
     stem = Path("results/figures/appfig5_as_plotted")
     assert written == [f"{stem}.svg", f"{stem}.parquet"]
     again = draw_numbers(pd.read_parquet(f"{stem}.parquet"))
