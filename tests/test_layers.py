@@ -51,6 +51,7 @@ LAYERS: dict[str, set[str]] = {
         "data",
     },
     "backends": {"knobs", "trainable", "results"},
+    "doctor": {"results", "backends", "typed"},
     "testing": {"knobs", "trainable", "backends"},
     "study": {
         "knobs",
@@ -70,7 +71,7 @@ LAYERS: dict[str, set[str]] = {
     | {"typed", "trainable", "trainables", "analysis", "figures", "search_spaces", "study"},
     "cli": BELOW
     | {"progress", "trainable", "analysis", "figures", "image_lmdb", "training", "backends"}
-    | {"pages", "export"}
+    | {"pages", "export", "doctor"}
     | {"study", "testing", "paper", "table", "import_path", "typed"},
 }
 KNOW_RAY = {"backends", "study"}

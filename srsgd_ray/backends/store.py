@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,10 @@ from urllib.parse import quote
 
 import pyarrow.fs as pafs
 
+from srsgd_ray.backends.limit import within
+
 FILE_NAME = "checkpoint.pt"
+PROBE_LIMIT = 20.0  # seconds within which a storage must take a small file
 
 
 def is_uri(location: str) -> bool:
@@ -88,7 +92,7 @@ class CheckpointStore:
 
 
 def check_storage(location: str) -> None:
-    """Write a small file below ``location`` and delete it again.
+    """Write a small file below ``location``, find it there, and delete it again.
 
     Raises:
         ValueError: if that cannot be done; nothing is left then.
@@ -98,9 +102,7 @@ def check_storage(location: str) -> None:
         folder = Path(location)
         made = [p for p in (folder, *folder.parents) if not p.exists()]
     try:
-        store = CheckpointStore(join(location, ".srsgd-ray-probe"))
-        store.keep(_probe)
-        store.remove()
+        within(PROBE_LIMIT, _try, join(location, f".srsgd-ray-probe-{uuid.uuid4().hex[:8]}"))
     except Exception as error:
         raise ValueError(
             f"--storage must be a folder or URI that can be written, but {location} is not: "
@@ -111,6 +113,15 @@ def check_storage(location: str) -> None:
         for path in made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+
+
+def _try(location: str) -> None:
+    store = CheckpointStore(location)
+    store.keep(_probe)
+    with store.fetch() as found:
+        if found is None:
+            raise OSError("what was written is not there")
+    store.remove()
 
 
 def _probe(folder: Path) -> None:

@@ -5,6 +5,7 @@ A module here imports next to nothing: what a verb needs is imported when it is 
 
 from srsgd_ray.cli.declared import (
     control,
+    doctor,
     exports,
     lmdb,
     pages,
@@ -18,6 +19,7 @@ from srsgd_ray.cli.declared.verb import Verb
 MODULES = (
     studies,
     control,
+    doctor,
     results,
     pages,
     exports,
@@ -29,7 +31,7 @@ VERBS: dict[str, Verb] = {name: verb for module in MODULES for name, verb in mod
 
 # How ``srsgd-ray --help`` lists them; verbs that are named nowhere come last, under Other.
 GROUPS = {
-    "Run": ("run", "resume", "plan", "check", "train"),
+    "Run": ("run", "resume", "plan", "check", "doctor", "train"),
     "Look": (
         "status", "list", "best", "compare", "table", "figures", "report", "watch", "export",
     ),

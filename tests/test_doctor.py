@@ -1,0 +1,138 @@
+"""What the doctor finds: a study's folder in every state, this machine, and what hangs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_local import STUDY, conduct
+
+from srsgd_ray.backends import store
+from srsgd_ray.cli import main
+from srsgd_ray.doctor import Finding, Look, examined, left, machine, places, study
+from srsgd_ray.results.record import FILE_NAME, Record
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return conduct(STUDY, tmp_path_factory.mktemp("doctor")).folder
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "t"))
+
+
+def found(folder: Path) -> dict[str, Finding]:
+    return {finding.what: finding for finding in examined(study.looks(folder))}
+
+
+def levels(folder: Path) -> set[str]:
+    return {finding.level for finding in found(folder).values()}
+
+
+def test_a_sound_folder_and_the_whole_verb(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert levels(folder) == {"ok"}
+    record = found(folder)["record"].value
+    assert record == "sound: 10 complete; 30 epochs"
+    assert main(["doctor", str(folder), "--storage", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert f"{folder} can be written and read from here" in said
+    assert "10 trials, 30 epochs, as in the record" in said
+    assert main(["doctor", str(folder.parent)]) == 2
+    assert "no study here" in capsys.readouterr().err
+
+
+def test_a_folder_in_which_something_disagrees(folder: Path) -> None:
+    record = folder / FILE_NAME
+    lines = record.read_text().splitlines(keepends=True)
+    cut = next(n for n, line in enumerate(lines) if '"event": "end"' in line)
+    record.write_text("".join(lines[:cut]))
+    now = found(folder)
+    assert now["lock"].level == "warning"
+    assert "resume" in now["lock"].cure
+    assert now["tables"].level == "error"
+    with sqlite3.connect(folder / "optuna.db") as database:
+        database.execute("DELETE FROM trials")
+    record.write_text("".join(lines))
+    assert found(folder)["optuna.db"].value == "0 ended trials, but the record has 6 of the search"
+    (folder / "optuna.db").write_bytes(b"no database at all" * 100)
+    assert found(folder)["optuna.db"].level == "error"
+    record.write_text("".join([lines[0], "{damaged\n", *lines[1:]]))
+    assert found(folder)["record"].level == "error"
+
+
+def test_who_works_on_it(folder: Path) -> None:
+    with Record.reopen(folder):
+        assert found(folder)["lock"].value == f"process {os.getpid()} works on it"
+    assert found(folder)["lock"].value == "free"
+
+
+def test_looks_that_hang_or_fail_end_in_time() -> None:
+    def fails() -> list[Finding]:
+        raise RuntimeError("no such thing")
+
+    looks = [Look("a", lambda: time.sleep(60) or [], 0.2), Look("b", fails)]  # type: ignore[func-returns-value]
+    began = time.monotonic()
+    said = list(examined(looks))
+    assert time.monotonic() - began < 5
+    assert [(each.level, each.what) for each in said] == [("error", "a"), ("warning", "b")]
+
+
+def test_a_disk_and_a_storage_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert machine.disk("results", tmp_path / "to" / "come")[0].level == "ok"
+    (tmp_path / "file").touch()
+    (wrong,) = places.from_here(str(tmp_path / "file" / "x"))
+    assert wrong.level == "error"
+    assert "--storage" in wrong.cure
+    monkeypatch.setattr(store, "PROBE_LIMIT", 0.2)
+    monkeypatch.setattr(store, "_try", lambda place: time.sleep(60))
+    with pytest.raises(ValueError, match=r"no answer within 0\.2 s"):
+        store.check_storage(str(tmp_path))
+
+
+def test_a_cluster_that_nobody_answers_for() -> None:
+    (wrong,) = places.nodes("127.0.0.1:9", "")
+    assert wrong.level == "error"
+    assert "refused" in wrong.value
+    assert "ray start --head" in wrong.cure
+
+
+LEFT = """
+import time
+open({log!r}, "w").write(" ")
+kept = open({log!r})
+time.sleep(60)
+"""
+
+
+def test_what_a_session_of_ray_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the file that it has open, not by its name; and only with its parent gone."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    log = tmp_path / "ray" / "session_2026-01-02_03-04-05_123456_99" / "worker.out"
+    log.parent.mkdir(parents=True)
+    process = subprocess.Popen([sys.executable, "-c", LEFT.format(log=str(log))])
+    try:
+        deadline = time.monotonic() + 10
+        while log.parent.name not in left.sessions() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [p.pid for p in left.sessions()[log.parent.name]] == [process.pid]
+        assert not [each for each in left.leftovers() if each.level != "ok"]
+        monkeypatch.setattr(left, "_orphan", lambda process: True)
+        (wrong,) = [each for each in left.leftovers() if each.level != "ok"]
+        assert wrong.cure == f"kill {process.pid}"
+    finally:
+        process.kill()
+        process.wait()
+    monkeypatch.setattr(left, "MOST", 0)
+    assert "1 ended sessions" in left.leftovers()[-1].value
