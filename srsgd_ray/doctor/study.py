@@ -12,7 +12,8 @@ import psutil
 from srsgd_ray.doctor.finding import ERROR, OK, WARNING, Finding, Look, gigabytes
 from srsgd_ray.doctor.left import used
 from srsgd_ray.results import read_record, read_table
-from srsgd_ray.results.record import FILE_NAME, Contents
+from srsgd_ray.results.contents import Contents
+from srsgd_ray.results.record import FILE_NAME
 from srsgd_ray.typed import typed
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")  # Optuna's
