@@ -47,6 +47,8 @@ class Kind:
         truth: the differences of all arms where the first has none of these.
         needed: whether later looks have as many pairs as the one before said are needed.
         complete: added to the truth over the pairs that are complete, if losses shift it.
+        winners: of each arm, the chance that its search, which an extension continues, has another
+            winner at the next look; that one is run over the seeds of all looks.
         loses: whether the first arm is worse without the difference, because it loses runs; then
             only a verdict in its favour is false.
     """
@@ -59,6 +61,7 @@ class Kind:
     truth: tuple[float, ...] = (0.0,)
     needed: bool = False
     complete: float = 0.0
+    winners: float = 0.0
     loses: bool = False
 
 
@@ -160,6 +163,11 @@ KINDS = (
     Kind("looks, 20 % lost by both", losing(0.2, 0.2), (8, 16, 32), power=-0.75),
     Kind("looks, its worst 10 % lost", losing(0.1, 0.0, True), (8, 16, 32), power=-0.75,
          complete=_cut(0.1), loses=True),
+    Kind("8 pairs, searched on: other winners", normal(), (8, 8), winners=1.0),
+    Kind("8 pairs, searched on: each other by 1/2", normal(), (8, 8), winners=0.5),
+    Kind("the same, correlated pairs (0.8)", normal(0.8), (8, 8), power=-0.75, winners=0.5),
+    Kind("the same three times", normal(), (8,) * 4, winners=0.5),
+    Kind("searched on, and 8 to 16 pairs", normal(), (8, 16), winners=0.5),
     Kind("3 comparisons", normal(0.0, 4), truth=(0.0,) * 3),
     Kind("5 comparisons, 2 of them real", two_real, truth=(0.0, -2.0, -2.0, 0.0, 0.0)),
     Kind("3 comparisons, looks", normal(0.0, 4), (8, 16, 32), power=-0.75, truth=(0.0,) * 3),
@@ -178,24 +186,30 @@ def study(
     values[0] += effect
     of_search = [s for s, count in enumerate(kind.seeds) for _ in range(count)]
     unit = np.array(of_search or range(most))
-    sizes = list(kind.sizes[:1])
+    sizes, since = list(kind.sizes[:1]), np.zeros((len(values), 1), dtype=int)
     while True:
         look = len(sizes) - 1
-        of_look = np.searchsorted(sizes, unit, side="right")
+        if look and kind.winners:
+            others = rng.random(len(values)) < kind.winners
+            values[others] = kind.draw(rng, most)[others]
+            values[0] += effect * others[0]
+            since[others] = look
+        by_arm = np.maximum(np.searchsorted(sizes, unit, side="right"), since)
         runs = [
             tuple(
                 Run(int(unit[i]) * bool(kind.seeds), i, int(of_look[i]), float(row[i]),
                     "diverged" if math.isnan(row[i]) else "")
                 for i in range(most) if of_look[i] <= look
             )
-            for row in values
+            for row, of_look in zip(values, by_arm, strict=True)
         ]  # fmt: skip
         many = len(kind.seeds)
         arms = [arm_result(str(n), own, 0.95, many > 1) for n, own in enumerate(runs)]
         found = decide(
             [compare(arm, arms[-1], count=len(arms) - 1, replicated=many or 1) for arm in arms[:-1]]
         )
-        if any(c.better for c in found) or sizes[-1] >= kind.sizes[-1]:
+        last = sizes[-1] >= kind.sizes[-1] and (kind.needed or len(sizes) == len(kind.sizes))
+        if any(c.better for c in found) or last:
             return runs, found
         needed = found[0].pairs_needed or kind.sizes[-1:]
         sizes.append(min(needed[0], kind.sizes[-1]) if kind.needed else kind.sizes[look + 1])

@@ -241,7 +241,9 @@ def _unselected(trials: pd.DataFrame) -> Iterator[int]:
     search, confirm = rows(trials, "search"), rows(trials, "confirm")
     confirm, barren = confirm[confirm["confirms"].notna()], _barren(trials)
     for key, runs in confirm.groupby(_searches(confirm)):
-        own = search[_searches(search).map(lambda known, key=key: known == key)]
+        own = search[[known == key for known in _searches(search)]]
+        if own.empty:
+            continue
         ended = len(own) >= numbers(own, "search_trials").max() and "running" not in set(
             own["state"]
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from srsgd_ray.analysis import Comparison, Confirmation, Estimate, confirmation
-from srsgd_ray.analysis.rows import rows
+from srsgd_ray.analysis.rows import current
 from srsgd_ray.knobs import knob_types, make
 from srsgd_ray.results import read_trials
 from srsgd_ray.table import table as text_table
@@ -118,7 +118,7 @@ def _restarts(table: pd.DataFrame) -> list[str]:
 
     The two arms are selected by the search's expected gap, which none of these seeds has touched.
     """
-    searched = rows(table, "search").query("state == 'complete'")
+    searched = current(table).query("phase == 'search' and state == 'complete'")
     best = searched.sort_values("objective").drop_duplicates("method").set_index("method")["arm"]
     pair = [best.get(method) for method in ("GD + Momentum", "SRNAG")]
     if not set(pair) <= set(_confirmed(table)["arm"]):
@@ -134,7 +134,7 @@ def _restarts(table: pd.DataFrame) -> list[str]:
 def _trials(table: pd.DataFrame) -> str:
     """How many trials each arm had."""
     words = []
-    for arm, own in rows(table, "search").groupby("arm", sort=False):
+    for arm, own in current(table).query("phase == 'search'").groupby("arm", sort=False):
         failed = int((own["state"] == "failed").sum())
         more = f" ({failed} failed)" if failed else ""
         words.append(f"{_bare(arm)} {len(own)} trials{more}")
@@ -143,7 +143,7 @@ def _trials(table: pd.DataFrame) -> str:
 
 def _confirmed(table: pd.DataFrame) -> pd.DataFrame:
     """The complete confirmation runs."""
-    return rows(table, "confirm").query("state == 'complete'")
+    return current(table).query("phase == 'confirm' and state == 'complete'")
 
 
 def _texts(runs: pd.DataFrame) -> Mapping[str, str]:

@@ -52,6 +52,19 @@ def superseded(contents: Contents) -> set[str]:
     return found
 
 
+def look_seen(contents: Contents) -> bool:
+    """Whether results of the study's latest look may have been seen.
+
+    An extension that confirms nothing new, since the winners stay, was no look. With several
+    searches it was: what they show together is another thing after each of them went on.
+    """
+    return any(
+        trial.look == contents.look
+        and (trial.end is not None if trial.phase == "confirm" else trial.search > 0)
+        for trial in contents.trials.values()
+    ) and any(trial.phase == "confirm" and trial.end for trial in contents.trials.values())
+
+
 def look_ended(contents: Contents) -> bool:
     """Whether all that was to be searched and confirmed has been run, and has ended.
 

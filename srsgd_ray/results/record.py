@@ -20,7 +20,7 @@ from srsgd_ray.results.columns import STATES
 from srsgd_ray.results.contents import Contents, TrialRecord
 from srsgd_ray.results.log import note
 from srsgd_ray.results.place import RecordError, check_writable
-from srsgd_ray.results.planned import asks_more, look_ended
+from srsgd_ray.results.planned import asks_more, look_ended, look_seen
 
 FILE_NAME = "record.jsonl"
 FORMAT = 1
@@ -177,11 +177,11 @@ class Record:
             outside: search trials that a changed space does not hold; None: as before.
         """
         more = asks_more(self.contents.header["spec"], spec)
-        seen = any(t.phase == "confirm" and t.end is not None for t in self.trials.values())
-        reopened = more and seen and not look_ended(self.contents)
+        again = more and look_seen(self.contents)
+        reopened = again and not look_ended(self.contents)
         self._event(
             "spec", spec=dict(spec), columns=dict(columns), script=dict(script),
-            look=self.contents.look + (more and seen), reopened=reopened, remarks=list(remarks),
+            look=self.contents.look + again, reopened=reopened, remarks=list(remarks),
             **({} if outside is None else {
                 "outside": list(outside), "spaces": self.contents.header.get("spaces", 1) + 1
             }),

@@ -100,9 +100,10 @@ def unlike(name: str, before: int, now: int) -> str:
     what = f"The search was extended from {before} to {now} trials"
     if name in ("tpe", "gp") and _startup(now) > (first := _startup(before)) and before > first:
         last = min(_startup(now), before)
+        which = f"trials {first + 1} to {last}" if last > first + 1 else f"trial {last}"
         return (
-            f"{what}: {name} proposed its trials {first + 1} to {last}, which a search of {now} "
-            f"from the start would have drawn at random."
+            f"{what}: {name} proposed its {which}, which a search of {now} from the start would "
+            f"have drawn at random."
         )
     if name == "nsgaii" and _population(now) != _population(before):
         return (
