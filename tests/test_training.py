@@ -8,6 +8,8 @@ import os
 import runpy
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from srsgd_ray.optim import build_optimizer
 from srsgd_ray.results import Record, read_epochs, read_predictions, read_record, write_tables
 from srsgd_ray.results.columns import columns_of
 from srsgd_ray.study import Study
+from srsgd_ray.study.control import end_trial, stop_study
 from srsgd_ray.study.rerun import rerun
 from srsgd_ray.trainables.image import IMAGE
 from srsgd_ray.training import (
@@ -500,6 +503,31 @@ def test_runs_of_older_versions_stay_readable(
     for verb in ("run", "plan"):
         assert cli([verb, str(tmp_path / "old")]) == 2
         assert "holds a training run of an older version" in capsys.readouterr().err
+
+
+def test_a_run_is_stopped_from_another_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, said = tmp_path / "run", []
+
+    def ask() -> None:
+        while not (out / "epochs.parquet").is_file():
+            time.sleep(0.05)
+        with pytest.raises(ValueError, match="a training run ends as a whole"):
+            end_trial(out, "stop", "search-srsgd-000", limit=30.0)
+        said.append(stop_study(out, 30.0))
+
+    user = threading.Thread(target=ask, daemon=True)
+    user.start()
+    words = [*ARGUMENTS, str(out), "--epochs", "500", "--lr-milestones", "--lr", "0.01"]
+    assert main(words) == 143
+    user.join(30.0)
+    assert said == ["the study has stopped in order"]
+    assert "Resume with: " in capsys.readouterr().err
+    contents = read_record(out)
+    (trial,) = contents.trials.values()
+    assert trial.end is None and 0 < len(trial.rows) < 500
+    assert (out / "log.txt").read_text().splitlines()[-1].endswith("the session ends")
 
 
 def nothing_there(folder: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import signal
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,9 @@ from srsgd_ray.cli.pages import report_written
 from srsgd_ray.cli.parser import given_of, pairs
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.knobs import knob_types
-from srsgd_ray.results import columns_to_plain, read_record
+from srsgd_ray.results import Record, columns_to_plain, read_record
 from srsgd_ray.study.arm import Arm
+from srsgd_ray.study.requests import Attended
 from srsgd_ray.study.spec import Study
 from srsgd_ray.training.single import run_once
 
@@ -51,10 +53,32 @@ def _train(config: TrainConfig, out: Path, resume: bool) -> int:
         "config": config.to_dict(),
         "phase": "search" if study.trials else "confirm",
     }
-    complete = run_once(config, out, resume, header)
+    complete = run_once(config, out, resume, header, _attended)
     if os.environ.get("RANK", "0") == "0":
         print(report_written(out))
     return 0 if complete else 1
+
+
+class _OneRun:
+    """What requests ask of a study's controller, for a training run."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    @property
+    def finished(self) -> bool:
+        """Whether its trial has ended."""
+        return all(trial.end is not None for trial in self.record.trials.values())
+
+    def drop(self, *trial: str) -> None:
+        """Refuse: the trial is the run."""
+        raise ValueError("a training run ends as a whole: name no trial, or stop it by Ctrl-C")
+
+
+def _attended(record: Record) -> Attended:
+    """Hears `srsgd-ray stop FOLDER`; SIGTERM, for a shell's background has no Ctrl-C."""
+    run: Any = _OneRun(record)
+    return Attended(run, lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def study_of(config: TrainConfig, name: str) -> Study:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,13 @@ from srsgd_ray.training.outcome import Save
 TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def run_once(config: TrainConfig, out: Path, resume: bool, study: Mapping[str, Any]) -> bool:
+def run_once(
+    config: TrainConfig,
+    out: Path,
+    resume: bool,
+    study: Mapping[str, Any],
+    attended: Callable[[Record], AbstractContextManager[object]],
+) -> bool:
     """Train once and record it in ``out``; prints a line for each epoch.
 
     Args:
@@ -40,6 +46,7 @@ def run_once(config: TrainConfig, out: Path, resume: bool, study: Mapping[str, A
         resume: continue the run in that folder after its last epoch.
         study: the header of its record: the study of one trial that it is to all who read it. Its
             ``phase`` is the trial's.
+        attended: a context in which the run's record is written, such as one that hears requests.
 
     Returns:
         Whether the run came to its end; False if it diverged.
@@ -48,7 +55,7 @@ def run_once(config: TrainConfig, out: Path, resume: bool, study: Mapping[str, A
         ValueError: for anything that cannot work, before anything is written.
     """
     with _process_group(config):
-        return _run(config, out, resume, study)
+        return _run(config, out, resume, study, attended)
 
 
 @contextmanager
@@ -81,8 +88,15 @@ def _process_group(config: TrainConfig) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _run(config: TrainConfig, out: Path, resume: bool, study: Mapping[str, Any]) -> bool:
+def _run(
+    config: TrainConfig,
+    out: Path,
+    resume: bool,
+    study: Mapping[str, Any],
+    attended: Callable[[Record], AbstractContextManager[object]],
+) -> bool:
     rank, size = rank_and_size()
+    stack = ExitStack()
     record: Record | None = None
     phase, arm, trial = study["phase"], study["spec"]["arms"][0]["name"], ""
     resume_from = out if resume and (out / FILE_NAME).is_file() else None
@@ -97,6 +111,7 @@ def _run(config: TrainConfig, out: Path, resume: bool, study: Mapping[str, Any])
             record.session(**provenance(), held_workers=size, threads=threads, gpus_per_worker=gpus)
             trial = next(iter(record.trials), f"{phase}-{arm}-000")
             record.begin(trial, phase, arm, 0, config.to_dict())
+            stack.enter_context(attended(record))
 
     def report(row: dict[str, Any], save: Save | None) -> None:
         if record is not None:
@@ -131,6 +146,7 @@ def _run(config: TrainConfig, out: Path, resume: bool, study: Mapping[str, Any])
             if outcome.reason:
                 print(outcome.reason)
     finally:
+        stack.close()
         if record is not None:
             record.pause()
             record.close()
