@@ -24,7 +24,7 @@ from srsgd_ray.cli import main
 from srsgd_ray.cli.declared import VERBS
 from srsgd_ray.cli.guard import guarded
 from srsgd_ray.cli.parser import add_field, given_of, new_parser, pairs, parse, plainly
-from srsgd_ray.knobs import knob, knob_types
+from srsgd_ray.knobs import knob, knob_types, one_of
 
 QUICKSTART = str(Path(__file__).parents[1] / "studies" / "quickstart.py")
 
@@ -83,6 +83,13 @@ def test_the_version_names_what_a_report_needs(capsys: pytest.CaptureFixture[str
     python = platform.python_version()
     named = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "ray", "optuna")]
     assert others == ", ".join([f"Python {python}", *named])
+
+
+def test_a_wrong_name_among_many_gets_a_message_that_can_be_read() -> None:
+    with pytest.raises(
+        ValueError, match=r"trial-099, \.\.\. \(500 in all\)\. Did you mean 'trial-400'"
+    ):
+        one_of("trial", "trail-400", [f"trial-{n:03d}" for n in range(500)])
 
 
 def refuse() -> None:

@@ -135,11 +135,15 @@ def test_compare_says_when_runs_may_be_pairs(
 
 
 def test_compare_refuses_what_cannot_be_compared(
-    results: Path, capsys: pytest.CaptureFixture[str]
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refused(capsys, "compare", results / "toys", EXAMPLE)
     assert "by one metric, but got" in said
     assert "test_score (higher is better)" in said and "test_error in % (lower is better)" in said
+    front = dataclasses.replace(STUDY, pareto=True, pareto_metric="cost", trials=2, confirm_seeds=1)
+    run(front, results=tmp_path, name="front", backend="local")
+    said = refused(capsys, "compare", tmp_path / "front", results / "toys")
+    assert f"must have one configuration an arm, but {tmp_path / 'front'} has several" in said
     assert "takes two studies or more" in refused(capsys, "compare", EXAMPLE, f"{EXAMPLE}/")
     assert "expected" in refused(capsys, "compare", EXAMPLE, results / "none")
     said = refused(capsys, "compare", EXAMPLE, EXAMPLE.parent, "--to-target", "best")

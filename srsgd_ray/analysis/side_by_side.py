@@ -8,7 +8,13 @@ from typing import Any
 import pandas as pd
 
 from srsgd_ray.analysis.confirm import confirmation
-from srsgd_ray.analysis.rows import better_of, confirm_metric, rows, search_goal
+from srsgd_ray.analysis.rows import (
+    better_of,
+    confirm_metric,
+    rows,
+    search_goal,
+    several_points,
+)
 from srsgd_ray.analysis.summary import summary
 from srsgd_ray.results import schema_of
 
@@ -57,9 +63,14 @@ def side_by_side(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def check_metrics(studies: Mapping[str, pd.DataFrame]) -> None:
-    """Raise ValueError unless all studies compare their arms by one metric."""
+    """Raise ValueError unless all studies compare one configuration an arm by one metric."""
     said: dict[str, str] = {}
     for study, trials in studies.items():
+        if several_points(trials):
+            raise ValueError(
+                f"studies that are set side by side must have one configuration an arm, but "
+                f"{study} has several (points of a front, or lengths). See its own table."
+            )
         metric = confirm_metric(trials)
         unit = schema_of(trials).number(metric).unit
         said[study] = (

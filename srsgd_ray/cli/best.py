@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import math
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def _winners(trials: pd.DataFrame, names: list[str]) -> tuple[list[Winner], list
             without.append(str(error))
     if not found:
         raise ValueError(without[0] if without else "no trial has begun. Resume the study.")
-    return found, [f"# {text}" for text in without]
+    return found, [textwrap.indent(textwrap.fill(text, WIDTH), "# ") for text in without]
 
 
 def _said(trials: pd.DataFrame, won: Winner) -> list[str]:

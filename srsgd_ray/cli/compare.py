@@ -44,8 +44,6 @@ def compare_verb(given: argparse.Namespace) -> None:
 def _verdicts(folder: str, trials: pd.DataFrame) -> list[str]:
     """The study's own sentences."""
     rivals = analysis.baselines(trials)
-    if analysis.several_points(trials):
-        return analysis.epochs_saved_verdicts(trials, rivals, analysis.confirm_metric(trials))
     found = analysis.confirmation(trials, rivals, predictions=read_predictions(folder))
     return [c.verdict for c in found.comparisons] or ["No arm is compared with another."]
 
