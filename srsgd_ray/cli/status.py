@@ -129,7 +129,7 @@ def _running_text(seen: Seen, now: dict[str, Any]) -> str:
         {
             "trial": trial["trial"],
             "epoch": f"{trial['epoch']} of {trial['epochs']}",
-            analysis.in_words(trial["metric"]): trial["value"],
+            analysis.in_words(now["metric"]): trial["value"],
             "since": duration(now["at"] - trial["since"]),
         }
         for trial in now["trials"]
