@@ -102,6 +102,15 @@ def test_the_log_says_what_a_later_session_goes_on_with_and_has_no_colours(
         assert re.fullmatch(
             r"search-near-000 ends failed, no room: score 3.5, 1 epoch, 0.0 s, on there", said[4]
         )
+        record.retry(["search-near-000"])
+        record.enqueue("near", 0, 1, {"x": 0.5})
+        record.select(0, {"near": ["search-near-001"], "far": []})
+        said = [line[21:] for line in (tmp_path / "t" / LOG).read_text().splitlines()]
+        assert said[5:] == [
+            "search-near-000 is to run again; it had ended failed, no room",
+            "arm near is to try x 0.5, in search 0",
+            "search 0 has ended: search-near-001 to confirm",
+        ]
         (tmp_path / "t" / LOG).unlink()
         (tmp_path / "t" / LOG).mkdir()  # cannot be written: the record goes on
         assert record.begin("search-far-000", "search", "far", 0, {"x": -1.5})

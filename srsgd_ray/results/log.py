@@ -74,6 +74,15 @@ def _line(contents: Contents, event: Mapping[str, Any]) -> str:
             f"the study goes on as edited: {spec.get('trials')} search trials an arm, "
             f"{spec.get('confirm_seeds')} seeds, {spec.get('searches')} searches"
         )
+    if kind == "selected":
+        names = [name for trials in event["arms"].values() for name in trials]
+        return f"search {event['search']} has ended: {', '.join(names) or 'nothing'} to confirm"
+    if kind == "retry":
+        trial = contents.trials[event["trial"]]
+        return f"{trial.trial} is to run again; it had ended {trial.failures[-1]}"
+    if kind == "enqueue":
+        point = ", ".join(f"{k} {v}" for k, v in event["point"].items())
+        return f"arm {event['arm']} is to try {point}, in search {event['search']}"
     if kind == "trial":
         trial = contents.trials[event["trial"]]
         knobs = ", ".join(f"{k} {v}" for k, v in searched(contents.header, trial).items())

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from srsgd_ray.progress import Overview, Piece, duration
@@ -30,8 +31,13 @@ class Display:
     def __call__(self) -> Overview:
         """The study as it is now."""
         known = self._controller.record.contents
-        # Copies, for the study goes on.
-        contents = Contents(known.header, list(known.sessions), dict(known.trials))
+        # Copies, for the study goes on meanwhile.
+        contents = replace(
+            known,
+            sessions=list(known.sessions),
+            trials=dict(known.trials),
+            selected=dict(known.selected),
+        )
         running = {trial.trial: trial for trial in self._controller.running()}
         pieces = [self._piece(contents.header, running[name]) for name in self._placed(running)]
         done = [piece.done for piece in pieces] or [0]
