@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,12 @@ from srsgd_ray.results import Record, TrialRecord, read_record
 from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
+from srsgd_ray.study.ahead import Ahead
 from srsgd_ray.study.estimate import HoursLimit, cost, spent_hours
+from srsgd_ray.study.options import Options
 from srsgd_ray.study.shorten import select, smoke, with_epochs
+from srsgd_ray.study.start import job_of, plan_of
+from srsgd_ray.trainables.image import ImageClassification
 from srsgd_ray.training.timing import measure
 
 LR = SearchSpace("lr", "?", {"lr": FloatDistribution(0.01, 0.3, log=True)})
@@ -117,6 +123,30 @@ def test_a_budget_stops_once_when_it_is_spent() -> None:
         time.sleep(0.6)
     assert len(stops) == 1
     assert not budget.spent
+
+
+def test_a_plan_is_timed_while_ray_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def seconds(work: Any, config: TrainConfig, workers: int, threads: int) -> float:
+        asked.append(threading.current_thread().name)
+        return 2.0 * threads
+
+    monkeypatch.setattr(ImageClassification, "seconds", seconds)
+    options = Options(results=tmp_path, cpus_per_worker=1, slots=1)
+    ahead = Ahead(STUDY, options, job_of(STUDY, options), None, here=True)
+    ahead.wait()
+    plan = plan_of(STUDY, options, [{"CPU": float(len(os.sched_getaffinity(0)))}])
+    found = cost(STUDY, plan, None, ahead.or_else(plan, timed))
+    assert found.seconds == 2.0 * 14 * 10
+    assert asked == ["ahead"] * 2, "in a thread, a search's trial and a confirmation's"
+    # For another plan than was foreseen, or where trials run elsewhere, a worker is asked.
+    other = dataclasses.replace(plan, cpus_per_worker=0.5)
+    assert cost(STUDY, other, None, ahead.or_else(other, lambda config: 3.0)).seconds == 3.0 * 140
+    ahead = Ahead(STUDY, options, job_of(STUDY, options), None, here=False)
+    ahead.wait()
+    assert cost(STUDY, plan, None, ahead.or_else(plan, lambda config: 3.0)).seconds == 3.0 * 140
+    assert len(asked) == 2
 
 
 def test_measuring_times_real_steps_and_leaves_the_generator_alone() -> None:

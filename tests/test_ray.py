@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import optuna
 import pytest
@@ -27,6 +28,8 @@ from lmdb_images import make_tree
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
+from srsgd_ray.backends import NotMeasured
+from srsgd_ray.backends.local import LocalBackend
 from srsgd_ray.backends.ray import backend
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import hold_out
@@ -332,6 +335,8 @@ def test_a_plan_writes_nothing_and_says_if_it_cannot_be_made_in_time(
 ) -> None:
     assert conduct(STUDY, tmp_path, plan="only") == "planned"
     assert not (tmp_path / "t").exists()
+    # As if this process could not: then it is done on a worker.
+    monkeypatch.setattr(LocalBackend, "measure", Mock(side_effect=NotMeasured("not here")))
     monkeypatch.setattr(backend, "MEASURE_LIMIT", -1.0)
     monkeypatch.setattr(backend, "SHORTEST_WAIT", 0.01)
     with pytest.raises(ValueError, match="no plan can be made: a configuration could not be timed"):

@@ -23,6 +23,7 @@ from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.log import OUTPUT
 from srsgd_ray.results.record import check_free
 from srsgd_ray.results.tables import trials_frame
+from srsgd_ray.study.ahead import Ahead
 from srsgd_ray.study.arm import check_name
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.display import Display
@@ -131,12 +132,14 @@ def execute(
             lines += [f"Taken in: {line}" for line in growth.taken]
             lines += [f"Prior of the search: {line}" for line in prior_said(prior)]
             print(*lines, *growth.remarks, sep="\n", flush=True)
+        known = read_record(folder) if resume else None
         opened = nullcontext(None) if quiet else all_output_to(folder / OUTPUT)
+        ahead = Ahead(study, options, job, known, backend.here)
         with opened as screen, backend.open() as nodes:
             plan = plan_of(study, options, nodes)
             session = _Session(study, options, backend, job, plan, screen, lost)
             backend.lost = session.end
-            session.show_plan(read_record(folder) if resume else None)
+            session.show_plan(known, ahead)
             if options.plan == "only":
                 return PLANNED
             with _record(growth, folder, name, resume, script, options, prior) as record:
@@ -186,8 +189,9 @@ class _Session:
         if self.screen is not None:
             print(text, file=self.screen)
 
-    def show_plan(self, known: Contents | None) -> None:
+    def show_plan(self, known: Contents | None, ahead: Ahead) -> None:
         """Say what is left to do and what it will cost, after what the trainable remarks."""
+        ahead.wait()
         for arm in self.study.arms:
             config = self.study.config(arm.name, {})
             if said := self.study.work.remarks(config, self.plan.workers, arm.workers):
@@ -195,7 +199,7 @@ class _Session:
         if self.options.plan == "no":
             return
         try:
-            measure = self.backend.measure(self.job, self.plan)
+            measure = ahead.or_else(self.plan, self.backend.measure(self.job, self.plan))
             self._say(cost(self.study, self.plan, known, measure).text(datetime.datetime.now()))
         except NotMeasured as reason:
             if self.options.plan == "only":

@@ -1,0 +1,79 @@
+"""What a study needs next, done in a thread while Ray starts: that leaves a core idle."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from srsgd_ray.backends import Job, Plan, make_backend
+from srsgd_ray.results.contents import Contents
+from srsgd_ray.study.estimate import cost
+from srsgd_ray.study.options import Options
+from srsgd_ray.study.spec import Study
+from srsgd_ray.study.start import plan_of
+
+Measure = Callable[[dict[str, Any]], float | None]
+
+
+class Ahead:
+    """Times the configurations of a plan, and has Optuna import what its database needs.
+
+    Only for Ray on this machine, and only what runs on CPUs: a GPU belongs to the workers. Nothing
+    depends on it: what is not known from here is measured on a worker.
+
+    Args:
+        study, options, job: what is to be run.
+        known: contents of the record, if the study is resumed.
+        here: whether trials run on this machine.
+    """
+
+    def __init__(
+        self, study: Study, options: Options, job: Job, known: Contents | None, here: bool
+    ) -> None:
+        self._study, self._options, self._job, self._known = study, options, job, known
+        self._plan: Plan | None = None
+        self._found: dict[str, float | None] = {}
+        self._thread = threading.Thread(target=self._work, daemon=True, name="ahead")
+        if here and options.backend == "ray":
+            self._thread.start()
+
+    def _work(self) -> None:
+        with suppress(Exception):  # who needs it meets the same error, and says it
+            from optuna.storages import RDBStorage
+
+            RDBStorage("sqlite://")  # in memory, and gone at once
+            if self._options.plan == "no":
+                return
+            local = make_backend("local")
+            with local.open() as nodes:
+                self._plan = plan_of(self._study, self._options, nodes)
+            if not self._plan.gpus_per_worker:
+                measure = local.measure(self._job, self._plan)
+
+                def timed(config: dict[str, Any]) -> float | None:
+                    self._found[_key(config)] = found = measure(config)
+                    return found
+
+                cost(self._study, self._plan, self._known, timed)
+
+    def wait(self) -> None:
+        """Until it is done."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def or_else(self, plan: Plan, measure: Measure) -> Measure:
+        """Seconds of an epoch of a configuration under ``plan``, by ``measure`` if not known."""
+
+        def seconds(config: dict[str, Any]) -> float | None:
+            if plan == self._plan and _key(config) in self._found:
+                return self._found[_key(config)]
+            return measure(config)
+
+        return seconds
+
+
+def _key(config: dict[str, Any]) -> str:
+    return json.dumps(config, sort_keys=True, default=str)
