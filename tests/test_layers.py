@@ -169,6 +169,7 @@ UNWANTED: list[dict[str, str]] = [
         "srsgd_ray.table": "torch ray pandas rich",
         "srsgd_ray": "torch ray pandas optuna",
         "srsgd_ray.trainables.image": "torch ray pandas",
+        "srsgd_ray.backends.ray.process": "torch ray pandas optuna",
         "srsgd_ray.cli": "torch ray pandas",
         "srsgd_ray.backends.local": "torch ray optuna",
         "srsgd_ray.paper": "torch ray optuna matplotlib",

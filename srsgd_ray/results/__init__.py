@@ -1,7 +1,13 @@
 """Results: the schema, the crash-safe record of a study, and its Parquet tables.
 
-In: what happened to trials. Out: tables that carry what their columns mean.
+In: what happened to trials. Out: tables that carry what their columns mean. What needs pandas is
+loaded when it is first used, for a worker needs none.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from srsgd_ray.results.columns import (
     STATES,
@@ -15,11 +21,20 @@ from srsgd_ray.results.columns import (
 )
 from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.results.place import RecordError
-from srsgd_ray.results.predictions import read_predictions, write_predictions
 from srsgd_ray.results.provenance import provenance
 from srsgd_ray.results.record import Record, read_record
-from srsgd_ray.results.schema import Schema, schema_of
-from srsgd_ray.results.tables import read_epochs, read_table, read_trials, write_tables
+
+if TYPE_CHECKING:
+    from srsgd_ray.results.predictions import read_predictions, write_predictions
+    from srsgd_ray.results.schema import Schema, schema_of
+    from srsgd_ray.results.tables import read_epochs, read_table, read_trials, write_tables
+
+# Where what needs pandas stands.
+_LATER = {
+    "predictions": ("read_predictions", "write_predictions"),
+    "schema": ("Schema", "schema_of"),
+    "tables": ("read_epochs", "read_table", "read_trials", "write_tables"),
+}
 
 __all__ = [
     "STATES",
@@ -44,3 +59,10 @@ __all__ = [
     "write_predictions",
     "write_tables",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
