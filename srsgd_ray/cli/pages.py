@@ -44,6 +44,7 @@ def watch_verb(given: argparse.Namespace) -> None:
     """Serve the live page until Ctrl-C, or until the process that it belongs to has ended."""
     from srsgd_ray.pages import Watch
 
+    os.nice(5)  # a study comes first; with less than that, the page is late on busy cores
     with Watch(given.folder, given.host, given.port) as server:
         print(f"Live page: {server.url}", flush=True)
         if given.of_process is None:

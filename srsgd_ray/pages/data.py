@@ -28,6 +28,7 @@ from srsgd_ray.typed import typed
 
 ALWAYS = ("trial", "arm", "phase", "state", "reason", "epochs_done")
 RERUN = "Repeat any one trial, TRIAL"
+MOST_CURVES = 200  # of search trials: more would hide each other
 MOST_RESTARTS = 400  # of an arm; more could not be distinguished on a page
 # Columns of a trial's row that are the same in all of them, or that only programs read.
 LEFT_OUT = ("study", "number", "started", "ended", "search_space", "baseline", "metric", "mode",
@@ -64,7 +65,7 @@ def study_data(folder: Path | str, contents: Contents | None = None) -> dict[str
         "arms": [{"name": arm, "label": analysis.arm_label(arm)} for arm in analysis.arms(trials)],
         "curves": _curves(trials, epochs),
         "restarts": _restarts(trials, epochs),
-        "search": _search(trials),
+        "search": _search(trials, epochs),
         "trials": _trials(trials),
         "provenance": _provenance(trials),
         "commands": _commands(folder, contents),
@@ -101,7 +102,7 @@ def _restarts(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[dict[str, Any]
     return found
 
 
-def _search(trials: pd.DataFrame) -> dict[str, Any] | None:
+def _search(trials: pd.DataFrame, epochs: pd.DataFrame) -> dict[str, Any] | None:
     """What the search tried, what mattered, and how its best improved."""
     search = analysis.rows(trials, "search")
     if search.empty:
@@ -131,10 +132,26 @@ def _search(trials: pd.DataFrame) -> dict[str, Any] | None:
         "best_so_far": plain_table(
             best.rename(columns={f"best_{metric}": "best", metric: "value"})
         ),
+        "curves": _search_curves(search, epochs, metric),
         "importance": importance(trials),
         "importance_about": ABOUT_IMPORTANCE,
         "front": front,
     }
+
+
+def _search_curves(search: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+    """The search metric at each epoch of the last search trials; of one report there is none."""
+    if metric not in epochs:
+        return []
+    last = search[search["epochs_done"] > 1].tail(MOST_CURVES)
+    own = analysis.rows(epochs, "search").sort_values("epoch")
+    values = own.groupby("trial", sort=False)[metric].agg(list).to_dict()
+    return [
+        {"trial": row["trial"], "arm": row["arm"], "state": row["state"],
+         "values": list(plain(dict(enumerate(values[row["trial"]]))).values())}
+        for row in last[["trial", "arm", "state"]].to_dict("records")
+        if row["trial"] in values
+    ]  # fmt: skip
 
 
 def _best(trials: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,5 +1,5 @@
 "use strict";
-// What the live page shows beside the report, asked for each second or more seldom.
+// What the live page shows beside the report, asked for twice a second or more seldom.
 const asked = new URLSearchParams(location.search);
 let study = asked.get("study") || "", version = "", chosen = Boolean(study);
 
@@ -18,7 +18,7 @@ function drawStudies(rows) {
   $("choice").hidden = rows.length < 2;
   table("studies", ["study", "state", "trials", "of", "epochs", "time left", "ends"], rows.map((row) =>
     row.unread ? {study: row.study, state: row.unread} : {study: row.study,
-      state: row.running ? "runs" : "-", trials: row.ended, of: row.planned, epochs: row.done,
+      state: row.state, trials: row.ended, of: row.planned, epochs: row.done,
       "time left": time(row.seconds_left), ends: counted(row)}));
   $("studies").querySelectorAll("tbody tr").forEach((line, at) => {
     line.classList.toggle("chosen", rows[at].study === study);
@@ -37,7 +37,7 @@ function drawNow(now) {
   $("verdict-title").textContent = now.running ? "Verdict so far" : "Verdict";
   const until = now.may_grow ? ", if it does not grow" : "";
   const left = now.seconds_left === null ? "" : `, about ${time(now.seconds_left)} left${until}`;
-  $("state").textContent = `${now.running ? "Running" : "Not running"}: ${now.ended} of ` +
+  $("state").textContent = `${now.state[0].toUpperCase()}${now.state.slice(1)}: ${now.ended} of ` +
     `${now.planned} trials ended (${counted(now) || "none begun"}), ${now.done} of ${now.epochs} ` +
     `epochs done${left}.`;
   table("phases", ["phase", "trials ended", "of"], Object.entries(now.phases).map(
@@ -65,7 +65,7 @@ function drawNow(now) {
 let waiting = 0;
 async function poll() {
   clearTimeout(waiting);
-  let wait = 1000;
+  let wait = 500;
   try {
     // A study that was not chosen gives way to the one written last.
     asked.set("study", chosen ? study : "");
@@ -73,7 +73,7 @@ async function poll() {
     const answer = await fetch(`data.json?${asked}`);
     if (!answer.ok) throw new Error(await answer.text());
     const {studies, live, took, waiting: why, version: now, study: name, ...rest} = await answer.json();
-    wait = Math.max(1000, 5000 * took);
+    wait = Math.max(500, 4000 * took);
     if (name !== study) [study, version] = [name || "", ""];
     drawStudies(studies);
     if (live) drawNow(live);

@@ -244,6 +244,7 @@ function drawSearch(colour) {
   });
   draw("best-plot", traces, {xaxis: {title: {text: "epochs spent by a search"}},
     yaxis: {title: {text: shown(search.label)}, type: wide(best.map((row) => row.value))}});
+  drawTrialCurves(colour);
   drawKnobs(colour);
   $("importance-about").textContent = search.importance_about;
   const shares = search.importance;
@@ -261,6 +262,18 @@ function drawSearch(colour) {
     ...hover(own.rows)})),
     {xaxis: {title: {text: shown(search.front[0].columns[1])}},
       yaxis: {title: {text: shown(search.label)}}});
+}
+
+function drawTrialCurves(colour) {
+  const {curves, label: what} = data.search;
+  $("trial-curves").hidden = !curves.length;
+  if (!curves.length) return;
+  draw("trial-curves-plot", curves.map(({trial, arm, state, values}) => ({type: "scatter",
+    mode: "lines", x: values.map((_, at) => at + 1), y: values, showlegend: false, opacity: 0.7,
+    line: {color: colour[arm], width: 1.5, dash: state === "complete" ? "solid" : "dot"},
+    hovertemplate: `%{y}<br>epoch %{x}<br>${configuration(trial)}<extra></extra>`})),
+    {xaxis: {title: {text: "epoch"}}, yaxis: {title: {text: shown(what)},
+      type: wide(curves.flatMap((curve) => curve.values))}});
 }
 
 function drawKnobs(colour) {
@@ -358,6 +371,8 @@ function drawAll() {
   const several = data.winners.rows.some((row) => row.search);
   const columns = data.winners.columns.filter((name) => several || name !== "search");
   $("winners").hidden = columns.length < 2;
+  $("winners-title").textContent = data.trials.rows.some((row) => row.phase === "confirm")
+    ? "Configurations that were confirmed" : "Best configurations so far";
   table("winners-table", columns, data.winners.rows);
   drawCurves(colour);
   drawSearch(colour);
