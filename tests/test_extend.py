@@ -243,6 +243,46 @@ def test_arms_and_trials_together_by_an_edited_script(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_best_at_another_length_are_a_study_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixed = Arm("fixed", fixed={"x": 0.5}, trials=0)
+    study = dataclasses.replace(STUDY, arms=(STUDY.arms[0], fixed), baseline="fixed")
+    best = conduct(study, tmp_path).best["near"]["x"]
+    before = (tmp_path / "t" / "record.jsonl").read_bytes()
+    assert verb("extend", tmp_path / "t", "--epochs", 5, "--trials", 1) == 2
+    assert "or --epochs alone" in capsys.readouterr().err
+    assert verb("extend", tmp_path / "t", "--epochs", 5, "--no-figures") == 0
+    assert (tmp_path / "t" / "record.jsonl").read_bytes() == before
+    table = read_trials(tmp_path / "t-5-epochs")
+    assert set(table["phase"]) == {"confirm"}
+    assert set(table["epochs_done"]) == {5}
+    assert table.groupby("arm")["x"].unique().map(list).to_dict() == {
+        "near": [best],
+        "fixed": [0.5],
+    }
+    assert not set(table["seed"]) & set(read_trials(tmp_path / "t")["seed"])
+    assert verb("extend", tmp_path / "t", "--epochs", 5, "--no-figures") == 2
+    assert "already holds a study" in capsys.readouterr().err
+    conduct(dataclasses.replace(study, name="u", searches=2), tmp_path)
+    assert verb("extend", tmp_path / "u", "--epochs", 5) == 2
+    assert "has several: it has 2 searches" in capsys.readouterr().err
+
+
+def test_points_of_a_front_are_chosen_anew(tmp_path: Path) -> None:
+    study = dataclasses.replace(
+        STUDY, arms=(Arm("near", X),), baseline="", pareto=True, pareto_metric="cost",
+        confirm_points=2, trials=4,
+    )  # fmt: skip
+    conduct(study, tmp_path)
+    conduct(dataclasses.replace(study, trials=12), tmp_path, extend=True)
+    table = read_trials(tmp_path / "t")
+    chosen = read_record(tmp_path / "t").selected[0]["near"]
+    current = analysis.rows(table, "confirm")
+    assert current["confirms"].value_counts().to_dict() == dict.fromkeys(chosen, 2)
+    assert len(table[table["phase"] == "confirm"]) > len(current), "else this test shows nothing"
+
+
 # Another space.
 
 NARROW = {"x": FloatDistribution(0.0, 0.6)}

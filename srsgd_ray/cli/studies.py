@@ -19,7 +19,7 @@ from srsgd_ray.import_path import load
 from srsgd_ray.knobs import plain
 from srsgd_ray.results import read_record
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.study.extend import with_more
+from srsgd_ray.study.larger import lengthened, with_more
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainable import Trainable
@@ -74,15 +74,21 @@ def extend_verb(given: argparse.Namespace) -> int:
     folder = Path(given.folder)
     study, words = recorded(folder)
     more = {name: getattr(given, name) for name in ("trials", "searches", "confirm_seeds")}
-    if not any(more.values()):
+    if any(more.values()) == (given.epochs is not None):
         raise ValueError(
-            "an extension needs --trials, --searches or --confirm-seeds, and how many more. "
-            "Other arms stand in the study's script, which takes --extend."
+            "an extension needs --trials, --searches or --confirm-seeds, and how many more; or "
+            "--epochs alone. Other arms stand in the study's script, which takes --extend."
         )
     places = given_of(given, [f for f in dataclasses.fields(Options) if f.metadata])
-    words = ["--extend" if word == "--resume" else word for word in words]
     words += [*_as_words(places), *(["--plan"] if given.plan else [])]
     before, command = study.to_dict(), ("srsgd-ray", "extend", given.folder)
+    if given.epochs is not None:
+        longer = lengthened(study, read_record(folder), given.epochs)
+        other = folder.with_name(f"{folder.resolve().name}-{given.epochs}-epochs")
+        begin = [word for word in words if word != "--resume"] + [f"--name={other.name}"]
+        again = typed("srsgd-ray", "resume", str(other))
+        return launch(longer, begin, command=command, resume=lambda: again)
+    words = ["--extend" if word == "--resume" else word for word in words]
 
     def resume() -> str:
         if read_record(folder).header["spec"] == before:  # nothing of it has begun

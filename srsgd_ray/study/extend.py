@@ -78,33 +78,6 @@ def edited(study: Study, header: Mapping[str, Any]) -> Study:
     return dataclasses.replace(recorded, **changes, arms=tuple(arms), folder=study.folder)
 
 
-def with_more(study: Study, **more: int | None) -> Study:
-    """The study with so many more of ``trials``, ``searches`` or ``confirm_seeds``.
-
-    An arm that has a number of its own gets as many more; a fixed one stays without trials.
-
-    Raises:
-        ValueError: if there is nothing to search, or a number is below 1.
-    """
-    asked = {name: number for name, number in more.items() if number is not None}
-    for name, number in asked.items():
-        if number < 1:
-            raise ValueError(f"an extension adds 1 or more, but got {name}={number}.")
-        if name != "confirm_seeds" and not any(study.trials_of(arm.name) for arm in study.arms):
-            raise ValueError(
-                f"an extension by {name} needs an arm that is searched, but no arm of "
-                f"{study.name!r} is. Add seeds (confirm_seeds), or arms to its script."
-            )
-    arms = []
-    for arm in study.arms:
-        own = {n: getattr(arm, n) for n in ("trials", "confirm_seeds")}
-        grown_ = {n: was + asked[n] for n, was in own.items() if was and n in asked}
-        arms.append(dataclasses.replace(arm, **grown_))
-    # What no arm is searched by stays 0.
-    added = {n: getattr(study, n) + number for n, number in asked.items() if getattr(study, n)}
-    return dataclasses.replace(study, **added, arms=tuple(arms))
-
-
 def extended(
     study: Study, contents: Contents, folder: object, extend: bool = False, respace: bool = False
 ) -> Growth:

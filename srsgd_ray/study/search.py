@@ -138,8 +138,8 @@ class Search:
         known = {trial.user_attrs.get("prior") for trial in self._study.get_trials(deepcopy=False)}
         for one in prior:
             name = f"{one['folder']}: {one['trial']}"
-            if name not in known:
-                spreads = {knob: self.space.ranges[knob] for knob in one["params"]}
+            spreads = {k: self.space.ranges[k] for k in one["params"] if k in self.space.ranges}
+            if name not in known and len(spreads) == len(one["params"]):
                 self._study.add_trial(optuna.trial.create_trial(
                     params=one["params"], distributions=spreads, values=one["values"],
                     user_attrs={"prior": name},

@@ -26,6 +26,8 @@ def _extend(add: Add) -> None:
     add("--searches", type=int, metavar="N", help="so many more independent searches of each arm")
     seeds = "so many more runs of each configuration that is judged"
     add("--confirm-seeds", type=int, metavar="N", help=seeds)
+    longer = "the best of each arm again at so many epochs, as a study of its own: FOLDER-N-epochs"
+    add("--epochs", type=int, metavar="N", help=longer)
     kinds = get_type_hints(Options)
     for field in dataclasses.fields(Options):
         if field.metadata and field.name != "results":
