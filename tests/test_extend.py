@@ -272,7 +272,7 @@ def test_the_best_at_another_length_are_a_study_of_their_own(
 def test_points_of_a_front_are_chosen_anew(tmp_path: Path) -> None:
     study = dataclasses.replace(
         STUDY, arms=(Arm("near", X),), baseline="", pareto=True, pareto_metric="cost",
-        confirm_points=2, trials=4,
+        confirm_points=2, trials=2,
     )  # fmt: skip
     conduct(study, tmp_path)
     conduct(dataclasses.replace(study, trials=12), tmp_path, extend=True)
