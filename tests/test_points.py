@@ -32,22 +32,24 @@ def proposed(folder: Path, arm: str = "near") -> list[float]:
 def test_a_point_is_tried_next_and_uses_up_a_trial(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = conduct(dataclasses.replace(STUDY, trials=4, searcher="random"), tmp_path / "whole")
+    whole = conduct(dataclasses.replace(STUDY, searcher="random"), tmp_path / "whole")
     folder = tmp_path / "t"
-    slow = dataclasses.replace(SLOW, trials=4, searcher="random", epochs=3, base={"wait": 0.5})
+    slow = dataclasses.replace(SLOW, trials=3, searcher="random", epochs=3, base={"wait": 0.2})
     with running(slow, tmp_path):
         status, said = says(capsys, "enqueue", str(folder), "near", "x=0.5")
         assert status == 0
-        assert said == "x=0.5 is tried as trial 2 of 4 of near: it uses up one of them."
-        assert says(capsys, "enqueue", str(folder), "near", "x=7")[0] == 2
+        assert said == "x=0.5 is tried as trial 2 of 3 of near: it uses up one of them."
+        wrong = says(capsys, "enqueue", str(folder), "near", "x=7")[1]
+        assert wrong.startswith("srsgd-ray enqueue: a point of enqueue must lie in the space, but ")
+        assert wrong.endswith("step=None).")
     # A study that nobody works on takes one, too, after those that wait.
     status, said = says(capsys, "enqueue", str(folder), "near", "x=0.25")
-    assert (status, "as trial 3 of 4 of near" in said) == (0, True)
+    assert (status, "as trial 3 of 3 of near" in said) == (0, True)
     assert conduct(slow, tmp_path, resume=True).status == "finished"
     ours, theirs = proposed(folder), proposed(whole.folder)
-    assert ours == [theirs[0], 0.5, 0.25, theirs[3]]
+    assert ours == [theirs[0], 0.5, 0.25]
     assert proposed(folder, "far") == proposed(whole.folder, "far")
-    assert len(read_trials(folder)) == 2 * (4 + 1)
+    assert len(read_trials(folder)) == 2 * (3 + 1)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,14 @@ def test_failed_trials_run_again_and_the_numbers_are_those_without_a_mistake(
         assert failure.startswith("failed, a mistake (test_retry.py:")
         assert table.loc[name, "reason"] == f"run again after: {failure}"
         assert rerun(folder, name).equal
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for path in folder.glob("*.parquet"):
+        shutil.copy(path, bare)
+    assert rerun(bare, min(failed)).equal
+    log = (folder / "log.txt").read_text()
+    assert f"{min(failed)} is to run again; it had ended failed, a mistake" in log
+    assert "changes the study" in log
     # What it found is what it would have found, but for the confirmation of what was best before.
     searched = {n: r for n, r in rows(folder).items() if n.startswith("search")}
     assert searched == {n: r for n, r in rows(sound).items() if n.startswith("search")}

@@ -67,7 +67,7 @@ def _line(contents: Contents, event: Mapping[str, Any]) -> str:
     if kind == "session":
         return _session(contents, event)
     if kind == "pause":
-        return "the session ends"
+        return "the session ends" if contents.sessions[-1].get("held_workers", 1) else ""
     if kind == "spec":
         spec = event["spec"]
         return (
@@ -95,6 +95,8 @@ def _session(contents: Contents, event: Mapping[str, Any]) -> str:
     question = header.get("spec", {}).get("question", "")
     text = f"session {number} of {header.get('study')} begins on {event.get('host')}"
     text += f": {question}" if question and number == 1 else ""
+    if not event.get("held_workers", 1):  # such as skip, where nobody works on the study
+        return f"a command on {event.get('host')} changes the study"
     begun = [t for t in contents.trials.values() if t.end is None]
     on = ", ".join(f"{t.trial} after epoch {len(t.rows)}" for t in begun)
     return text + (on and f"; it goes on with {on}")

@@ -13,7 +13,7 @@ from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.results.place import RecordError
 from srsgd_ray.results.record import FILE_NAME, read_record
 from srsgd_ray.results.schema import Schema
-from srsgd_ray.results.tables import columns_in
+from srsgd_ray.results.tables import AGAIN, columns_in
 from srsgd_ray.trainable import PREDICTIONS
 
 
@@ -81,6 +81,7 @@ def _of_tables(folder: Path, name: str) -> OneTrial:
     row, roles = by_name[name], schemas["trials"]
     config = {k: row[k] for k in roles.named("knob") if "." not in k and row[k] is not None}
     reported = ("epoch", *schemas["epochs"].named("metric"), *schemas["epochs"].named("measure"))
+    row["reason"] = (row["reason"] or "").partition(AGAIN)[0].rstrip("; ") or None
     trial = TrialRecord(
         name, row["phase"], row["arm"], row["number"], config, row["started"],
         rows=[{k: own[k] for k in reported} for own in rows["epochs"] if own["trial"] == name],

@@ -195,8 +195,8 @@ class Record:
 
     def retry(self, names: Sequence[str]) -> None:
         """These trials are run again; a search that goes on after its confirmation is a look."""
-        seen = any(t.phase == "confirm" and t.end is not None for t in self.trials.values())
-        more = seen and any(self.trials[name].phase == "search" for name in names)
+        searched = any(self.trials[name].phase == "search" for name in names)
+        more = searched and look_seen(self.contents)
         look, reopened = self.contents.look + more, more and not look_ended(self.contents)
         for name in names:
             self._event("retry", trial=name, look=look, reopened=reopened)

@@ -31,6 +31,7 @@ from srsgd_ray.results.place import RecordError
 from srsgd_ray.results.planned import superseded
 from srsgd_ray.results.schema import KEY, Schema
 
+AGAIN = "run again after: "  # begins what the reason of a trial says of its earlier attempts
 SHARED = (b"identity", b"design", b"provenance")  # roles of columns that every study has
 
 
@@ -152,7 +153,7 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
             **(trial.end or {}),
         }
         if trial.failures:
-            why = f"run again after: {'; '.join(trial.failures)}"
+            why = AGAIN + "; ".join(trial.failures)
             made["reason"] = f"{made['reason']}; {why}" if made.get("reason") else why
         yield _texts(made)
 

@@ -232,7 +232,7 @@ def ask(folder: Path, session: float, request: Mapping[str, Any], limit: float) 
                 if answer.is_file():
                     found = json.loads(answer.read_text(encoding="utf-8"))
                     if not found["done"]:
-                        raise ValueError(f"{found['said']}.")
+                        raise ValueError(f"{found['said'].rstrip('.')}.")
                     return str(found["said"])
                 if waits_for == "taken" and not path.exists():
                     break
@@ -241,7 +241,7 @@ def ask(folder: Path, session: float, request: Mapping[str, Any], limit: float) 
                 if waits_for == "taken":
                     raise Unanswered(
                         f"no process that works on {folder} has answered within {limit:g} s, and "
-                        f"nothing was changed. Is it still there?"
+                        f"nothing was changed. If it is gone, resume the study first."
                     )
         return None
     finally:
