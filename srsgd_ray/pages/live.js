@@ -62,21 +62,27 @@ function drawNow(now) {
   if (below) log.scrollTop = log.scrollHeight;  // who reads further up is left there
 }
 
-let waiting = 0;
+async function ask(seen) {
+  asked.set("study", chosen ? study : "");  // one that was not chosen gives way to a newer one
+  asked.set("seen", seen);
+  const answer = await fetch(`data.json?${asked}`);
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer.json();
+}
+
+let waiting = 0, next = 0;
 async function poll() {
   clearTimeout(waiting);
-  let wait = 500;
   try {
-    // A study that was not chosen gives way to the one written last.
-    asked.set("study", chosen ? study : "");
-    asked.set("seen", version);
-    const answer = await fetch(`data.json?${asked}`);
-    if (!answer.ok) throw new Error(await answer.text());
-    const {studies, live, took, waiting: why, version: now, study: name, ...rest} = await answer.json();
-    wait = Math.max(500, 4000 * took);
-    if (name !== study) [study, version] = [name || "", ""];
-    drawStudies(studies);
-    if (live) drawNow(live);
+    // What runs is there at once; the rest costs more, and is asked for if it changed, at times.
+    const first = await ask("*");
+    drawStudies(first.studies);
+    if (first.live) drawNow(first.live);
+    if (first.study !== study) [study, version] = [first.study || "", ""];
+    const due = first.version !== version && (!version || performance.now() > next);
+    const {took, waiting: why, version: now, study: name, ...rest} =
+      due ? await ask(version) : first;
+    if (due) next = performance.now() + Math.max(1000, 4000 * took);
     if (why) {
       $("name").textContent = name || "srsgd-ray";
       $("question").textContent = why;
@@ -87,6 +93,6 @@ async function poll() {
   } catch (error) {
     $("state").textContent = `No answer from srsgd-ray watch (${error.message}). Is it running?`;
   }
-  waiting = setTimeout(poll, wait);
+  waiting = setTimeout(poll, 500);
 }
 poll();

@@ -73,7 +73,8 @@ class Watch(http.server.ThreadingHTTPServer):
 
         Args:
             name: of the study.
-            seen: the ``version`` that the page has: what did not change since is left out.
+            seen: the ``version`` that the page has: what did not change since is left out; ``*``
+                leaves it out in any case, for what is live alone is there sooner.
 
         Returns:
             ``studies`` (how far each one is) and ``study``, ``live`` and the rest of
@@ -91,7 +92,7 @@ class Watch(http.server.ThreadingHTTPServer):
             try:
                 known = self._read(folder)
                 found |= {"version": f"{folder.resolve().name} {known.size}"}
-                if seen != found["version"]:
+                if seen not in (found["version"], "*"):
                     found |= known.data()
                 found["live"] = live(folder, known.contents)
             except (OSError, RecordError) as error:  # damaged, or deleted while it was read
