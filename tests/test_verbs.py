@@ -363,6 +363,9 @@ def test_status_names_failures_by_their_last_line(
     text = printed(capsys, "status", tmp_path / "toys")
     assert "3 failed" in text and "Failed or diverged\n" in text
     assert re.search(r"search-a-002  failed  x must be small, but is not \(toy\.py:\d+\)", text)
+    text = printed(capsys, "status", tmp_path, "--format", "json")
+    found = json.loads(text, parse_constant=pytest.fail)  # NaN is no JSON
+    assert found["counts"] == {"failed": 3} and found["arms"][0]["best"] is None
     assert "no study here" in refused(capsys, "status", tmp_path / "none")
 
 

@@ -36,13 +36,13 @@ def status_verb(given: argparse.Namespace) -> None:
     inside = [] if holds_study(path) else [p for p in study_folders(path) if (p / RECORD).is_file()]
     if not inside and not holds_study(path):
         raise RecordError(f"no study here: {path} holds none, and is none. Name its folder.")
-    latest = max(
-        inside, key=lambda p: (held(p / RECORD), (p / RECORD).stat().st_mtime), default=path
-    )
+    latest = max(inside, key=_at_work, default=path)
     seen = Seen.of(latest)
     if given.format == "json":
-        known = {"folder": str(latest), **(seen.now or {}), "state": seen.state}
-        print(json.dumps({**known, "arms": _arms(seen).to_dict("records")}, indent=2, default=str))
+        by_arm = _arms(seen).astype(object)
+        rows = by_arm.where(by_arm.notna(), None).to_dict("records")
+        known = {"folder": str(latest), **(seen.now or {}), "state": seen.state, "arms": rows}
+        print(json.dumps(known, indent=2, default=str))
         return
     print("\n\n".join(filter(None, _status(seen))))
     if len(inside) > 1:
