@@ -3,7 +3,9 @@
 In: a :class:`Study`, made of arms, and :class:`Options` that say where it runs. Out: a results
 folder with the record and its tables, and a :class:`StudyResult` that reads them. ``run`` checks
 everything (``check``, ``start``), the ``Controller`` assigns trials to a backend, ``Search`` is
-Optuna's part of it, ``extend`` says what a resumed study may change. Knows no trainable by name.
+Optuna's part of it, ``extend`` says what a resumed study may change. ``control`` acts on a
+study from another terminal through ``requests``, ``rerun`` repeats a trial of it, and ``prior`` is
+what other studies know. Knows no trainable by name.
 """
 
 from __future__ import annotations
