@@ -16,7 +16,9 @@ from test_local import STUDY, conduct
 from srsgd_ray.backends import store
 from srsgd_ray.cli import main
 from srsgd_ray.doctor import Finding, Look, examined, left, machine, places, study
+from srsgd_ray.results import read_record, read_table
 from srsgd_ray.results.record import FILE_NAME, Record
+from srsgd_ray.study.display import numbers
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +138,18 @@ def test_what_a_session_of_ray_left(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         process.wait()
     monkeypatch.setattr(left, "MOST", 0)
     assert "1 ended sessions" in left.leftovers()[-1].value
+
+
+def test_what_ray_is_told_equals_the_record(folder: Path) -> None:
+    contents = read_record(folder)
+    told = numbers(STUDY, contents.trials.values())
+    trials = read_table(folder, "trials")
+    for each in told:
+        rows = trials[trials["arm"] == each.tags["arm"]]
+        found = {
+            "trials": (rows["state"] == each.tags.get("state")).sum(),
+            "epochs": rows["epochs_done"].sum(),
+            "best": rows[rows["phase"] == "search"]["score"].max(),
+        }
+        assert each.value == found[each.name], each
+    assert {each.name for each in told} == {"trials", "epochs", "best"}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 from srsgd_ray.backends.capacity import Node, Plan
 from srsgd_ray.trainable import Trainable
@@ -72,6 +72,7 @@ class Slot:
         root: folder or URI for checkpoints; "" for none.
         silence_limit: seconds that a trial may go without a sign of life, and that workers may
             take to come up.
+        study: that processes and runs are named after.
     """
 
     plan: Plan = ALONE
@@ -81,6 +82,7 @@ class Slot:
     judged: str = ""
     root: str = ""
     silence_limit: float = 900.0
+    study: str = ""
 
     @property
     def grouped(self) -> bool:
@@ -101,13 +103,23 @@ class Job:
     judged: str
     root: str
     silence_limit: float = 900.0
+    study: str = ""
 
     def slot(self, plan: Plan) -> Slot:
         """What each slot of a plan must know."""
         return Slot(
             plan, self.path, self.folder, self.work.place, self.judged, self.root,
-            self.silence_limit,
+            self.silence_limit, self.study,
         )  # fmt: skip
+
+
+class Number(NamedTuple):
+    """A number of a study, for those who watch many: its tags distinguish those of one name."""
+
+    name: str
+    doc: str
+    tags: Mapping[str, str]
+    value: float
 
 
 class Backend(ABC):
@@ -117,10 +129,12 @@ class Backend(ABC):
         here: whether its machine is this one.
         lost: called in another thread, with a sentence, when the place is gone for good and
             :meth:`run` can only hang.
+        numbers: how far the study is; asked while it runs.
     """
 
     here: bool = True
     lost: Callable[[str], object] = staticmethod(logging.getLogger(__name__).error)
+    numbers: Callable[[], Iterable[Number]] = staticmethod(lambda: ())
 
     @abstractmethod
     def open(self) -> AbstractContextManager[Sequence[Node]]:

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from srsgd_ray.backends.base import Number
 from srsgd_ray.progress import Overview, Piece, duration
 from srsgd_ray.results import TrialRecord
+from srsgd_ray.results.columns import STATES
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.log import reached, searched, unit
 from srsgd_ray.results.remaining import remaining
@@ -95,6 +97,26 @@ def best_so_far(study: Study, trials: Iterable[TrialRecord]) -> dict[str, float]
         if trial.phase == "search" and trial.state == "complete":
             values.setdefault(trial.arm, []).append(trial.rows[-1][study.metric])
     return {arm: pick(found) for arm, found in values.items()}
+
+
+def numbers(study: Study, trials: Iterable[TrialRecord]) -> list[Number]:
+    """Trials by arm and state, epochs and the best of each arm, as the record has them."""
+    trials = list(trials)
+    states = Counter((trial.arm, trial.state) for trial in trials)
+    epochs = Counter({arm.name: 0 for arm in study.arms})
+    for trial in trials:
+        epochs[trial.arm] += len(trial.rows)
+    found = [
+        Number("trials", "trials by state", {"arm": arm, "state": state}, states[arm, state])
+        for arm in epochs
+        for state in STATES
+    ]
+    found += [
+        Number("epochs", "epochs that trials reported", {"arm": a}, n) for a, n in epochs.items()
+    ]
+    said = f"best {study.metric} of complete search trials"
+    best = best_so_far(study, trials)
+    return found + [Number("best", said, {"arm": a}, value) for a, value in best.items()]
 
 
 def _short(value: Any) -> str:

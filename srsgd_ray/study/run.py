@@ -26,7 +26,7 @@ from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.ahead import Ahead
 from srsgd_ray.study.arm import check_name
 from srsgd_ray.study.controller import Controller
-from srsgd_ray.study.display import Display
+from srsgd_ray.study.display import Display, numbers
 from srsgd_ray.study.estimate import HoursLimit, cost, plan_line, spent_hours
 from srsgd_ray.study.extend import Growth, extended, grown
 from srsgd_ray.study.options import Options
@@ -214,7 +214,7 @@ class _Session:
         record.session(**provenance(), held_workers=held, **share)
         storage = absolute(self.options.storage or str(record.folder))
         checkpoints = f"checkpoints-{record.contents.header['id']}"
-        job = replace(self.job, root=join(storage, checkpoints))
+        job = replace(self.job, root=join(storage, checkpoints), study=record.folder.name)
         try:
             study: Study | None = self.study
             while study is not None:
@@ -231,6 +231,7 @@ class _Session:
         spent = spent_hours(record.contents)
         budget = HoursLimit(self.options.budget_hours, spent, self.plan, self.backend.stop)
         controller = Controller(study, record, searches_of(study, record), _forgetter(job.root))
+        self.backend.numbers = lambda: numbers(study, record.trials.values())
         self.backend.lost = partial(self.end, controller=controller)
         try:
             if not controller.finished:

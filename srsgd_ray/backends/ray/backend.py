@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
 from srsgd_ray.backends.base import Backend, Job, NotMeasured, Slot, Trials
-from srsgd_ray.backends.capacity import ACTOR_SHARE, Node, Plan
+from srsgd_ray.backends.capacity import Node, Plan
 from srsgd_ray.backends.ray.cluster import gentle_stop, ray_cluster
 from srsgd_ray.backends.signals import interrupt
-from srsgd_ray.backends.store import join
+from srsgd_ray.backends.store import join, trial_folder
 
 MEASURE_LIMIT = 900.0  # seconds for all measurements, with the wait for a machine
 SHORTEST_WAIT = 1.0
@@ -42,28 +42,29 @@ class RayBackend(Backend):
         """One Tune run over all trials that are left; returns early on SIGINT or SIGTERM."""
         from ray import tune
 
+        from srsgd_ray.backends.ray.metrics import StudyMetrics
         from srsgd_ray.backends.ray.slot import WarmTrainable
         from srsgd_ray.backends.ray.tuning import StopScheduler, TrialCallback, TrialSearcher
 
-        slot = job.slot(plan)
-        share = {"CPU": ACTOR_SHARE if slot.grouped else plan.cpus_per_worker}
-        if plan.gpus_per_worker and not slot.grouped:
-            share["GPU"] = plan.gpus_per_worker
         tuner = tune.Tuner(
-            tune.with_resources(WarmTrainable, share),
-            param_space={"_slot": slot},
+            WarmTrainable,
+            param_space={"_slot": job.slot(plan)},
             tune_config=tune.TuneConfig(
                 search_alg=TrialSearcher(trials),
                 scheduler=StopScheduler(trials),
                 num_samples=-1,
                 max_concurrent_trials=plan.slots,
                 reuse_actors=True,
+                trial_name_creator=lambda trial: trial.config["_trial"],
+                trial_dirname_creator=lambda trial: (
+                    f"{trial_folder(trial.config['_trial'])}-{trial.trial_id}"
+                ),
             ),
             run_config=tune.RunConfig(
-                name="tune",
+                name=trial_folder(job.study or "tune"),
                 storage_path=join(job.root, "ray"),
                 verbose=0,
-                callbacks=[TrialCallback(trials)],
+                callbacks=[TrialCallback(trials, StudyMetrics(job.study, self.numbers))],
                 failure_config=tune.FailureConfig(max_failures=2),
                 # The workers keep each trial's checkpoint themselves.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

@@ -14,7 +14,7 @@ import ray
 from srsgd_ray.backends.base import Slot
 from srsgd_ray.backends.ray.channel import Channel
 from srsgd_ray.backends.ray.worker import take_trials
-from srsgd_ray.backends.store import join
+from srsgd_ray.backends.store import join, trial_folder
 
 ANSWER = 90.0  # seconds within which the channel must answer, longer than any wait asked of it
 
@@ -43,6 +43,8 @@ class WorkerGroup:
     def __init__(self, slot: Slot) -> None:
         # Train checks its workers every 2 s by default: a death would be seen late.
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+        # Ray's pages know of no Train run otherwise (REST: /api/train/v2/runs/v1).
+        os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
         # Train begins a group anew after 60 s by default; the slot's own limit is to count.
         limit = str(slot.silence_limit)
         os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", limit)
@@ -66,7 +68,7 @@ class WorkerGroup:
                 resources_per_worker=resources,
             ),
             run_config=RunConfig(
-                name=f"slot-{uuid.uuid4().hex[:12]}",
+                name=f"{trial_folder(self._slot.study)}-slot-{uuid.uuid4().hex[:12]}",
                 storage_path=join(self._slot.root, "ray"),
                 # Deaths are counted trial by trial instead, by the slot.
                 failure_config=FailureConfig(max_failures=-1),
@@ -85,4 +87,12 @@ def _serve(settings: dict[str, Any]) -> None:
 
     context, channel = ray.train.get_context(), RemoteChannel(settings["channel"])
     rank, size = context.get_world_rank(), context.get_world_size()
-    take_trials(channel, settings["slot"], rank, size, str(get_device()))
+    take_trials(channel, settings["slot"], rank, size, str(get_device()), named=_named)
+
+
+def _named(title: str) -> None:
+    """Name this process after its trial, until Ray names it again."""
+    from ray import _raylet
+
+    if hasattr(_raylet, "setproctitle"):
+        _raylet.setproctitle(f"ray::RayTrainWorker {title}")

@@ -17,6 +17,8 @@ import time
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
+from setproctitle import getproctitle, setproctitle
+
 from srsgd_ray.backends.base import RESTARTS, Slot
 from srsgd_ray.backends.ray.channel import Channel
 from srsgd_ray.backends.ray.worker import take_trials
@@ -76,6 +78,7 @@ def _start(pipe: Connection) -> subprocess.Popen[bytes]:
     # multiprocessing would import Ray's own main module in it, and Ray with that.
     command = [sys.executable, "-P", "-u", "-m", __name__, str(pipe.fileno())]
     own = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    own.pop("SPT_NOENV", None)  # Ray's, with which a title can be no longer than the command
     return subprocess.Popen(command, env=own, pass_fds=[pipe.fileno()], stdin=subprocess.DEVNULL)
 
 
@@ -108,7 +111,12 @@ def main() -> None:
     threading.Thread(target=_leave_with, args=(pipe,), daemon=True).start()
     slot: Slot = pipe.recv()
     device = "cuda:0" if slot.plan.gpus_per_worker else "cpu"
-    take_trials(_PipedChannel(pipe), slot, device=device)
+    title = getproctitle()
+
+    def named(trial: str) -> None:
+        setproctitle(f"{title} {trial}")
+
+    take_trials(_PipedChannel(pipe), slot, device=device, named=named)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from ray import tune
 
 from srsgd_ray.backends.base import RESTARTS, Assignment, Slot
+from srsgd_ray.backends.capacity import ACTOR_SHARE
 from srsgd_ray.backends.ray.abandoned import FREE_AFTER, free_abandoned
 from srsgd_ray.backends.ray.channel import Channel
 from srsgd_ray.backends.ray.process import WorkerProcess
@@ -81,6 +82,19 @@ def _server(slot: Slot) -> Server:
 
 class WarmTrainable(tune.Trainable):
     """One slot. Its Tune configuration is a :func:`trial_config` plus ``_slot``, a ``Slot``."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """What the Tune actor needs; ``tune.with_resources`` would hide the class's name."""
+        slot: Slot = config["_slot"]
+        share = {"CPU": ACTOR_SHARE if slot.grouped else slot.plan.cpus_per_worker}
+        if slot.plan.gpus_per_worker and not slot.grouped:
+            share["GPU"] = slot.plan.gpus_per_worker
+        return tune.PlacementGroupFactory([share])
+
+    def __repr__(self) -> str:
+        """What Ray's pages call the actor."""
+        return f"{self._slot.study} slot"
 
     def setup(self, config: dict[str, Any]) -> None:
         """Start what runs trials; it comes up while the first trial waits for its first epoch."""

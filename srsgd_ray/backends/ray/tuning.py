@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 
 from srsgd_ray.backends.base import Trials
 from srsgd_ray.backends.ray.abandoned import FREE_AFTER, free_abandoned
+from srsgd_ray.backends.ray.metrics import StudyMetrics
 from srsgd_ray.backends.ray.slot import trial_config
 
 logger = logging.getLogger(__name__)
@@ -52,8 +53,8 @@ class TrialSearcher(Searcher):
 class TrialCallback(Callback):
     """Reports to the study what happened, row by row and end by end."""
 
-    def __init__(self, trials: Trials) -> None:
-        self._trials = trials
+    def __init__(self, trials: Trials, metrics: StudyMetrics) -> None:
+        self._trials, self._metrics = trials, metrics
         self._ran = time.monotonic()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -81,6 +82,7 @@ class TrialCallback(Callback):
             self._trials.artifact(name, artifact, columns)
         if result.get("row") is not None:
             self._trials.epoch(name, result["row"])
+            self._metrics.tell()
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -92,6 +94,7 @@ class TrialCallback(Callback):
         if state is None:
             state, reason = "pruned", f"stopped by the scheduler at epoch {result['epoch']}"
         self._trials.ended(trial.config["_trial"], state, reason, **end)
+        self._metrics.tell()
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -100,6 +103,7 @@ class TrialCallback(Callback):
         error = trial.get_error()
         logger.error("%s failed: %s", trial.config["_trial"], error)
         self._trials.ended(trial.config["_trial"], "failed", _last_line(str(error)))
+        self._metrics.tell()
 
     def get_state(self) -> None:
         """Nothing to store in Tune's snapshot."""

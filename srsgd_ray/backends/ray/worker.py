@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,12 +18,18 @@ TOUCH_EVERY = 5.0  # seconds between two signs of life within an epoch
 
 
 def take_trials(
-    channel: Any, slot: Slot, rank: int = 0, size: int = 1, device: str = "cpu"
+    channel: Any,
+    slot: Slot,
+    rank: int = 0,
+    size: int = 1,
+    device: str = "cpu",
+    named: Callable[[str], object] = lambda title: None,
 ) -> None:
     """Run trials until the channel is closed.
 
     Waiting has no limit of its own, but each call has: a channel in another process dies with its
-    Tune actor, and then the call raises and the worker leaves.
+    Tune actor, and then the call raises and the worker leaves. ``named`` is told the study and each
+    trial, for the name of the process.
 
     Raises:
         Exception: what a trial raised that may pass; the trial is begun anew when this is called
@@ -41,6 +48,7 @@ def take_trials(
             return
         if rank == 0:
             channel.begin(after)
+        named(f"{slot.study} {assignment.trial}")
         link = _Link(channel, after, assignment.epochs, rank)
         start = partial(_start, slot, assignment, link, rank=rank, size=size, device=device,
                         cache=cache)  # fmt: skip

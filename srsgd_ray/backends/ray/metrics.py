@@ -1,0 +1,32 @@
+"""A study's numbers among Ray's metrics, where Prometheus and Ray's dashboard find them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ray.util.metrics import Gauge
+
+from srsgd_ray.backends.base import Number
+
+
+class StudyMetrics:
+    """Says what the record holds, as ``ray_srsgd_NAME`` with the tags study and more."""
+
+    def __init__(self, study: str, numbers: Callable[[], Iterable[Number]]) -> None:
+        self._study, self._numbers = study, numbers
+        self._gauges: dict[str, Gauge] = {}
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[()]]:
+        """Tune stores its callbacks, and never reads them back here."""
+        return dict, ()
+
+    def tell(self) -> None:
+        """Give Ray all numbers as they are now."""
+        for number in self._numbers():
+            tags = {"study": self._study, **number.tags}
+            gauge = self._gauges.get(number.name)
+            if gauge is None:
+                gauge = Gauge(f"srsgd_{number.name}", number.doc, tuple(tags))
+                self._gauges[number.name] = gauge
+            gauge.set(number.value, tags)
