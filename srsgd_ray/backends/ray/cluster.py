@@ -56,7 +56,7 @@ def ray_cluster(
                 include_dashboard=own,
                 logging_level=logging.ERROR if quiet else logging.INFO,
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises that very class where a node is slow to start
             raise no_cluster(address, error) from error
     try:
         with watched_head(ray.get_runtime_context().gcs_address, lost):

@@ -53,8 +53,13 @@ def check_address(address: str) -> None:
 
 
 def no_cluster(address: str, why: Exception) -> ValueError:
-    """The one message that no cluster is there."""
+    """The one message that no cluster is there, or that none could be started."""
     said = " ".join(str(why).split()).rstrip(".")
+    if address == "local":
+        return ValueError(
+            f"Ray could not be started on this machine: {said}. Look for the cause with "
+            f"`srsgd-ray doctor`, and try again."
+        )
     return ValueError(f"no Ray cluster answers at address={address!r}: {said}. {CURE}")
 
 
