@@ -87,12 +87,4 @@ def _serve(settings: dict[str, Any]) -> None:
 
     context, channel = ray.train.get_context(), RemoteChannel(settings["channel"])
     rank, size = context.get_world_rank(), context.get_world_size()
-    take_trials(channel, settings["slot"], rank, size, str(get_device()), named=_named)
-
-
-def _named(title: str) -> None:
-    """Name this process after its trial, until Ray names it again."""
-    from ray import _raylet
-
-    if hasattr(_raylet, "setproctitle"):
-        _raylet.setproctitle(f"ray::RayTrainWorker {title}")
+    take_trials(channel, settings["slot"], rank, size, str(get_device()))
