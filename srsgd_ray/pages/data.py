@@ -208,18 +208,21 @@ def _provenance(trials: pd.DataFrame) -> list[list[str]]:
 
 
 def _commands(folder: Path, contents: Contents | None) -> dict[str, str]:
-    """What can be typed, in any folder; nothing is repeated without the record."""
+    """What can be typed, in any folder; without the record a study is not run again."""
     folder = folder.resolve()
 
     def command(verb: str, *words: object) -> str:
         return typed("srsgd-ray", verb, folder, *words, anywhere=True)
 
-    found = {"Its table as text": command("table"), "Its figures": command("figures")}
+    found = {
+        RERUN: command("rerun", "TRIAL"),
+        "Its table as text": command("table"),
+        "Its figures": command("figures"),
+    }
     if contents is None:
         return found
     return {
         "Repeat the study": command("run", "--name", f"{contents.header['study']}-again"),
-        RERUN: command("rerun", "TRIAL"),
         "Resume it, or add to it": command("resume"),
         **found,
     }
