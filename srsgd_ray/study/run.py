@@ -26,6 +26,7 @@ from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.ahead import Ahead
 from srsgd_ray.study.arm import check_name
 from srsgd_ray.study.controller import Controller
+from srsgd_ray.study.dashboard import with_confirmation
 from srsgd_ray.study.display import Display, numbers
 from srsgd_ray.study.estimate import HoursLimit, cost, plan_line, spent_hours
 from srsgd_ray.study.extend import Growth, extended, grown
@@ -230,7 +231,10 @@ class _Session:
         """Run what is left of a study; how that was stopped, or None when all is done."""
         spent = spent_hours(record.contents)
         budget = HoursLimit(self.options.budget_hours, spent, self.plan, self.backend.stop)
-        controller = Controller(study, record, searches_of(study, record), _forgetter(job.root))
+        searches = searches_of(study, record)
+        storage = next((search.storage for search in searches.values()), None)
+        forget = with_confirmation(study, record, storage, _forgetter(job.root))
+        controller = Controller(study, record, searches, forget)
         self.backend.numbers = lambda: numbers(study, record.trials.values())
         self.backend.lost = partial(self.end, controller=controller)
         try:

@@ -27,15 +27,11 @@ from optuna.trial import FrozenTrial, TrialState
 from srsgd_ray.knobs import value_in
 from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.study.dashboard import STATES, attributes, opened
 from srsgd_ray.study.samplers import sampler_of
 
 LOCK_WAIT = 60.0  # seconds
-STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "diverged": TrialState.FAIL,
-    "failed": TrialState.FAIL,
-}
+BUDGET = "epochs"  # what a second aim is called that is no metric
 
 
 def open_storage(file: Path | None) -> BaseStorage:
@@ -120,16 +116,10 @@ class Search:
         self.space, self.searcher, self.trials, self.seed = space, searcher, trials, seed
         self.goals, self._fixed = tuple(goals), dict(fixed or {})
         self._enqueue = dict(enqueue or {})
-        said, aims = optuna.logging.get_verbosity(), [goal.direction for goal in self.goals]
         name = f"{study}-{arm}" + f"/{number}" * (number > 0)  # no arm's name has a slash
         name += f" in space {spaces}" * (spaces > 1)  # Optuna keeps the choices of a study
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs each study made
-        try:
-            self._study = optuna.create_study(
-                storage=storage, study_name=name, directions=aims, load_if_exists=True
-            )
-        finally:
-            optuna.logging.set_verbosity(said)
+        aims, named = [goal.direction for goal in goals], [goal.metric or BUDGET for goal in goals]
+        self.storage, self._study = storage, opened(storage, name, aims, named)
         self._handles: dict[str, optuna.trial.Trial] = {}
         self._add(prior)
 
@@ -180,7 +170,7 @@ class Search:
         """A trial ended: complete, pruned or failed, with what is known of it as attributes."""
         assert record.end is not None
         handle = self._handles.pop(record.trial)
-        for name, value in _attributes(record).items():
+        for name, value in attributes(record).items():
             handle.set_user_attr(name, value)
         state, values = STATES[record.end["state"]], None
         if state == TrialState.COMPLETE:
@@ -237,15 +227,3 @@ def _fixed(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return samplers.PartialFixedSampler(params, base or samplers.RandomSampler(seed=0))
-
-
-def _attributes(record: TrialRecord) -> dict[str, Any]:
-    assert record.end is not None
-    found = {
-        "state": record.end["state"],
-        "reason": record.end.get("reason"),
-        "seed": record.config["seed"],
-        "epoch": len(record.rows),
-        "seconds": round(record.end["ended"] - record.started, 3),
-    }
-    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,94 @@
+"""What optuna-dashboard finds in ``optuna.db``: names of metrics, and the confirmation."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import TrialState
+from test_local import STUDY, conduct
+
+from srsgd_ray.results import read_trials
+from srsgd_ray.study import Arm, dashboard
+
+BAD = Arm("bad", fixed={"wrong": "diverge"}, trials=0)
+
+
+def stored(folder: Path, name: str) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder / 'optuna.db'}")
+
+
+def check(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    """Hold the confirmation in the database against the Parquet."""
+    found = stored(folder, "t/confirmation")
+    assert found.metric_names == ["test_score"]
+    assert found.direction == optuna.study.StudyDirection.MAXIMIZE
+    table = read_trials(folder).query("phase == 'confirm'").set_index("trial")
+    trials = found.trials
+    assert sorted(t.user_attrs["trial"] for t in trials) == sorted(table.index)
+    for one in trials:
+        row = table.loc[one.user_attrs["trial"]]
+        assert one.params == {"arm": row["arm"]}
+        assert one.user_attrs["seed"] == row["seed"]
+        assert one.user_attrs["state"] == row["state"]
+        if row["state"] == "complete":
+            assert one.value == row["test_score"]
+            assert one.user_attrs["x"] == row["x"]
+        else:
+            assert (one.state, one.user_attrs["reason"]) == (TrialState.FAIL, row["reason"])
+        assert one.datetime_start is not None
+        assert abs(one.datetime_start.timestamp() - row["started"]) < 1e-3
+    return trials
+
+
+def test_the_confirmation_stands_beside_the_searches(tmp_path: Path) -> None:
+    conduct(STUDY, tmp_path)
+    folder = tmp_path / "t"
+    first = check(folder)
+    assert stored(folder, "t-near").metric_names == ["score"]
+    names = {s.study_name for s in optuna.get_all_study_summaries(f"sqlite:///{folder}/optuna.db")}
+    assert names == {"t-near", "t-far", "t/confirmation"}
+
+    conduct(dataclasses.replace(STUDY, confirm_seeds=3), tmp_path, resume=True)
+    longer = check(folder)  # the new seeds are added
+    assert [t.user_attrs["trial"] for t in longer[: len(first)]] == [
+        t.user_attrs["trial"] for t in first
+    ]
+
+    more = dataclasses.replace(STUDY, confirm_seeds=3, arms=(*STUDY.arms, BAD))
+    conduct(more, tmp_path, resume=True)
+    choices = CategoricalDistribution(["near", "far", "bad"])
+    assert {t.state for t in check(folder)} == {TrialState.COMPLETE, TrialState.FAIL}
+    assert all(t.distributions["arm"] == choices for t in check(folder))
+
+
+def test_a_folder_without_names_and_confirmation_gets_them(tmp_path: Path) -> None:
+    conduct(STUDY, tmp_path)
+    storage = f"sqlite:///{tmp_path / 't' / 'optuna.db'}"
+    optuna.delete_study(study_name="t/confirmation", storage=storage)
+    study = stored(tmp_path / "t", "t-near")
+    study._storage.set_study_system_attr(study._study_id, "study:metric_names", None)
+    assert stored(tmp_path / "t", "t-near").metric_names is None
+    conduct(STUDY, tmp_path, resume=True)
+    assert stored(tmp_path / "t", "t-near").metric_names == ["score"]
+    assert len(check(tmp_path / "t")) == 4
+
+
+def test_a_view_that_cannot_be_made_stops_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    in_memory: None,
+) -> None:
+    def broken(self: object, *args: object) -> None:
+        raise OSError("disk is full")
+
+    monkeypatch.setattr(dashboard._Confirmation, "_add", broken)
+    study = dataclasses.replace(STUDY, confirm_seeds=1)
+    assert conduct(study, tmp_path).status == "finished"
+    said = {r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR}
+    assert said == {"the confirmation is not shown by optuna-dashboard: disk is full"}
