@@ -5,7 +5,8 @@ folder with the record and its tables, and a :class:`StudyResult` that reads the
 everything (``check``, ``start``), the ``Controller`` assigns trials to a backend, ``Search`` is
 Optuna's part of it, ``extend`` says what a resumed study may change. ``control`` acts on a
 study from another terminal through ``requests``, ``rerun`` repeats a trial of it, and ``prior`` is
-what other studies know. Knows no trainable by name.
+what other studies know; ``dashboard`` is what Optuna's shows besides the searches. Knows no
+trainable by name.
 """
 
 from __future__ import annotations
