@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from srsgd_ray.paper.quadratic_agreement import show_agreement
 from srsgd_ray.paper.quadratic_report import compare, report, word
 from srsgd_ray.paper.quadratic_studies import SEARCHES, SHORT, figure2, schedule_search
 from srsgd_ray.results import read_record, read_table, read_trials
-from srsgd_ray.study import Study, StudyResult, launch, run
+from srsgd_ray.study import Study, StudyResult, launch, run, searches
 from srsgd_ray.study.search import open_storage
 from srsgd_ray.study.shorten import select, smoke
 from srsgd_ray.testing import play
@@ -31,7 +30,6 @@ from srsgd_ray.trainables.quadratic_problem import CASES, METHODS, Floats, momen
 from srsgd_ray.trainables.quadratic_run import kept_steps, measure
 from srsgd_ray.trainables.quadratic_run import run as curves_of
 
-RUNNING = sys.modules["srsgd_ray.study.run"]  # the package has a function of that name
 N = 1100  # the measures are of the last 1,000
 LONG = {short: method for method, short in SHORT.items()}
 MEASURED = ("mean_gap_last_1000", "final_gap", "min_gap", "first_below", "stays_below")
@@ -189,7 +187,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The search with constant noise, 1,100 iterations, 2 trials an arm and 3 seeds."""
     folder = tmp_path_factory.mktemp("search")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RUNNING, "open_storage", lambda file: open_storage(None))
+        patch.setattr(searches, "open_storage", lambda file: open_storage(None))
         assert conduct(short_search("constant"), folder).status == "finished"
     return folder / "t"
 

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import math
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,12 @@ from srsgd_ray.paper.trajectory import Picture, draw_picture, paths
 from srsgd_ray.paper.trajectory_figure import TABLES
 from srsgd_ray.results import read_trials
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study import Study, StudyResult, run
+from srsgd_ray.study import Study, StudyResult, run, searches
 from srsgd_ray.study.search import open_storage
 from srsgd_ray.trainables import spirals as problem
 from srsgd_ray.trainables.minefield import APART, MinefieldConfig
 from srsgd_ray.trainables.spirals import scores, spirals, train
 
-RUNNING = sys.modules["srsgd_ray.study.run"]  # the package has a function of that name
 SMALL = MinefieldConfig(data_seed=3, points=40, width=5, steps=40, batch_size=8, every=4, runs=1)
 RATES = (0.05, 0.2)
 
@@ -68,7 +66,7 @@ def in_memory() -> Any:
     """Optuna's storage in memory."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RUNNING, "open_storage", lambda file: open_storage(None))
+        patch.setattr(searches, "open_storage", lambda file: open_storage(None))
         yield
 
 
