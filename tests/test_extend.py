@@ -108,6 +108,8 @@ def test_a_new_winner_is_confirmed_and_the_old_one_told_apart(tmp_path: Path) ->
     shown = [r["trial"] for r in page["confirmation"]["runs"] if r["arm"] == "near"]
     assert shown == near.index[2:].tolist()
     assert len(page["trials"]["rows"]) == len(table), "all of them in the table"
+    marked = [row["trial"] for row in page["trials"]["rows"] if row["superseded"]]
+    assert marked == near.index[:2].tolist(), "and those that count no more are marked"
     # No test value is anywhere in the search.
     assert table.loc[table["phase"] == "search", "test_score"].isna().all()
     # Once more, and then with more seeds: of the current winner only.
