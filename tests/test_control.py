@@ -113,6 +113,8 @@ def test_what_waits_in_an_interrupted_study_is_ended_at_once(
     assert (status, "no process works on" in said) == (2, True)
     assert says(capsys, "skip", str(folder), waits, "--reason", "a bad idea")[0] == 0
     assert read_trials(folder).set_index("trial").loc[waits, "state"] == "failed"
+    status, said = says(capsys, "retry", str(folder))
+    assert (status, f"must be named: {waits}." in said) == (2, True)
     hours = [s["held_workers"] for s in read_record(folder).sessions]
     assert hours == [1, 0]
     with running(SLOW, tmp_path, resume=True):

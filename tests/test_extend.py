@@ -254,6 +254,8 @@ def test_the_best_at_another_length_are_a_study_of_their_own(
     before = (tmp_path / "t" / "record.jsonl").read_bytes()
     assert verb("extend", tmp_path / "t", "--epochs", 5, "--trials", 1) == 2
     assert "or --epochs alone" in capsys.readouterr().err
+    assert verb("extend", tmp_path / "t", "--epochs", 3) == 2  # its own: new seeds without a look
+    assert "'t' has 3 epochs already. For more seeds" in capsys.readouterr().err
     assert verb("extend", tmp_path / "t", "--epochs", 5, "--no-figures") == 0
     assert (tmp_path / "t" / "record.jsonl").read_bytes() == before
     table = read_trials(tmp_path / "t-5-epochs")

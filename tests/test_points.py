@@ -56,10 +56,11 @@ def test_a_point_is_tried_next_and_uses_up_a_trial(
     ("words", "message"),
     [
         (["near", "x=7"], "a point of enqueue must lie in the space, but got x=7 for Float"),
+        (["near", "x=abc"], "a point of enqueue must lie in the space, but got x='abc' for Float"),
         (["near", "y=1"], "unknown searched knob 'y'. Valid: x"),
         (["near"], "a point needs a value of a searched knob"),
         (["nearer", "x=0.5"], "unknown searched arm 'nearer'. Valid: near, far. Did you mean"),
-        (["near", "x"], "KNOB=VALUE must be NAME=VALUE pairs"),
+        (["near", "x"], "but got 'x'. Write for example lr=0.1."),
         (["near", "x=0.5"], "all 3 trials of near have begun or are planned. Extend the study"),
     ],
 )

@@ -311,7 +311,8 @@ def test_status_of_a_study_that_runs_and_of_one_that_was_killed_or_stopped(
         assert row[1:7] == [str(len(own)), "of", "3", "0", "of", "3"]
         assert (float(row[7]), row[8]) == (pytest.approx(best["score"], rel=1e-3), best["trial"])
     (open_,) = trials[trials["state"] == "running"]["trial"]
-    assert re.search(rf"Running\n-+\ntrial .*score .*\n{open_} +[1-3] of 3 +[\d.e+]+ +0:0\d", text)
+    done = f"{(epochs['trial'] == open_).sum()} of 3"  # 0 if it has just begun
+    assert re.search(rf"Running\n-+\ntrial .*score .*\n{open_} +{done} +[\d.e+-]+ +0:\d\d", text)
     assert f"Live page: {typed('srsgd-ray', 'watch', folder)}" in text
     assert folder.name in printed(capsys, "list", folder.parent)
     driver.kill()
@@ -353,6 +354,18 @@ def test_status_of_a_finished_study_is_that_of_its_parquet(
         assert row[8] == search.loc[search["score"].idxmax(), "trial"]
         assert float(row[9]) == pytest.approx(confirm["test_score"].mean(), rel=1e-3)
     assert f"Its table: {typed('srsgd-ray', 'table', results / 'toys')}" in text
+
+
+def test_status_of_several_searches_has_the_means_of_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(dataclasses.replace(STUDY, searches=2), results=tmp_path, backend="local")
+    text = printed(capsys, "status", tmp_path / "toys")
+    runs = pd.read_parquet(tmp_path / "toys" / "trials.parquet").query("phase == 'confirm'")
+    for arm, own in runs.groupby("arm"):
+        row = next(n.split() for n in text.splitlines() if n.startswith(str(arm)))
+        assert row[4:7] == ["6", "of", "6"]
+        assert float(row[9]) == pytest.approx(own["test_score"].mean(), rel=1e-3)
 
 
 def test_status_names_failures_by_their_last_line(
@@ -400,6 +413,8 @@ def test_list_shows_every_folder_also_old_and_broken_ones(
         assert found.loc[name, "disk"] == sum(f.stat().st_size for f in files)
     assert found.loc["toys", "question"] == STUDY.question
     assert printed(capsys, "list", tmp_path / "figures").startswith("No study in")
+    one = pd.read_csv(io.StringIO(printed(capsys, "list", tmp_path / "toys", "--format", "csv")))
+    assert one[["study", "trials"]].to_numpy().tolist() == [["toys", "12 of 12"]]
     assert "needs a results folder" in refused(capsys, "list", tmp_path / "none")
 
 

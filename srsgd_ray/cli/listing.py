@@ -11,19 +11,20 @@ import pandas as pd
 
 from srsgd_ray import analysis
 from srsgd_ray.backends.ends import said_by
-from srsgd_ray.cli.seen import Seen, fitted, study_folders
+from srsgd_ray.cli.seen import Seen, fitted, holds_study, study_folders
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results import schema_of
 from srsgd_ray.table import FORMATS, table
 
 
 def list_verb(given: argparse.Namespace) -> None:
-    """Print a line for each study of a results folder."""
+    """Print a line for each study of a results folder, or for the study that it is."""
     one_of("format", given.format, FORMATS)
     path = Path(given.folder)
     if not path.is_dir():
         raise ValueError(f"list needs a results folder, but {path} is none.")
-    found = pd.DataFrame([_line(folder) for folder in study_folders(path)])
+    folders = [path] if holds_study(path) else study_folders(path)
+    found = pd.DataFrame([_line(folder) for folder in folders])
     if found.empty:
         print(f"No study in {path}.")
         return
@@ -36,8 +37,8 @@ def list_verb(given: argparse.Namespace) -> None:
 
 def _line(folder: Path) -> dict[str, Any]:
     """A study in a row; of one that cannot be read, what is wrong."""
-    row: dict[str, Any] = {"study": folder.name, "state": "broken", "trials": "-", "last": "-"}
-    row |= {"disk": _size(folder), "result": "", "question": ""}
+    row: dict[str, Any] = {"study": folder.resolve().name, "state": "broken", "trials": "-"}
+    row |= {"last": "-", "disk": _size(folder), "result": "", "question": ""}
     try:
         seen = Seen.of(folder)
         planned = seen.ended if seen.now is None else seen.now["planned"]

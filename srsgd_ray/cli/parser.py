@@ -119,7 +119,7 @@ def pairs(flag: str, words: Sequence[str], example: str) -> dict[str, Any]:
         if not equals or not name.replace(".", "_").isidentifier():
             raise ValueError(
                 f"{flag} must be NAME=VALUE pairs or a JSON object, but got {word!r}. "
-                f"Write for example {flag} {example}."
+                f"Write for example {example if '=' in flag else f'{flag} {example}'}."
             )
         found[name] = _value(text)
     return found

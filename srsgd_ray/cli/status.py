@@ -83,7 +83,7 @@ def _arms(seen: Seen) -> pd.DataFrame:
         return pd.DataFrame()
     coming = to_come(seen.contents) if seen.contents is not None else []
     left = Counter((arm, phase) for arm, phase, _, _ in coming)
-    rows = []
+    rows, confirmed = [], analysis.confirmation(seen.trials, None)
     for arm in analysis.arms(seen.trials):
         own = analysis.current(seen.trials[seen.trials["arm"] == arm])
         row: dict[str, Any] = {"arm": arm}
@@ -94,11 +94,10 @@ def _arms(seen: Seen) -> pd.DataFrame:
         try:
             won = analysis.winner(seen.trials, arm)
         except ValueError:  # none is complete yet
-            row |= {"best": None, "trial": None, "confirmed": None}
+            row |= {"best": None, "trial": None}
         else:
-            mean = None if won.confirmed is None else won.confirmed.mean
             row |= {"best": won.value if won.found else None, "trial": won.found or None}
-            row["confirmed"] = mean
+        row["confirmed"] = confirmed.arm(arm).estimate.mean  # as in the table: of all its searches
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -218,7 +218,11 @@ def check_point(study: Study, point: object, arm: Arm) -> None:
     for name, value in point.items():
         one_of("searched knob", name, arm.searched.ranges)
         spread = arm.searched.ranges[name]
-        if not spread._contains(spread.to_internal_repr(value)):
+        try:
+            inside = spread._contains(spread.to_internal_repr(value))
+        except ValueError:  # of another type: Optuna's message names neither knob nor range
+            inside = False
+        if not inside:
             raise ValueError(
                 f"a point of enqueue must lie in the space, but got {name}={value!r} for {spread}."
             )

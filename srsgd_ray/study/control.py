@@ -110,7 +110,11 @@ def retry(folder: Path, names: Sequence[str]) -> list[str]:
     ]  # fmt: skip
     chosen = list(dict.fromkeys(names)) or failed
     if not chosen:
-        raise ValueError(f"no trial of {folder} has failed: there is nothing to run again.")
+        ended = [t.trial for t in contents.trials.values() if t.end is not None and by_user(t.end)]
+        named = f" Those that a user ended must be named: {', '.join(ended)}." * bool(ended)
+        raise ValueError(
+            f"no trial of {folder} has failed by itself: there is nothing to run again.{named}"
+        )
     with acting(folder) as record:
         name_selected(Study.from_dict(contents.header["spec"]), record)
         record.retry(chosen)

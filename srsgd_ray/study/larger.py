@@ -43,7 +43,7 @@ def lengthened(study: Study, contents: Contents, epochs: int) -> Study:
     """The best configuration of each arm at another length, as a study of its own: see its name.
 
     Raises:
-        ValueError: if an arm has several, or none yet, or if the length was searched.
+        ValueError: if an arm has several, or none yet, or if the length was searched or is its own.
     """
     selected = contents.selected.get(0, {})
     searched = [arm.name for arm in study.arms if study.trials_of(arm.name)]
@@ -54,6 +54,11 @@ def lengthened(study: Study, contents: Contents, epochs: int) -> Study:
         raise ValueError(
             f"only one configuration of each arm can be confirmed at another length, but "
             f"{study.name!r} has several: it has {study.searches} searches, or a Pareto front."
+        )
+    if epochs == max(study.epochs_of(arm.name) for arm in study.arms):
+        raise ValueError(
+            f"another length must differ from the study's own, but {study.name!r} has {epochs} "
+            f"{budget.unit} already. For more seeds at that length: --confirm-seeds."
         )
     if left := [name for name in searched if name not in selected]:
         raise ValueError(f"no search has ended yet of {', '.join(left)}: resume the study first.")
