@@ -221,6 +221,8 @@ def plain(config: Any) -> dict[str, Any]:
 
 def value_in(recorded: Mapping[str, Any], name: str) -> Any:
     """The value of a knob, or of a part of one (``options.name``, ``sizes.0``), in plain values."""
+    if name in recorded:
+        return recorded[name]
     field, dot, part = name.partition(".")
     value = recorded.get(field)
     if not dot or value is None:

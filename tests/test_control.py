@@ -155,6 +155,12 @@ def test_a_request_for_an_earlier_session_is_refused(
         said = json.loads((folder / "requests" / "old.answer").read_text())
         assert said == {"done": False, "said": "the study was taken up anew meanwhile. Ask again"}
         assert begun(folder)
+        # One that this version does not know: the next one is heard all the same.
+        known = {"session": read_record(folder).sessions[-1]["at"]}
+        (folder / "requests" / "other.json").write_text(json.dumps(known))
+        until((folder / "requests" / "other.answer").exists)
+        assert "KeyError" in (folder / "requests" / "other.answer").read_text()
+        assert says(capsys, "skip", str(folder), begun(folder)[0])[0] == 0
 
 
 def test_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,7 @@ def test_running_prints_nothing_and_leaves_the_generators_alone(
     [
         ("value", "failed", "x must be small, but is not (toy.py:N)"),
         ("type", "failed", "TypeError: object of type 'int' has no len() (toy.py:N)"),
+        ("exit", "failed", "RuntimeError: the work called sys.exit('no more') (toy.py:N)"),
         ("machine", "failed", "RuntimeError: the machine gave up (toy.py:N)"),
         ("diverge", "diverged", "it exploded"),
         ("nan", "diverged", "score is nan in epoch 1"),

@@ -113,6 +113,17 @@ def test_a_prior_moves_the_proposals_and_is_in_the_record(tmp_path: Path, finish
     assert proposed(cut) == proposed(with_it)
 
 
+def test_a_changed_space_drops_what_it_does_not_hold_of_a_prior(
+    tmp_path: Path, finished: Path
+) -> None:
+    conduct(later(finished), tmp_path)
+    study = later(finished, arms=(Arm("near", {"x": FloatDistribution(0.4, 0.6)}), STUDY.arms[1]))
+    result = conduct(study, tmp_path, extend=True, changed_space=True)
+    assert result.status == "finished"
+    assert all(0.4 <= x <= 0.6 for x in proposed(result.folder)[5:])
+    assert not all(0.4 <= x <= 0.6 for x in proposed(finished)), "else this test shows nothing"
+
+
 @pytest.mark.on_disk
 def test_optuna_shows_the_prior_apart(tmp_path: Path, finished: Path) -> None:
     folder = conduct(later(finished, trials=1, confirm_seeds=0), tmp_path).folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ def toy(config: ToyConfig, run: Run) -> None:
         raise ValueError("x must be small, but is not")
     if config.wrong == "type":
         len(3)  # type: ignore[arg-type]
+    if config.wrong == "exit":
+        sys.exit("no more")
     count = Count()
     for epoch in range(run.resume(count=count), config.epochs):
         time.sleep(config.wait)
@@ -70,7 +73,7 @@ def toy(config: ToyConfig, run: Run) -> None:
             marker = Path(config.wrong.removeprefix("kill:"))
             if not marker.exists():
                 marker.touch()
-                os._exit(7)
+                os._exit(0)  # as if all were well
         if config.wrong == "diverge" and epoch == 1:
             raise Diverged("it exploded", step=17)
         score = 10 - (config.x - 1) ** 2 + config.slope * count.value + 1e-3 * run.seed

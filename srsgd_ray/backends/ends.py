@@ -73,6 +73,10 @@ def attempt(start: Callable[[], TrialRun]) -> tuple[dict[str, Any], Exception | 
         return run_trial(start()), None
     except HOPELESS as error:
         return {"state": "failed", "reason": reason_of(error)}, error
+    except SystemExit as left:
+        said = RuntimeError(f"the work called sys.exit({left.code!r})")
+        said.with_traceback(left.__traceback__)
+        return {"state": "failed", "reason": reason_of(said)}, said
     except Exception as error:
         return {"state": TROUBLE, "reason": reason_of(error)}, error
 

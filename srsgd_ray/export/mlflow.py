@@ -33,13 +33,8 @@ def write(study: Exported, out: Path) -> Path:
             client.set_experiment_tag(experiment, f"metric.{name}", text)
         there = {run.data.tags.get(KEY): run for run in _runs(client, experiment)}
         for run in study.runs:
-            _put(client, experiment, run, there.get(_key(run)))
+            _put(client, experiment, run, there.get(run.key))
     return out / FILE
-
-
-def _key(run: Run) -> str:
-    """Two studies of one name are told apart by the moments at which their trials began."""
-    return f"{run.trial} {run.started!r}"
 
 
 def _runs(client: Any, experiment: str) -> list[Any]:
@@ -54,13 +49,13 @@ def _runs(client: Any, experiment: str) -> list[Any]:
 
 def _put(client: Any, experiment: str, run: Run, there: Any) -> None:
     entities = library("mlflow.entities")
-    tags = {**run.tags, KEY: _key(run), EPOCHS: str(run.last)}
+    tags = {**run.tags, KEY: run.key, EPOCHS: str(run.last)}
     if there is not None and all(there.data.tags.get(name) == said for name, said in tags.items()):
         return
     known = 0 if there is None else int(there.data.tags.get(EPOCHS, 0))
     if there is None:
         began = round(1000 * run.started)
-        name = {"mlflow.runName": run.trial, KEY: _key(run)}
+        name = {"mlflow.runName": run.trial, KEY: run.key}
         there = client.create_run(experiment, start_time=began, tags=name, run_name=run.trial)
     run_id = there.info.run_id
     metrics = [

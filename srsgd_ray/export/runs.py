@@ -29,7 +29,7 @@ from srsgd_ray.results import (
 )
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.results.tables import epoch_rows, trial_rows
+from srsgd_ray.results.tables import AGAIN, epoch_rows, trial_rows
 
 MOMENTS = ("started", "ended")  # outcomes that are times, for which trackers have a place
 KINDS: dict[str, Callable[[Any], Any]] = {"int64": int, "double": float, "bool": bool}
@@ -87,7 +87,22 @@ class Run:
         """What it is found by: phase, arm, search, state, and a reason if there is one."""
         found = {"phase": self.phase, "arm": self.arm, "search": str(self.search)}
         found |= {"trial": self.trial, "state": self.state}
+        found |= {"superseded": "true"} if self.superseded else {}
         return {**found, "reason": self.reason} if self.reason else found
+
+    @property
+    def superseded(self) -> bool:
+        """Whether it counts no more; see the column."""
+        return bool(self.outcomes.get("superseded"))
+
+    @property
+    def key(self) -> str:
+        """Distinguishes it from those of other studies of one name, and from earlier attempts.
+
+        What was reported before a trial was run again is no part of it.
+        """
+        again = self.reason.partition(AGAIN)[2]
+        return f"{self.trial} {self.started!r}{again and f' after {again}'}"
 
 
 @dataclass(frozen=True)

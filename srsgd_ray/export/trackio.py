@@ -29,8 +29,7 @@ def _put(storage: Any, study: Exported, run: Run) -> None:
     """Log a run; what has been logged under the same name of a line is not taken twice."""
     lines = [(epoch.step, epoch.time, f"{epoch.step}", epoch.values) for epoch in run.epochs]
     if run.ended is not None:
-        lines.append((run.last, run.ended, "end", run.outcomes))
-    key = f"{run.trial} {run.started!r}"
+        lines.append((run.last, run.ended, f"end{' superseded' * run.superseded}", run.outcomes))
     storage.bulk_log(
         project=study.name,
         run=run.trial,
@@ -38,8 +37,8 @@ def _put(storage: Any, study: Exported, run: Run) -> None:
         steps=[step for step, *_ in lines],
         timestamps=[_moment(time) for _, time, *_ in lines],
         config=study.config(run),
-        log_ids=[f"{key} {line}" for *_, line, _ in lines],
-        run_id=key,
+        log_ids=[f"{run.key} {line}" for *_, line, _ in lines],
+        run_id=run.key,
     )
 
 

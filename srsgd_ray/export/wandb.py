@@ -20,7 +20,7 @@ def write(study: Exported, out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         for run in study.runs:
             there = list((out / "wandb").glob(f"offline-run-*-{name_of(study, run)}"))
-            end = f"{run.state} {run.last}".encode()
+            end = f"{run.state} {run.last}{' superseded' * run.superseded}".encode()
             if any((p / DONE).is_file() and (p / DONE).read_bytes() == end for p in there):
                 continue
             for old in there:
@@ -31,8 +31,7 @@ def write(study: Exported, out: Path) -> Path:
 
 def name_of(study: Exported, run: Run) -> str:
     """W&B's name of a run, the same in each export, so that an upload finds it again."""
-    said = f"{study.name} {run.trial} {run.started!r}"
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{study.name} {run.key}".encode()).hexdigest()[:16]
 
 
 def _write(wandb: Any, study: Exported, run: Run, out: Path) -> Path:

@@ -101,7 +101,8 @@ def _write_artifact(folder: Path, contents: Contents, name: str, columns: Column
 
 
 def _count(trials: list[TrialRecord]) -> bytes:
-    return str(len(trials)).encode()
+    """How many trials have a table, and how often these were run again."""
+    return f"{len(trials)} {sum(len(trial.failures) for trial in trials)}".encode()
 
 
 def flat(config: Mapping[str, Any], columns: Iterable[Column]) -> dict[str, Any]:

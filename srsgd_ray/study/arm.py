@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from srsgd_ray.knobs import knob
+from srsgd_ray.knobs import knob, value_in
 from srsgd_ray.search_spaces import FIXED, SearchSpace, as_space
 
 PACKAGE = str(Path(__file__).resolve().parents[1])
@@ -96,3 +96,24 @@ class Arm:
     def searched(self) -> SearchSpace:
         """The space, as a SearchSpace; raises ValueError if it is none."""
         return as_space(self.space, self.name)
+
+
+def params_in(
+    space: SearchSpace, fixed: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The searched values of a recorded configuration; None if the space does not hold them.
+
+    ``fixed`` are values of knobs outside of the space, which conditions may name.
+    """
+    params: dict[str, Any] = {}
+    for name in space.ordered():
+        if not space.active(name, {**fixed, **params}):
+            continue
+        value, spread = value_in(config, name), space.ranges[name]
+        try:
+            if not spread._contains(spread.to_internal_repr(value)):
+                return None
+        except (TypeError, ValueError):
+            return None
+        params[name] = value
+    return params

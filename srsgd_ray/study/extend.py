@@ -11,10 +11,9 @@ from typing import Any
 import pandas as pd
 
 from srsgd_ray import analysis
-from srsgd_ray.knobs import value_in
 from srsgd_ray.results import Record, RecordError, TrialRecord, columns_to_plain
 from srsgd_ray.results.contents import Contents
-from srsgd_ray.study.arm import Arm
+from srsgd_ray.study.arm import Arm, params_in
 from srsgd_ray.study.confirming import name_selected
 from srsgd_ray.study.samplers import unlike
 from srsgd_ray.study.spec import Study
@@ -171,18 +170,9 @@ def _remarks(recorded: Study, study: Study, outside: list[str] | None) -> list[s
 
 def holds(study: Study, trial: TrialRecord) -> bool:
     """Whether a search trial is one that the study's spaces could propose."""
-    space, fixed = study.arm(trial.arm).searched, study.fixed_of(trial.arm)
-    found: dict[str, Any] = {}
-    for name in space.ordered():
-        if not space.active(name, {**fixed, **found}):
-            continue
-        value, spread = value_in(trial.config, name), space.ranges[name]
-        try:
-            if not spread._contains(spread.to_internal_repr(value)):
-                return False
-        except (TypeError, ValueError):
-            return False
-        found[name] = value
+    found = params_in(study.arm(trial.arm).searched, study.fixed_of(trial.arm), trial.config)
+    if found is None:
+        return False
     now = json.loads(json.dumps(study.plain(trial.arm, found, trial.search)))
     was = json.loads(json.dumps(trial.config))
     return all(now[name] == was[name] for name in now if name in was)

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srsgd_ray.knobs import value_in
 from srsgd_ray.results import read_record
 from srsgd_ray.results.contents import Contents, TrialRecord
-from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.study.arm import params_in
 from srsgd_ray.study.spec import Study
 
 LEARN = ("tpe", "gp")  # samplers that learn from trials that they have not proposed
@@ -75,25 +74,6 @@ def _fitting(study: Study, contents: Contents, trial: TrialRecord) -> dict[str, 
         return None
     of = {"study": contents.header["study"], "arm": trial.arm, "trial": trial.trial}
     return {**of, "params": params, "values": values}
-
-
-def params_in(
-    space: SearchSpace, fixed: dict[str, Any], config: dict[str, Any]
-) -> dict[str, Any] | None:
-    """The searched values of a recorded configuration; None if the space does not hold them."""
-    params: dict[str, Any] = {}
-    for name in space.ordered():
-        if not space.active(name, {**fixed, **params}):
-            continue
-        value, spread = value_in(config, name), space.ranges[name]
-        try:
-            inside = value is not None and spread._contains(spread.to_internal_repr(value))
-        except (TypeError, ValueError):
-            inside = False
-        if not inside:
-            return None
-        params[name] = value
-    return params
 
 
 def prior_said(prior: Sequence[dict[str, Any]]) -> list[str]:

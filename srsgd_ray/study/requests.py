@@ -8,6 +8,7 @@ a dead driver left unread, no later one obeys.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -85,7 +86,8 @@ class Attended(Trials):
     @property
     def finished(self) -> bool:
         """See :class:`srsgd_ray.backends.Trials`, here and below."""
-        return self._controller.finished
+        with self._lock:  # it may note what is confirmed
+            return self._controller.finished
 
     def next(self) -> Assignment | None:
         """The next trial."""
@@ -134,7 +136,7 @@ class Attended(Trials):
         try:
             request = {**json.loads(path.read_text(encoding="utf-8")), "id": path.stem}
             path.unlink()
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return  # withdrawn, or not ours
         if request.get("session") != self._session:
             self._refuse(request, "the study was taken up anew meanwhile. Ask again")
@@ -144,6 +146,10 @@ class Attended(Trials):
                 said = self._act(request)
         except ValueError as error:
             self._refuse(request, str(error))
+            return
+        except Exception as error:  # such as a request of another version: others will be heard
+            logging.getLogger(__name__).exception("a request could not be met: %s", request)
+            self._refuse(request, f"that failed in the study's process: {error!r}")
             return
         if said:
             self._answer(request, said)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import sqlite3
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from srsgd_ray.knobs import value_in
 from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.study.arm import params_in
 from srsgd_ray.study.dashboard import STATES, attributes, opened
 from srsgd_ray.study.samplers import sampler_of
 
@@ -128,11 +128,12 @@ class Search:
         known = {trial.user_attrs.get("prior") for trial in self._study.get_trials(deepcopy=False)}
         for one in prior:
             name = f"{one['folder']}: {one['trial']}"
-            spreads = {k: self.space.ranges[k] for k in one["params"] if k in self.space.ranges}
-            if name not in known and len(spreads) == len(one["params"]):
+            # A space that was changed since may not hold it any more.
+            params = params_in(self.space, self._fixed, one["params"])
+            if params is not None and params == one["params"] and name not in known:
                 self._study.add_trial(optuna.trial.create_trial(
-                    params=one["params"], distributions=spreads, values=one["values"],
-                    user_attrs={"prior": name},
+                    params=params, values=one["values"], user_attrs={"prior": name},
+                    distributions={k: self.space.ranges[k] for k in params},
                 ))  # fmt: skip
 
     def enqueue(self, number: int, point: Mapping[str, Any]) -> None:
@@ -182,26 +183,31 @@ class Search:
 
     def reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study say of the arm's trials what their records say."""
-        there: dict[str, FrozenTrial] = {}
-        known, begun = {record.trial for record in records}, Counter[str]()
+        there: dict[str, list[FrozenTrial]] = {record.trial: [] for record in records}
         for frozen in self._study.get_trials():
             name = frozen.user_attrs.get("trial")
-            if name in known:
-                there[name] = frozen  # the last of those of a trial that is run again
-                begun[name] += 1
+            if name in there:
+                there[name].append(frozen)
             elif not frozen.state.is_finished():
                 # Asked, but the driver died before it assigned the trial.
                 self._study.tell(frozen.number, state=TrialState.FAIL)
         for record in records:
             reported: Mapping[int, float] = {}
-            if begun[record.trial] <= len(record.failures):
-                values = {name: value_in(record.config, name) for name in self.space.ranges}
-                known_values = {name: v for name, v in values.items() if v is not None}
-                self._begin(record.trial, _fixed(known_values))
-            elif there[record.trial].state.is_finished():
+            begun, again = there[record.trial], len(record.failures)
+            for frozen in begun[:again]:  # before it was run again; nobody may have told its end
+                if not frozen.state.is_finished():
+                    self._study.tell(frozen.number, state=TrialState.FAIL)
+            values = {name: value_in(record.config, name) for name in self.space.ranges}
+            sampler = _fixed({name: v for name, v in values.items() if v is not None})
+            for _ in range(len(begun), again):
+                self._begin(record.trial, sampler)
+                self._study.tell(self._handles[record.trial], state=TrialState.FAIL)
+            if len(begun) <= again:
+                self._begin(record.trial, sampler)
+            elif begun[-1].state.is_finished():
                 continue
             else:
-                frozen = there[record.trial]
+                frozen = begun[-1]
                 reported = frozen.intermediate_values
                 self._handles[record.trial] = optuna.trial.Trial(self._study, frozen._trial_id)
             for row in record.rows:

@@ -86,6 +86,11 @@ class Channel:
         """Have the workers leave."""
         self._replace(CLOSE)
 
+    @property
+    def closed(self) -> bool:
+        """Whether the workers are to leave."""
+        return bool(self._trial.command == CLOSE)
+
     def heartbeat(self) -> Message:
         """How the trial is doing: seconds since its last sign of life, step, worker groups."""
         trial = self._trial

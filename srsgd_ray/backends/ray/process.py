@@ -47,7 +47,7 @@ class WorkerProcess:
                 with theirs:
                     self._process = _start(theirs)
                 asked = self._answer(pipe)
-            if self._process.wait() == 0:
+            if self._process.wait() == 0 and self.channel.closed:
                 return
             stillborn = 0 if asked else stillborn + 1
             if stillborn > RESTARTS:
@@ -86,12 +86,13 @@ class _PipedChannel:
     """The channel of the Tune actor, called as if it were here."""
 
     def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
+        self._pipe, self._one = pipe, threading.Lock()  # work may say alive() in other threads
 
     def __getattr__(self, method: str) -> Any:
         def call(*args: Any) -> Any:
-            self._pipe.send((method, args))
-            return self._pipe.recv()
+            with self._one:
+                self._pipe.send((method, args))
+                return self._pipe.recv()
 
         return call
 
