@@ -16,11 +16,14 @@ from test_local import conduct, rows
 from test_resume import cut, start
 
 from srsgd_ray import analysis
+from srsgd_ray.backends import Plan
 from srsgd_ray.cli import main
 from srsgd_ray.pages.data import study_data
 from srsgd_ray.results import RecordError, read_record, read_trials
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
+from srsgd_ray.study.estimate import cost
+from srsgd_ray.study.extend import extended
 
 X = SearchSpace(
     "x", "?", {"x": FloatDistribution(0.0, 1.0)}, {"x": tuple(n / 20 for n in range(20))}
@@ -302,10 +305,17 @@ def test_a_changed_space_takes_a_flag_and_keeps_what_fits(
     assert start(study, tmp_path) == 0
     before = (tmp_path / "t" / "record.jsonl").read_bytes()
     assert start(CHANGED, tmp_path, "--extend") == 2
-    assert "--extend --changed-space continues in the new space" in capsys.readouterr().err
+    refusal = capsys.readouterr().err
+    assert "--extend --changed-space continues in the new space" in refusal
+    assert "arm 'near': space was {'x': 'FloatDistribution(high=1.0," in refusal
+    assert "slope" not in refusal, "only what differs is said"
     assert (tmp_path / "t" / "record.jsonl").read_bytes() == before
+    growth = extended(CHANGED, read_record(tmp_path / "t"), "t", extend=True, respace=True)
+    plan, known = Plan(1, 1, 1.0, 0.0), growth.foreseen(read_record(tmp_path / "t"))
+    foreseen = cost(growth.study, plan, known, lambda config: 1.0)
     assert start(CHANGED, tmp_path, "--extend", "--changed-space") == 0
     table = read_trials(tmp_path / "t")
+    assert foreseen.trials == (table["phase"] == "search").sum() - 2 * study.trials
     search = table[(table["phase"] == "search") & (table["arm"] == "near")]
     gone = search["superseded"].astype(bool)
     assert gone.tolist() == (search["x"] > 0.6).tolist()

@@ -19,6 +19,7 @@ from srsgd_ray.results.planned import superseded
 from srsgd_ray.study.spec import Study
 
 Key = tuple[Any, ...]
+OFF = "without starting workers, reading files and exchanging gradients"
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,15 @@ class Cost:
         """The plan, in a line or two."""
         kind = "GPU-hours" if self.plan.gpus_per_worker == 1 else "worker-hours"
         timed, known = self.measured
-        how = [f"{timed} configuration{'s' * (timed > 1)} timed here" if timed else ""]
-        how += [f"{known} known from epochs done" if known else ""]
+        how = [f"{timed} configuration{'s' * (timed > 1)} timed here"] * (timed > 0)
+        how += [f"{known} known from epochs done"] * (known > 0)
+        said = "; ".join([*filter(None, [", ".join(how)]), OFF])
         ends = now + datetime.timedelta(seconds=self.wall)
         form = "%H:%M" if ends.date() == now.date() else "%a %d %b %Y, %H:%M"
         return (
             f"Plan: {self.trials} trials, {self.epochs:,} epochs, {self.hours:.3g} {kind} "
-            f"({', '.join(part for part in how if part)}; without starting workers, reading "
-            f"files and exchanging gradients). {self.plan.slots} at a time: {duration(self.wall)}, "
-            f"until {ends:{form}}."
+            f"({said}). "
+            f"{self.plan.slots} at a time: {duration(self.wall)}, until {ends:{form}}."
         )
 
 

@@ -38,6 +38,12 @@ class Growth:
     remarks: list[str] = field(default_factory=list)
     outside: list[str] | None = None
 
+    def foreseen(self, contents: Contents) -> Contents:
+        """The contents as they will be once a changed space is noted: a plan counts by them."""
+        if self.outside is not None:
+            contents.header = {**contents.header, "outside": list(self.outside)}
+        return contents
+
     def note(self, record: Record, script: Mapping[str, Any]) -> None:
         """Let the record of the study say it, if it is anything; ``script``: see its header."""
         spec, recorded = self.study.to_dict(), record.contents.header["spec"]
@@ -207,13 +213,21 @@ def _differences(recorded: Study, study: Study) -> Iterator[tuple[str, Any, Any]
             continue
         for what in FIELDS_OF_ARMS:
             was, now = _plain(then[name], what), _plain(arms[name], what)
-            if was != now:
-                yield f"arm {name!r}: {what}", was, now
+            if was == now:
+                continue
+            if what == "space":  # what differs of it, or both would be cut off before that
+                was, now = ({k: v for k, v in a.items() if b.get(k) != v} for a, b in
+                            ((was, now), (now, was)))  # fmt: skip
+            yield f"arm {name!r}: {what}", was, now
 
 
 def _plain(arm: Arm, what: str) -> Any:
     if what == "space":
-        return arm.searched.to_dict()["ranges"] | arm.searched.to_dict().get("conditions", {})
+        limits = {
+            f"{name} only where": {other: list(allowed) for other, allowed in of.items()}
+            for name, of in arm.searched.conditions.items()
+        }
+        return {name: str(spread) for name, spread in arm.searched.ranges.items()} | limits
     value = getattr(arm, what)
     if isinstance(value, Mapping):
         return {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
@@ -222,4 +236,4 @@ def _plain(arm: Arm, what: str) -> Any:
 
 def _short(value: Any) -> str:
     text = str(value) if not isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -133,7 +133,7 @@ def execute(
             lines += [f"Taken in: {line}" for line in growth.taken]
             lines += [f"Prior of the search: {line}" for line in prior_said(prior)]
             print(*lines, *growth.remarks, sep="\n", flush=True)
-        known = read_record(folder) if resume else None
+        known = growth.foreseen(read_record(folder)) if resume else None
         opened = nullcontext(None) if quiet else all_output_to(folder / OUTPUT)
         ahead = Ahead(study, options, job, known, backend.here)
         with opened as screen, backend.open() as nodes:
