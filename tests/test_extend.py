@@ -113,6 +113,9 @@ def test_a_new_winner_is_confirmed_and_the_old_one_told_apart(tmp_path: Path) ->
     assert len(page["trials"]["rows"]) == len(table), "all of them in the table"
     marked = [row["trial"] for row in page["trials"]["rows"] if row["superseded"]]
     assert marked == near.index[:2].tolist(), "and those that count no more are marked"
+    assert main(["export", str(tmp_path / "t"), "--to", "markdown"]) == 0
+    lines = (tmp_path / "t" / "export" / "markdown" / "confirm.md").read_text().splitlines()
+    assert [line.split(" | ")[0][2:] for line in lines if "| yes |" in line] == marked
     # No test value is anywhere in the search.
     assert table.loc[table["phase"] == "search", "test_score"].isna().all()
     # Once more, and then with more seeds: of the current winner only.

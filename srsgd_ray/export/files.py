@@ -56,6 +56,7 @@ def trial_table(study: Exported, phase: str) -> pd.DataFrame:
     for run in runs:
         final = run.epochs[-1].values if run.epochs else {}
         row = {"trial": run.trial, "arm": run.arm, "state": run.state, "reason": run.reason or None}
+        row |= {"superseded": "yes" if run.superseded else None}
         # What an arm did not search says nothing of it, unless it is a fixed one.
         own = {**run.searched, "seed": run.config.get("seed")} if run.searched else run.config
         row |= {name: own.get(name) for name in knobs}
