@@ -12,7 +12,7 @@ install: $(STAMP)
 # Torch's build in the registry brings CUDA along: 5 GB, some two minutes. It runs on the CPU too.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv --upgrade-deps $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dashboard,export,optimizers]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[aws,dev,dashboard,export,optimizers]'
 	touch $@
 
 study: $(STAMP)

@@ -1,4 +1,4 @@
-"""cluster.yaml, offline: nothing here starts Ray, needs credentials or reaches a network."""
+"""The clusters' files, offline: nothing here starts Ray, needs credentials or reaches a network."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from ray.scripts.scripts import cli as ray_cli
 
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTER = ROOT / "cluster.yaml"
+LOCAL = ROOT / "cluster-local.yaml"
 GUIDE = ROOT / "docs" / "cluster.md"
 SCHEMA = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -113,6 +114,53 @@ def test_a_provider_without_a_type_is_refused(cluster: dict[str, Any]) -> None:
         jsonschema.validate(cluster, SCHEMA)
 
 
+# Machines of one's own
+
+
+@pytest.fixture
+def local() -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(LOCAL.read_text())
+    return config
+
+
+def test_rays_launcher_takes_the_machines_of_ones_own_and_starts_all(local: dict[str, Any]) -> None:
+    jsonschema.validate(local, SCHEMA)
+    prepared = prepare_config(local)
+    validate_config(prepared)
+    (kind,) = prepared["available_node_types"].values()
+    workers = len(local["provider"]["worker_ips"])
+    assert (kind["min_workers"], kind["max_workers"]) == (workers, workers)
+    assert prepared["max_workers"] == workers
+
+
+def test_node_types_are_refused_for_machines_of_ones_own(
+    local: dict[str, Any], cluster: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If Ray takes them one day, cluster.yaml's way is the better one."""
+    with pytest.raises(click.ClickException):
+        prepare_config({**cluster, "provider": local["provider"]})
+    assert "available_node_types is not supported" in capsys.readouterr().out
+
+
+def test_the_two_files_do_the_same_on_a_node(
+    local: dict[str, Any], cluster: dict[str, Any]
+) -> None:
+    for key in ("file_mounts", "rsync_exclude"):
+        assert local[key] == cluster[key]
+    for key in ("head_start_ray_commands", "worker_start_ray_commands"):
+        assert local[key] == cluster[key]
+    clouds = [c for c in cluster["setup_commands"] if c not in local["setup_commands"]]
+    assert [c.split()[0] for c in clouds] == ["cloud-init"]
+    assert [c for c in local["setup_commands"] if c not in cluster["setup_commands"]] == []
+    (cloud,), (own,) = cluster["head_setup_commands"], local["head_setup_commands"]
+    assert cloud.replace("[aws,dashboard]", "[dashboard]") == own
+
+
+def test_the_line_at_its_top_is_in_the_guide() -> None:
+    (line,) = re.findall(r"(?m)^#     (RAY_UP\S+ ray up \S+)$", LOCAL.read_text())
+    assert line in shell_lines()
+
+
 # What it costs
 
 
@@ -161,9 +209,13 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("kind", SECRETS)
-@pytest.mark.parametrize("file", [CLUSTER, GUIDE], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [CLUSTER, LOCAL, GUIDE], ids=lambda file: file.name)
 def test_no_secret_and_nothing_of_one_account(file: Path, kind: str) -> None:
-    assert not re.search(SECRETS[kind], file.read_text())
+    found = re.search(SECRETS[kind], file.read_text())
+    if file == LOCAL and kind == "key file":  # what SSH itself would take
+        assert yaml.safe_load(LOCAL.read_text())["auth"]["ssh_private_key"] == "~/.ssh/id_ed25519"
+    else:
+        assert not found
 
 
 @pytest.mark.parametrize(

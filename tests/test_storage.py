@@ -1,0 +1,131 @@
+"""Where checkpoints lie: names of every kind of place, and a study on an S3 of this machine."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.fs as pafs
+import pytest
+import test_local
+from test_local import BARE, LINE, SLOW, conduct, driver, rows
+
+from srsgd_ray.backends.store import CheckpointStore, absolute, check_storage, is_uri, join
+
+
+@pytest.mark.parametrize(
+    ("root", "below"),
+    [
+        ("/a/b", "/a/b/checkpoints-1/t x"),
+        ("/a/b/", "/a/b/checkpoints-1/t x"),
+        ("/a?b", "/a?b/checkpoints-1/t x"),  # a folder may have such a name
+        ("file:///a/b", "file:///a/b/checkpoints-1/t%20x"),
+        ("s3://b", "s3://b/checkpoints-1/t%20x"),
+        ("s3://b/p/", "s3://b/p/checkpoints-1/t%20x"),
+        ("gs://b/p", "gs://b/p/checkpoints-1/t%20x"),
+        ("s3://b/p?region=r&scheme=http", "s3://b/p/checkpoints-1/t%20x?region=r&scheme=http"),
+        ("s3://b/p/?region=r", "s3://b/p/checkpoints-1/t%20x?region=r"),
+        ("s3://b?region=r", "s3://b/checkpoints-1/t%20x?region=r"),
+        ("s3://b/p?endpoint_override=h/x?y", "s3://b/p/checkpoints-1/t%20x?endpoint_override=h/x?y"),
+        ("gs://anonymous@b/p?scheme=http", "gs://anonymous@b/p/checkpoints-1/t%20x?scheme=http"),
+    ],
+)  # fmt: skip
+def test_a_place_is_extended_before_its_query(root: str, below: str) -> None:
+    assert join(root, "checkpoints-1", "t x") == below
+    assert join(join(root, "checkpoints-1"), "t x") == below
+    assert is_uri(below) == ("://" in root)
+    assert is_uri(below) or Path(below).is_absolute()
+    assert absolute(below) == below
+
+
+@pytest.mark.parametrize("end", ["", "/", "?", "/?"])
+def test_what_was_extended_is_where_arrow_finds_it(tmp_path: Path, end: str) -> None:
+    place = CheckpointStore(join(f"file://{tmp_path}{end}", "checkpoints-1", "a b"))
+    place.keep(lambda folder: (folder.mkdir(parents=True), (folder / "checkpoint.pt").touch()))
+    assert (tmp_path / "checkpoints-1" / "a b" / "checkpoint.pt").is_file()
+    with place.fetch() as found:
+        assert found is not None
+    place.remove()
+    assert not (tmp_path / "checkpoints-1" / "a b").exists()
+
+
+BUCKET = "checkpoints"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "any",
+    "AWS_SECRET_ACCESS_KEY": "any",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of moto's S3, with a bucket in it, and the file with its requests."""
+    log = tmp_path_factory.mktemp("moto") / "log.txt"
+    command = [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with log.open("w") as stream:
+        server = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in KEYS.items():
+                patch.setenv(name, value)
+            deadline = time.monotonic() + 60
+            while (found := re.search(r"127\.0\.0\.1:\d+", log.read_text())) is None:
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            files = pafs.S3FileSystem(
+                scheme="http", endpoint_override=found[0], allow_bucket_creation=True
+            )
+            files.create_dir(BUCKET)
+            yield found[0], log
+    finally:
+        server.kill()
+        server.wait()
+
+
+def objects(server: str) -> list[str]:
+    """What lies in the bucket."""
+    files = pafs.S3FileSystem(scheme="http", endpoint_override=server)
+    found = files.get_file_info(pafs.FileSelector(BUCKET, recursive=True))
+    return [each.path for each in found if each.type == pafs.FileType.File]
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_a_study_on_s3_that_is_killed_and_resumed_is_the_uncut_one(
+    tmp_path: Path, s3: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, log = s3
+    storage = f"s3://{BUCKET}/mine/?region=eu-west-1&scheme=http&endpoint_override={server}"
+    monkeypatch.setattr(test_local, "BARE", {**BARE, **KEYS})
+    line = f"{LINE} --no-figures --results r --storage {shlex.quote(storage)}"
+    killed = driver(tmp_path, line, 5)
+    killed.kill()
+    killed.communicate()
+    told = rows(tmp_path / "r" / "t")
+    (checkpoint,) = (path for path in objects(server) if path.endswith("checkpoint.pt"))
+    assert re.fullmatch(
+        rf"{BUCKET}/mine/checkpoints-\w{{8}}/search-\w+-\d+/checkpoint.pt", checkpoint
+    )
+    seen = len(log.read_text())
+    assert conduct(SLOW, tmp_path / "r", resume=True, storage=storage).status == "finished"
+    assert f"GET /{checkpoint} HTTP" in log.read_text()[seen:]
+    assert objects(server) == []
+    conduct(SLOW, tmp_path / "whole")
+    after = rows(tmp_path / "r" / "t")
+    assert after == rows(tmp_path / "whole" / "t")
+    assert all(after[trial][: len(old)] == old for trial, old in told.items())
+
+
+def test_an_endpoint_may_stand_in_the_environment_and_a_bucket_that_is_not_there_is_refused(
+    s3: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{s3[0]}")
+    check_storage(f"s3://{BUCKET}/new?region=eu-west-1")
+    with pytest.raises(ValueError, match=r"can be written, but s3://nosuch/new.* is not"):
+        check_storage("s3://nosuch/new?region=eu-west-1")
+    assert objects(s3[0]) == []
