@@ -139,7 +139,7 @@ def test_node_types_are_refused_for_machines_of_ones_own(
     """If Ray takes them one day, cluster.yaml's way is the better one."""
     with pytest.raises(click.ClickException):
         prepare_config({**cluster, "provider": local["provider"]})
-    assert "available_node_types is not supported" in capsys.readouterr().out
+    assert "available_node_types is not supported" in capsys.readouterr().err
 
 
 def test_the_two_files_do_the_same_on_a_node(
