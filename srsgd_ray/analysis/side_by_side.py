@@ -89,17 +89,18 @@ def pairing(studies: Mapping[str, pd.DataFrame]) -> str:
     seeds = [{*rows(trials, "confirm")["seed"].dropna()} for trials in studies.values()]
     shared = set.intersection(*seeds) if seeds else set()
     alone = "no interval here is of a difference between studies: each is of its own study."
+    some = f"{len(shared)} seed{'s' * (len(shared) > 1)}"
     if not shared:
         return f"Runs of different studies are not paired: they share no seed. So {alone}"
     differ = _different_knobs(studies)
     if differ:
         return (
-            f"Runs of different studies share {len(shared)} seeds, but the studies differ in "
+            f"Runs of different studies share {some}, but the studies differ in "
             f"{', '.join(differ)}: those runs are pairs only if none of that changes the data, "
             f"their order or the initialisation. Not known to be paired, so {alone}"
         )
     return (
-        f"Runs of different studies share {len(shared)} seeds and all knobs that are the same in "
+        f"Runs of different studies share {some} and all knobs that are the same in "
         f"each study: those runs are pairs. Still, {alone}"
     )
 

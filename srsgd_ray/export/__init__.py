@@ -60,7 +60,10 @@ TARGETS = {
         "a database",
         "mlflow:write",
         shared=True,
-        see=lambda out, name: typed("mlflow", "ui", "--backend-store-uri", f"sqlite:///{out}"),
+        see=lambda out, name: (
+            typed("mlflow", "ui", "--backend-store-uri", f"sqlite:///{out}")
+            + "  (of the whole package: pip install mlflow)"
+        ),
     ),
     "wandb": Target(
         "offline runs of Weights & Biases",
