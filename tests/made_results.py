@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,6 +12,19 @@ import pyarrow as pa
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import arrow_schema
+from srsgd_ray.results.lines import Lines
+
+
+def events_of(record: Path) -> list[dict[str, Any]]:
+    """The events of a record, without their checksums."""
+    found = [json.loads(line) for line in record.read_bytes().splitlines()]
+    return [{k: v for k, v in event.items() if k != "crc32"} for event in found]
+
+
+def rewrite(record: Path, events: Sequence[Mapping[str, Any]]) -> None:
+    """Write a record anew, with the checksums that these events have."""
+    lines = Lines(record)
+    record.write_bytes(b"".join(map(lines.write, events)))
 
 
 def made_trial(arm: str, number: int, state: str = "complete", **values: Any) -> dict[str, Any]:

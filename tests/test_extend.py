@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 import toy
+from made_results import events_of, rewrite
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from test_local import conduct, rows
 from test_resume import cut, start
@@ -159,10 +159,10 @@ def test_a_record_of_an_older_version_is_extended(tmp_path: Path) -> None:
     """It says neither what was selected nor what a run confirms."""
     conduct(STUDY, tmp_path)
     path = tmp_path / "t" / "record.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = events_of(path)
     kept = [{k: v for k, v in line.items() if k != "confirms"}
             for line in lines if line["event"] != "selected"]  # fmt: skip
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    rewrite(path, kept)
     table = conduct(MORE, tmp_path, extend=True).trials
     gone = table[table["superseded"].astype(bool)]["trial"].tolist()
     assert gone == ["confirm-near-000", "confirm-near-001"]

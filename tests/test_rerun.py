@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import toy
+from made_results import events_of, rewrite
 from test_local import STUDY, conduct
 
 from srsgd_ray.cli import main
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.usefixtures("in_memory")
 def changed(folder: Path, where: dict[str, Any], **values: Any) -> None:
     """Write other values into the record's lines that hold ``where``."""
     record = folder / "record.jsonl"
-    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    lines = events_of(record)
     for line in lines:
         if where.items() <= line.items():
             line.update(values)
-    record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rewrite(record, lines)
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,10 @@ def test_an_end_that_differs_is_named(tmp_path: Path, whole: Path) -> None:
     lost = {"event": "end", "trial": "search-far-000"}
     changed(folder, lost, state="failed", reason="boom")
     record = folder / "record.jsonl"
-    lines = record.read_text().splitlines(keepends=True)
-    cut = [ln for ln in lines if '"search-far-000", "epoch": 3' not in ln]
+    lines = events_of(record)
+    cut = [e for e in lines if (e.get("trial"), e.get("epoch")) != ("search-far-000", 3)]
     assert len(cut) == len(lines) - 1
-    record.write_text("".join(cut))
+    rewrite(record, cut)
     found = rerun(folder, "search-far-000")
     said = [(d.epoch, d.column, d.recorded, d.again) for d in found.differences]
     ended = [(3, "state", "failed", "complete"), (3, "reason", "boom", None)]

@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 import toy
+from made_results import events_of, rewrite
 from test_local import STUDY, conduct, ends, rows
 
 from srsgd_ray.cli import main
@@ -192,11 +193,11 @@ def test_what_is_not_retried(
 
 def test_what_a_user_ended_may_run_again_if_it_is_named(tmp_path: Path) -> None:
     folder = start(dataclasses.replace(STUDY, trials=1, confirm_seeds=0), tmp_path)
-    lines = [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
+    lines = events_of(folder / "record.jsonl")
     for line in lines:
         if line["event"] == "end" and line["trial"] == "search-near-000":
             line |= {"state": "pruned", "reason": "stopped by the user at epoch 3"}
-    (folder / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rewrite(folder / "record.jsonl", lines)
     assert retry(folder) == 2
     assert retry(folder, "search-near-000") == 0
     assert ends(folder)["search-near-000"][0] == "complete"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 import toy
+from made_results import events_of, rewrite
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from optuna.distributions import FloatDistribution, IntDistribution
@@ -197,7 +197,7 @@ def test_given_seeds_and_those_of_old_records_stay(tmp_path: Path) -> None:
     conduct(dataclasses.replace(old, confirm_seed=4), tmp_path)
     cut(tmp_path / "t", after=4)
     path = tmp_path / "t" / "record.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = events_of(path)
     lines = [line for line in lines if line["event"] != "selected"]
     for line in lines:
         for spec in (line.get("spec", {}), line.get("script", {})):
@@ -206,7 +206,7 @@ def test_given_seeds_and_those_of_old_records_stay(tmp_path: Path) -> None:
             spec["confirm_seed"] = None
         for new in ("search", "look", "confirms"):
             line.pop(new, None)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rewrite(path, lines)
     assert conduct(old, tmp_path, resume=True).status == "finished"
     seeds = [t.config["seed"] for t in read_record(tmp_path / "t").trials.values()]
     assert seeds == [3] * 3 + [4, 4, 5, 5]

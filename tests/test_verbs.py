@@ -24,6 +24,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import toy
+from made_results import events_of, rewrite
 from optuna.distributions import FloatDistribution
 
 from srsgd_ray import Arm, Study, analysis, read_trials, run
@@ -332,10 +333,10 @@ def test_status_of_a_study_that_runs_and_of_one_that_was_killed_or_stopped(
 
 def test_status_of_another_machines_study(results: Path, tmp_path: Path) -> None:
     shutil.copytree(results / "toys", tmp_path / "toys")
-    lines = (tmp_path / "toys" / "record.jsonl").read_text().splitlines(keepends=True)
-    host = json.dumps(platform.node())
-    moved = [line.replace(f'"host": {host}', '"host": "gpu-7"') for line in lines[:-3]]
-    (tmp_path / "toys" / "record.jsonl").write_text("".join(moved))
+    record = tmp_path / "toys" / "record.jsonl"
+    host = platform.node()
+    rewrite(record, [e | ({"host": "gpu-7"} if e.get("host") == host else {})
+                     for e in events_of(record)[:-3]])  # fmt: skip
     seen = Seen.of(tmp_path / "toys")
     assert seen.state == "not running here"
 

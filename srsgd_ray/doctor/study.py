@@ -11,8 +11,9 @@ import psutil
 
 from srsgd_ray.doctor.finding import ERROR, OK, WARNING, Finding, Look, gigabytes
 from srsgd_ray.doctor.left import used
-from srsgd_ray.results import read_record, read_table
+from srsgd_ray.results import RecordError, read_record, read_table
 from srsgd_ray.results.contents import Contents
+from srsgd_ray.results.lines import examine
 from srsgd_ray.results.record import FILE_NAME
 from srsgd_ray.typed import typed
 
@@ -33,8 +34,8 @@ def record(folder: Path) -> list[Finding]:
     """Whether the record can be read, and whether somebody writes it."""
     try:
         contents = read_record(folder)
-    except ValueError as error:
-        return [Finding(ERROR, "record", str(error), "Restore the folder from a copy.")]
+    except RecordError as error:
+        return [_damage(folder, str(error))]
     states = Counter(trial.state for trial in contents.trials.values())
     rows = sum(len(trial.rows) for trial in contents.trials.values())
     counts = ", ".join(f"{count} {state}" for state, count in states.items()) or "no trial"
@@ -46,6 +47,24 @@ def record(folder: Path) -> list[Finding]:
         return [*found, Finding(OK, "lock", "free")]
     value = f"free, though {states['running']} trials have begun and not ended: interrupted"
     return [*found, Finding(WARNING, "lock", value, typed("srsgd-ray", "resume", folder))]
+
+
+def _damage(folder: Path, said: str) -> Finding:
+    """Which lines are damaged, and of which trials nothing is lost."""
+    path = folder / FILE_NAME
+    damaged, whole, lost = examine(path)
+    if not damaged:
+        return Finding(ERROR, "record", said)
+    value = f"damaged: line {', '.join(map(str, damaged))} of {path}; {len(whole)} trials whole"
+    value += f": {', '.join(whole)}" if whole else ""
+    value += f"; something lost of {', '.join(lost)}" if lost else ""
+    cure = "Restore the folder from a copy"
+    if damaged[0] > 1:
+        kept, copy = damaged[0] - 1, folder / f"{FILE_NAME}.damaged"
+        cut = f"cp {path} {copy} && head -n {kept} {copy} > {path}"
+        cure += f"; without one, keep the {kept} lines before the damage and run again what came "
+        cure += f"after:\n  {cut} && {typed('srsgd-ray', 'resume', folder)}"
+    return Finding(ERROR, "record", value, cure)
 
 
 def _writers(folder: Path) -> list[int | str]:

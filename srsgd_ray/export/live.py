@@ -5,19 +5,16 @@ The study does not know of it and does not wait for it: what goes wrong here is 
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
 
 from srsgd_ray.export import tensorboard
 from srsgd_ray.export.runs import exported, run_of
-from srsgd_ray.results.contents import Contents
+from srsgd_ray.results.lines import Lines
 from srsgd_ray.results.record import FILE_NAME
 from srsgd_ray.results.tables import columns_in
 
@@ -53,17 +50,16 @@ def following(folder: Path, wanted: bool = True) -> Iterator[None]:
 def _follow(folder: Path, out: Path, ended: threading.Event) -> None:
     try:
         with (folder / FILE_NAME).open("rb") as file:
-            contents = Contents(next(_lines(file)), [], {})
+            lines = Lines(folder / FILE_NAME)
             wait, last = 0.0, False
             while not last:
                 last = ended.wait(wait)
                 began = time.monotonic()
-                columns, changed = columns_in(contents), set()
-                for event in _lines(file):
-                    if contents.apply(event) and "trial" in event:
-                        changed.add(event["trial"])
+                changed = {event["trial"] for event in lines.events(file) if "trial" in event}
+                assert lines.contents is not None
+                columns = columns_in(lines.contents)
                 for trial in changed:
-                    tensorboard.put(out / trial, run_of(contents, trial, columns))
+                    tensorboard.put(out / trial, run_of(lines.contents, trial, columns))
                 took = time.monotonic() - began if wait else 0.0  # the first one imports
                 wait = max(EVERY, SHARE * took)
         tensorboard.write(exported(folder), out)
@@ -72,10 +68,3 @@ def _follow(folder: Path, out: Path, ended: threading.Event) -> None:
             "TensorBoard's files are not written any more: %s: %s. An export of the study to "
             "tensorboard completes them.", type(error).__name__, error,
         )  # fmt: skip
-
-
-def _lines(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """The events that were written since the last call."""
-    while (line := file.readline()).endswith(b"\n"):
-        yield json.loads(line)
-    file.seek(-len(line), os.SEEK_CUR)

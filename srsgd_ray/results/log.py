@@ -29,9 +29,15 @@ def note(folder: Path, contents: Contents, event: Mapping[str, Any]) -> None:
     """
     text = _line(contents, event)
     if text:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["at"]))
-        with suppress(OSError), (folder / LOG).open("ab") as file:
-            file.write(f"{moment}  {one_line(text)}\n".encode(errors="backslashreplace"))
+        logged(folder, text, event["at"])
+
+
+def logged(folder: Path, text: str, at: float | None = None) -> str:
+    """Append a line to the log of the study in ``folder``, with its moment; the text."""
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    with suppress(OSError), (folder / LOG).open("ab") as file:
+        file.write(f"{moment}  {one_line(text)}\n".encode(errors="backslashreplace"))
+    return text
 
 
 def one_line(text: str) -> str:

@@ -3,13 +3,12 @@
 Each line of ``record.jsonl`` is one event: the study was opened or extended, a session began or
 paused, a trial began, stored an artifact or ended, an epoch ended. A line is written and synced
 before anybody acts on it, so a crash at any moment loses at most the line being written, which
-reading then ignores.
+reading then ignores. :mod:`srsgd_ray.results.lines` says what a line is.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -18,60 +17,46 @@ from typing import IO, Any
 
 from srsgd_ray.results.columns import STATES
 from srsgd_ray.results.contents import Contents, TrialRecord
+from srsgd_ray.results.lines import FORMAT, Lines
 from srsgd_ray.results.log import note
 from srsgd_ray.results.place import RecordError, check_writable
 from srsgd_ray.results.planned import asks_more, look_ended, look_seen
 
 FILE_NAME = "record.jsonl"
-FORMAT = 1
 
 
 def read_record(folder: Path) -> Contents:
     """Read a record, also while its driver writes it; a torn last line is left out.
 
     Raises:
-        RecordError: if there is no record, or a line other than the last is damaged.
+        RecordError: if there is no record, or a line is damaged.
     """
     return _parse(folder / FILE_NAME)[0]
 
 
 def check_free(folder: Path) -> None:
-    """Raise RecordError if a folder holds a study."""
+    """Raise RecordError if a folder holds a study; one whose first line is torn never began."""
     path = folder / FILE_NAME
-    if path.is_file() and path.stat().st_size:
+    if path.is_file() and b"\n" in path.read_bytes():
         raise RecordError(
             f"{folder} already holds a study. Resume it with --resume, or choose another name with "
             f"--name."
         )
 
 
-def _parse(path: Path) -> tuple[Contents, int]:
-    """The contents, and the length in bytes of the sound part of the file."""
+def _parse(path: Path) -> tuple[Contents, Lines]:
+    """The contents, and what has read them."""
     if not path.is_file():
         raise RecordError(f"no study here: expected {path}.")
-    contents: Contents | None = None
-    sound = 0
-    lines = path.read_bytes().splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        try:
-            event = json.loads(line)
-            if not line.endswith(b"\n"):
-                break
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise RecordError(f"line {number} of {path} is damaged: {error}.") from error
-        if contents is None:
-            if event.get("event") != "study" or event.get("format") != FORMAT:
-                raise RecordError(f"{path} is not a record of format {FORMAT}.")
-            # A single run of an older version had no study.
-            contents = Contents({"spec": {"arms": [], "metric": ""}, **event}, [], {})
-        else:
-            contents.apply(event)
-        sound += len(line)
-    if contents is None:
-        raise RecordError(f"{path} holds no whole line: delete it and start again.")
-    return contents, sound
+    lines = Lines(path)
+    with path.open("rb") as file:
+        for _ in lines.events(file):
+            pass
+    if lines.contents is None:
+        raise RecordError(
+            f"{path} holds no whole line: the study never began. Start it again, without --resume."
+        )
+    return lines.contents, lines
 
 
 class Record:
@@ -81,10 +66,10 @@ class Record:
         RecordError: if another process holds it, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, contents: Contents, file: IO[bytes]) -> None:
+    def __init__(self, folder: Path, contents: Contents, file: IO[bytes], lines: Lines) -> None:
         self.folder = folder
         self.contents = contents
-        self._file = file
+        self._file, self._lines = file, lines
 
     @classmethod
     def create(cls, folder: Path, header: Mapping[str, Any]) -> Record:
@@ -99,8 +84,9 @@ class Record:
         except RecordError:
             file.close()
             raise
+        file.truncate(0)
         first = {"event": "study", "format": FORMAT, "at": time.time(), **header}
-        record = cls(folder, Contents(first, [], {}), file)
+        record = cls(folder, Contents(first, [], {}), file, Lines(path))
         record._write(first)
         return record
 
@@ -115,10 +101,10 @@ class Record:
         except OSError as error:
             raise RecordError(f"{path} must be writable, but is not: {error}.") from error
         _lock(file, path)
-        contents, sound = _parse(path)
-        file.truncate(sound)
-        file.seek(sound)
-        return cls(folder, contents, file)
+        contents, lines = _parse(path)
+        file.truncate(lines.size)
+        file.seek(lines.size)
+        return cls(folder, contents, file, lines)
 
     @property
     def trials(self) -> dict[str, TrialRecord]:
@@ -224,7 +210,7 @@ class Record:
         return fresh
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line).encode() + b"\n")
+        self._file.write(self._lines.write(line))
         self._file.flush()
         os.fsync(self._file.fileno())
 

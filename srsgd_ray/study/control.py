@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ from srsgd_ray.study.enqueue import enqueue as enqueue_in
 from srsgd_ray.study.enqueue import plan_point
 from srsgd_ray.study.requests import ask, by_user, check_running, end_of, end_said
 from srsgd_ray.study.spec import Study
-
-TAIL = 4096  # bytes of a record's end that hold its last line, if that is a pause
 
 
 def end_trial(folder: Path, kind: str, trial: str, why: str = "", limit: float = 60.0) -> str:
@@ -130,19 +127,8 @@ def worked_on(folder: Path, contents: Contents) -> float:
     if not contents.sessions:
         return 0.0
     last = contents.sessions[-1]
-    elsewhere = last.get("host") != platform.node() and not _paused(folder / RECORD)
+    elsewhere = last.get("host") != platform.node() and not last.get("paused")
     return float(last["at"]) if elsewhere or held(folder / RECORD) else 0.0
-
-
-def _paused(path: Path) -> bool:
-    """Whether the last event of a record is that its driver left in order."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL))
-        lines = file.read().splitlines()
-    try:
-        return bool(lines) and json.loads(lines[-1]).get("event") == "pause"
-    except ValueError:  # a long line, or a torn one
-        return False
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from srsgd_ray.knobs import one_of
 from srsgd_ray.progress import all_output_to, watched
 from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
 from srsgd_ray.results.contents import Contents
-from srsgd_ray.results.log import OUTPUT
+from srsgd_ray.results.log import OUTPUT, logged
 from srsgd_ray.results.record import check_free
 from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.ahead import Ahead
@@ -231,7 +231,7 @@ class _Session:
         """Run what is left of a study; how that was stopped, or None when all is done."""
         spent = spent_hours(record.contents)
         budget = HoursLimit(self.options.budget_hours, spent, self.plan, self.backend.stop)
-        searches = searches_of(study, record)
+        searches = searches_of(study, record, lambda line: self._say(logged(record.folder, line)))
         storage = next((search.storage for search in searches.values()), None)
         forget = with_confirmation(study, record, storage, _forgetter(job.root))
         controller = Controller(study, record, searches, forget)

@@ -23,12 +23,12 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from srsgd_ray.knobs import value_in
 from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.arm import params_in
-from srsgd_ray.study.dashboard import STATES, attributes, opened
+from srsgd_ray.study.dashboard import attributes, opened
 from srsgd_ray.study.samplers import sampler_of
+from srsgd_ray.study.view import as_optuna, differ, end_of
 
 LOCK_WAIT = 60.0  # seconds
 BUDGET = "epochs"  # what a second aim is called that is no metric
@@ -173,48 +173,88 @@ class Search:
         handle = self._handles.pop(record.trial)
         for name, value in attributes(record).items():
             handle.set_user_attr(name, value)
-        state, values = STATES[record.end["state"]], None
-        if state == TrialState.COMPLETE:
-            found = [goal.value(record.rows) for goal in self.goals]
-            values = [value for value in found if value is not None and math.isfinite(value)]
-            if len(values) < len(found):  # records of older versions call such a trial complete
-                state, values = TrialState.FAIL, None
+        state, values = end_of(record, self.goals)
         self._study.tell(handle, values, state=state)
+
+    def _there(self) -> tuple[dict[str, list[FrozenTrial]], list[FrozenTrial]]:
+        """The trials in the database by name, and those that a driver asked for and no more."""
+        named: dict[str, list[FrozenTrial]] = {}
+        asked = []
+        for frozen in self._study.get_trials(deepcopy=False):
+            told = frozen.intermediate_values or "state" in frozen.user_attrs
+            open_ = frozen.state == TrialState.RUNNING
+            if frozen.state == TrialState.FAIL and not told:
+                continue  # it died before it assigned the trial, as was seen by an earlier resume
+            if open_ and not told:
+                asked.append(frozen)
+            if "prior" not in frozen.user_attrs:
+                named.setdefault(frozen.user_attrs.get("trial", ""), []).append(frozen)
+        return named, asked
+
+    def differs(self, records: Sequence[TrialRecord]) -> str:
+        """What the database says that the record does not, or "" if it only lags behind a crash.
+
+        Args:
+            records: of the arm's trials in this search.
+        """
+        there, asked = self._there()
+        for name in there.keys() - {record.trial for record in records}:
+            if any(frozen not in asked for frozen in there[name]):
+                return f"{name or 'a trial'} is not in the record"
+        if not there:
+            return ""
+        for record in records:
+            own, attempts = there.get(record.trial, []), len(record.failures) + 1
+            if len(own) not in (attempts, max(1, attempts - 1)):
+                return f"{record.trial} is there {len(own)} times instead of {attempts}"
+            wanted = as_optuna(record, self.space, self._fixed, self.goals)
+            if len(own) == attempts and (said := differ(own[-1], wanted)):
+                return f"{record.trial} {said}"
+        return ""
 
     def reconcile(self, records: Sequence[TrialRecord]) -> None:
         """Make the Optuna study say of the arm's trials what their records say."""
-        there: dict[str, list[FrozenTrial]] = {record.trial: [] for record in records}
-        for frozen in self._study.get_trials():
-            name = frozen.user_attrs.get("trial")
-            if name in there:
-                there[name].append(frozen)
-            elif not frozen.state.is_finished():
+        there, asked = self._there()
+        known = {record.trial for record in records}
+        for frozen in asked:
+            if frozen.user_attrs.get("trial") not in known:
                 # Asked, but the driver died before it assigned the trial.
                 self._study.tell(frozen.number, state=TrialState.FAIL)
         for record in records:
-            reported: Mapping[int, float] = {}
-            begun, again = there[record.trial], len(record.failures)
-            for frozen in begun[:again]:  # before it was run again; nobody may have told its end
-                if not frozen.state.is_finished():
-                    self._study.tell(frozen.number, state=TrialState.FAIL)
-            values = {name: value_in(record.config, name) for name in self.space.ranges}
-            sampler = _fixed({name: v for name, v in values.items() if v is not None})
-            for _ in range(len(begun), again):
-                self._begin(record.trial, sampler)
-                self._study.tell(self._handles[record.trial], state=TrialState.FAIL)
-            if len(begun) <= again:
-                self._begin(record.trial, sampler)
-            elif begun[-1].state.is_finished():
+            own = there.get(record.trial, [])
+            wanted = as_optuna(record, self.space, self._fixed, self.goals)
+            for frozen in own[: len(record.failures)]:  # before it was run again
+                if not frozen.state.is_finished():  # nobody has told its end
+                    before = optuna.trial.Trial(self._study, frozen._trial_id)
+                    before.set_user_attr("state", "failed")
+                    self._study.tell(before, state=TrialState.FAIL)
+            for said in [] if own else record.failures:
+                attrs = {"trial": record.trial, "state": "failed", "reason": said}
+                self._study.add_trial(_failed(wanted, attrs))
+            if len(own) <= len(record.failures):
+                if record.end is not None:
+                    self._study.add_trial(wanted)
+                    continue
+                reported: Mapping[int, float] = {}
+                self._begin(record.trial, _fixed(wanted.params))
+            elif own[-1].state.is_finished():
                 continue
             else:
-                frozen = begun[-1]
-                reported = frozen.intermediate_values
-                self._handles[record.trial] = optuna.trial.Trial(self._study, frozen._trial_id)
+                reported = own[-1].intermediate_values
+                self._handles[record.trial] = optuna.trial.Trial(self._study, own[-1]._trial_id)
             for row in record.rows:
                 if row["epoch"] not in reported:
                     self.report(record.trial, row["epoch"], row.get(self.goals[0].metric))
             if record.end is not None:
                 self.tell(record)
+
+
+def _failed(wanted: FrozenTrial, attrs: dict[str, Any]) -> FrozenTrial:
+    """An earlier attempt of a trial that was run again."""
+    return optuna.trial.create_trial(
+        state=TrialState.FAIL, params=wanted.params, distributions=wanted.distributions,
+        user_attrs=attrs,
+    )  # fmt: skip
 
 
 def _suggest(handle: optuna.trial.Trial, name: str, spread: Any) -> Any:

@@ -1,0 +1,86 @@
+"""A trial of the record as Optuna's database must have it, and in what one there differs."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from srsgd_ray.knobs import value_in
+from srsgd_ray.results import TrialRecord
+from srsgd_ray.search_spaces import SearchSpace
+from srsgd_ray.study.dashboard import STATES, attributes
+
+if TYPE_CHECKING:
+    from srsgd_ray.study.search import Goal
+
+
+def reports(record: TrialRecord, goals: Sequence[Goal]) -> dict[int, float]:
+    """The metric by epoch; Optuna takes none where there are two goals."""
+    found = {row["epoch"]: row.get(goals[0].metric) for row in record.rows if len(goals) == 1}
+    return {e: float(v) for e, v in found.items() if v is not None and math.isfinite(v)}
+
+
+def end_of(record: TrialRecord, goals: Sequence[Goal]) -> tuple[TrialState, list[float] | None]:
+    """How a trial ended, and its values if it is complete."""
+    state = STATES[record.state]
+    if state != TrialState.COMPLETE:
+        return state, None
+    found = [goal.value(record.rows) for goal in goals]
+    values = [float(value) for value in found if value is not None and math.isfinite(value)]
+    # Records of older versions call a trial without a value complete.
+    return (state, values) if len(values) == len(found) else (TrialState.FAIL, None)
+
+
+def as_optuna(
+    record: TrialRecord, space: SearchSpace, fixed: Mapping[str, Any], goals: Sequence[Goal]
+) -> FrozenTrial:
+    """The trial as it is in the database once Optuna was told all that the record knows.
+
+    Args:
+        record: the trial.
+        space: that it was searched in.
+        fixed: values of knobs outside of the space, which conditions may name.
+        goals: that it is judged by.
+    """
+    values, params = dict(fixed), {}
+    for name in space.ordered():
+        if not space.active(name, values):
+            continue
+        value, spread = value_in(record.config, name), space.ranges[name]
+        nothing = isinstance(spread, CategoricalDistribution) and None in spread.choices
+        if value is not None or nothing:
+            values[name] = params[name] = value
+    told, state, final = reports(record, goals), TrialState.RUNNING, None
+    attrs = {"trial": record.trial}
+    if record.end is not None:
+        state, final = end_of(record, goals)
+        attrs |= attributes(record)
+    if state == TrialState.PRUNED and told:  # so does Optuna
+        final = [told[max(told)]]
+    made = optuna.trial.create_trial(
+        state=state, values=final, params=params, intermediate_values=told, user_attrs=attrs,
+        distributions={name: space.ranges[name] for name in params},
+    )  # fmt: skip
+    made.datetime_start = datetime.datetime.fromtimestamp(record.started)
+    if record.end is not None:
+        made.datetime_complete = datetime.datetime.fromtimestamp(record.end["ended"])
+    return made
+
+
+def differ(there: FrozenTrial, wanted: FrozenTrial) -> str:
+    """What of a trial in the database contradicts the record; "" for one that only lags behind."""
+    if (there.params, there.distributions) != (wanted.params, wanted.distributions):
+        return "has other parameters"
+    if there.state.is_finished():
+        if (there.state, there.values) != (wanted.state, wanted.values):
+            return "has ended otherwise"
+        alike = there.intermediate_values == wanted.intermediate_values
+    else:
+        alike = there.intermediate_values.items() <= wanted.intermediate_values.items()
+    return "" if alike else "has other reports"
