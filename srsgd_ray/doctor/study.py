@@ -6,6 +6,7 @@ import fcntl
 import sqlite3
 from collections import Counter
 from pathlib import Path
+from shlex import quote
 
 import psutil
 
@@ -60,8 +61,9 @@ def _damage(folder: Path, said: str) -> Finding:
     value += f"; something lost of {', '.join(lost)}" if lost else ""
     cure = "Restore the folder from a copy"
     if damaged[0] > 1:
-        kept, copy = damaged[0] - 1, folder / f"{FILE_NAME}.damaged"
-        cut = f"cp {path} {copy} && head -n {kept} {copy} > {path}"
+        kept = damaged[0] - 1
+        old, copy = quote(str(path)), quote(f"{path}.damaged")
+        cut = f"cp {old} {copy} && head -n {kept} {copy} > {old}"
         cure += f"; without one, keep the {kept} lines before the damage and run again what came "
         cure += f"after:\n  {cut} && {typed('srsgd-ray', 'resume', folder)}"
     return Finding(ERROR, "record", value, cure)
