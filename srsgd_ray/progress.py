@@ -149,7 +149,10 @@ def watched(screen: TextIO, overview: Callable[[], Overview]) -> Iterator[TextIO
         found = overview()
         if terminal:
             # Of the screen itself: standard output leads elsewhere by now.
-            width, height = os.get_terminal_size(screen.fileno())
+            try:
+                width, height = os.get_terminal_size(screen.fileno())
+            except OSError:  # it was closed
+                width, height = 80, 25
             console.size = ConsoleDimensions(width or 80, height or 25)
             live.update(_drawn(console, found), refresh=True)
         elif last or seldom.due():
@@ -217,8 +220,11 @@ def all_output_to(path: Path) -> Iterator[TextIO]:
                 os.dup2(file.fileno(), fd)
             yield screen
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for fd, was in zip((1, 2), kept, strict=True):
+            for fd, was, stream in zip((1, 2), kept, (sys.stdout, sys.stderr), strict=True):
+                try:
+                    stream.flush()
+                except OSError:  # the file's disk is full: what is left is for nobody
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+                    stream.flush()
                 os.dup2(was, fd)
                 os.close(was)

@@ -361,12 +361,11 @@ BARE = {**os.environ, "PATH": "/usr/bin:/bin"}  # no environment is active
 LINE = f"{shlex.quote(sys.executable)} mine.py --backend local"
 
 
-def driver(folder: Path, line: str, epochs: int) -> subprocess.Popen[str]:
+def driver(folder: Path, line: str, epochs: int, **more: Any) -> subprocess.Popen[str]:
     """A study script that has been started and has so many epochs in its record."""
     (folder / "mine.py").write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
-    started = subprocess.Popen(
-        shlex.split(line), cwd=folder, text=True, stdout=subprocess.PIPE, env=BARE
-    )
+    given: dict[str, Any] = {"stdout": subprocess.PIPE, "env": BARE, **more}
+    started = subprocess.Popen(shlex.split(line), cwd=folder, text=True, **given)
     record, deadline = folder / "r" / "t" / "record.jsonl", time.monotonic() + 60
     while not record.exists() or record.read_text().count('"event": "epoch"') < epochs:
         assert started.poll() is None

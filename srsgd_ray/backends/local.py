@@ -68,7 +68,8 @@ class LocalBackend(Backend):
                     with generators_kept():
                         self._in_this_process(trials, job, plan)
                 else:
-                    run_in_processes(trials, job.slot(plan), lambda: self._asked)
+                    with self.undisturbed():
+                        run_in_processes(trials, job.slot(plan), lambda: self._asked)
             except KeyboardInterrupt:
                 self._asked = True
 

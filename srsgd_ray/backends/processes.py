@@ -158,7 +158,8 @@ class _Pipe:
 
 def _serve(pipe: Connection, slot: Slot, number: int) -> None:
     """What a process does: trial after trial, until it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
+    for number in (signal.SIGINT, signal.SIGHUP):  # are for the process that started it
+        signal.signal(number, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(slot.plan.threads)
     work, device = find(slot.path, slot.folder), "cpu"
     if slot.plan.gpus_per_worker:
@@ -168,7 +169,9 @@ def _serve(pipe: Connection, slot: Slot, number: int) -> None:
     cache, link = Cache(), _Pipe(pipe)
     while True:
         try:
-            assignment = pipe.recv()
+            # An error after a row, such as of its checkpoint, leaves the row's answer in the pipe.
+            while isinstance(assignment := pipe.recv(), bool):
+                pass
         except EOFError:
             return
         end, _ = attempt(

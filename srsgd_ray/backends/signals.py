@@ -1,13 +1,16 @@
-"""Ctrl-C and SIGTERM (a batch system's limit, a spot notice), which end a run in order."""
+"""Signals that end a run in order: Ctrl-C, SIGTERM (a batch system, a spot notice), SIGHUP."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+TERMINALS = ("/dev/pts/", "/dev/tty", "/dev/console")
 
 
 @contextmanager
@@ -22,16 +25,39 @@ def on_interrupt(act: Callable[[int], None]) -> Iterator[bool]:
     def handler(number: int, frame: Any) -> None:
         nonlocal came
         came += 1
+        if number == signal.SIGHUP:
+            leave_terminal()
         act(came)
 
+    with handled(dict.fromkeys((signal.SIGINT, signal.SIGTERM, *hangup()), handler)) as here:
+        yield here
+
+
+@contextmanager
+def handled(handlers: Mapping[signal.Signals, Any]) -> Iterator[bool]:
+    """Have signals handled so; False, and nothing is done, if this is not the main thread."""
     here = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGINT, signal.SIGTERM) if here else ()
-    before = {number: signal.signal(number, handler) for number in numbers}
+    before = {n: signal.signal(n, act) for n, act in handlers.items()} if here else {}
     try:
         yield here
     finally:
         for number, was in before.items():
             signal.signal(number, was)
+
+
+def hangup() -> tuple[signal.Signals, ...]:
+    """SIGHUP, unless it is ignored, as after ``nohup``: then a closed terminal ends nothing."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return () if ignored else (signal.SIGHUP,)
+
+
+def leave_terminal() -> None:
+    """Send to nowhere what would go to a terminal that is closed: each word would be an error."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if entry.is_symlink() and str(entry.readlink()).startswith(TERMINALS):
+            os.dup2(null, int(entry.name))
+    os.close(null)
 
 
 def interrupt() -> None:

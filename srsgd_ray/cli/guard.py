@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -10,27 +11,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from srsgd_ray.backends.signals import handled, hangup, leave_terminal
+
+CURES = {
+    errno.ENOENT: "Is it still mounted? Put it back",
+    errno.EROFS: "Make it writable again",
+    errno.EACCES: "Make it writable",
+}
+
 
 class Terminated(BaseException):
-    """SIGTERM asked this process to end."""
+    """SIGTERM, or a terminal that closed, asked this process to end."""
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM raises, as SIGINT does, so that workers are ended and nothing is left half-done."""
+def _signals_raise() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise, as SIGINT does, so that nothing is left half-done."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        if number == signal.SIGHUP:
+            leave_terminal()
+        raise Terminated(number)
 
-    try:
-        before = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # not in the main thread
+    with handled(dict.fromkeys((signal.SIGTERM, *hangup()), end)):
         yield
-        return
-    try:
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """No signal cuts off what is said last, such as a second Ctrl-C would."""
+    with handled(dict.fromkeys((signal.SIGINT, signal.SIGTERM, *hangup()), signal.SIG_IGN)):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def guarded(
@@ -47,14 +58,14 @@ def guarded(
 
     Returns:
         The status of ``work``; 2 after a message about bad input, or about a file that cannot be
-        read or written; 130 after Ctrl-C, 143 after SIGTERM.
+        read or written; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name may hold what the terminal's encoding has not; no message may fail for that.
             stream.reconfigure(errors="backslashreplace")
     try:
-        with _sigterm_raises():
+        with _signals_raise():
             status = work() or 0
             sys.stdout.flush()
             return status
@@ -63,20 +74,20 @@ def guarded(
         return 0
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
-        print(
-            f"{prog}: {place}{error.strerror or error}. Make room, or correct the place.",
-            file=sys.stderr,
-        )
+        cure = CURES.get(error.errno or 0, "Make room, or correct the place")
+        print(f"{prog}: {place}{str(error.strerror or error).rstrip('.')}. {cure}.",
+              file=sys.stderr)  # fmt: skip
         _say_no_more()
         return 2
     except ValueError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, Terminated) as end:
-        print(f"\n{prog}: interrupted.", file=sys.stderr)
-        if interrupted is not None:
-            interrupted()
-        return 143 if isinstance(end, Terminated) else 130
+        with last_words():
+            print(f"\n{prog}: interrupted.", file=sys.stderr)
+            if interrupted is not None:
+                interrupted()
+        return 128 + end.args[0] if isinstance(end, Terminated) else 130
 
 
 def _say_no_more() -> None:

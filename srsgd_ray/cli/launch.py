@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from srsgd_ray import analysis
-from srsgd_ray.cli.guard import Terminated, guarded
+from srsgd_ray.cli.guard import Terminated, guarded, last_words
 from srsgd_ray.cli.pages import report_written, watching
 from srsgd_ray.cli.parser import new_parser, parse
 from srsgd_ray.cli.study_options import add_options, describe, options_of, resolve
 from srsgd_ray.results import read_predictions, read_trials
+from srsgd_ray.results.log import logged
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.study.check import check_types
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, barren
@@ -38,7 +39,8 @@ def launch(
     """Run ``study`` as the command line says; returns the exit status.
 
     0: finished. 1: all trials of an arm failed. 2: refused, with one message. 3: budget spent,
-    130: interrupted, both with the command that resumes.
+    130: interrupted while it ran, both with the command that resumes. 129 and 143: SIGHUP and
+    SIGTERM before that.
 
     Args:
         study: the study.
@@ -98,8 +100,12 @@ def _launch(
                 finish(folder)
             _report(folder, options.figures)
             return _failures(folder)
-    except (KeyboardInterrupt, Terminated, OSError):  # such as a disk that is full
-        _print_stopped(folder, resume)
+    except (KeyboardInterrupt, Terminated, OSError) as end:  # such as a disk that is full
+        gone = isinstance(end, FileNotFoundError) and str(end.filename).startswith(
+            str(folder.resolve())
+        )
+        with last_words():
+            _print_stopped(folder, resume, begun=gone)
         raise
     if status == OUT_OF_BUDGET:
         _print_stopped(folder, resume, ", and a larger --budget-hours if you like,")
@@ -108,9 +114,14 @@ def _launch(
     return 0
 
 
-def _print_stopped(folder: Path, resume: Callable[[], str], more: str = "") -> None:
-    begun = (folder / RECORD).exists()
-    print(f"\nStopped. Resume{more} with:\n  {resume()}" if begun else "\nStopped: not begun.")
+def _print_stopped(
+    folder: Path, resume: Callable[[], str], more: str = "", begun: bool = False
+) -> None:
+    if not begun and not (folder / RECORD).exists():
+        print("\nStopped: not begun.")
+        return
+    print(f"\nStopped. Resume{more} with:\n  {resume()}")
+    logged(folder, f"resume with: {resume()}")  # for whoever has closed the terminal
 
 
 def _print_lost(folder: Path, resume: Callable[[], str], screen: TextIO, why: str) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
 import tempfile
 from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of a place, and never of what is written there
 
 
 class RecordError(ValueError):
@@ -36,6 +41,24 @@ def check_writable(folder: Path, what: str, option: str) -> None:
         for path in made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+
+
+def at_fault(said: str) -> OSError | None:
+    """The error of a full or read-only place that a text tells of, such as a trial's reason."""
+    found = [number for number in FULL if os.strerror(number) in said]
+    return OSError(found[0], f"{os.strerror(found[0])}: {said}") if found else None
+
+
+def of_place(error: Exception, folder: Path) -> Exception:
+    """The OSError that an error is or comes from, of a library or of SQLite; else the error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and (cause is error or cause.errno in FULL):
+            return cause
+        if isinstance(cause, sqlite3.OperationalError) and "disk" in str(cause):
+            return OSError(errno.EIO, str(cause), str(folder / "optuna.db"))
+        cause = cause.__cause__ or cause.__context__
+    return at_fault(str(error)) or error
 
 
 def held(path: Path) -> bool:

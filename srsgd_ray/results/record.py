@@ -8,12 +8,16 @@ reading then ignores. :mod:`srsgd_ray.results.lines` says what a line is.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from copy import copy
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from srsgd_ray.results.columns import STATES
 from srsgd_ray.results.contents import Contents, TrialRecord
@@ -66,7 +70,7 @@ class Record:
         RecordError: if another process holds it, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, contents: Contents, file: IO[bytes], lines: Lines) -> None:
+    def __init__(self, folder: Path, contents: Contents, file: FileIO, lines: Lines) -> None:
         self.folder = folder
         self.contents = contents
         self._file, self._lines = file, lines
@@ -77,7 +81,7 @@ class Record:
         path = folder / FILE_NAME
         check_writable(folder, "results", "--results")
         folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        file = path.open("ab", buffering=0)
         _lock(file, path)
         try:
             check_free(folder)
@@ -97,7 +101,7 @@ class Record:
         if not path.is_file():
             raise RecordError(f"no study to resume: expected {path}.")
         try:
-            file = path.open("r+b")
+            file = path.open("r+b", buffering=0)
         except OSError as error:
             raise RecordError(f"{path} must be writable, but is not: {error}.") from error
         _lock(file, path)
@@ -210,12 +214,25 @@ class Record:
         return fresh
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(self._lines.write(line))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        path, before = self.folder / FILE_NAME, copy(self._lines)
+        end, left = self._file.seek(0, os.SEEK_END), self._lines.write(line)
+        try:
+            if not os.path.samestat(path.stat(), os.fstat(self._file.fileno())):
+                raise FileNotFoundError(errno.ENOENT, "another file lies here now")
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            # What is in memory must not run ahead of the disk: the line counts as never written.
+            self._lines = before
+            with suppress(OSError):
+                self._file.truncate(end)
+            with suppress(OSError, RecordError):
+                self.contents = _parse(path)[0]
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
+def _lock(file: FileIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -1,7 +1,6 @@
 """From the record to Parquet, and from Parquet to pandas.
 
-``write_tables`` replaces ``epochs.parquet`` and ``trials.parquet`` as whole files, so that a
-reader never sees half a table, also while the study runs.
+Tables are replaced as whole files: a reader never sees half of one, also while the study runs.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -60,22 +60,25 @@ def _tables(contents: Contents, columns: Columns) -> dict[str, pa.Table]:
 
 def frames(contents: Contents) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of trials and of epochs of a record, as they are read from Parquet."""
-    found = [_framed([table]) for table in _tables(contents, columns_in(contents)).values()]
-    return found[0], found[1]
+    trials, epochs = _tables(contents, columns_in(contents)).values()
+    return _framed([trials]), _framed([epochs])
 
 
 def replace_table(path: Path, table: pa.Table, *, sync: bool = False) -> None:
-    """Write a Parquet file by an atomic rename: a reader sees the old table or the new one.
-
-    With ``sync`` it is on the disk when this returns.
-    """
+    """Write a Parquet file by an atomic rename, on the disk when this returns with ``sync``."""
     partial = path.with_suffix(f".{os.getpid()}.tmp")
-    with partial.open("wb") as file:  # of a path Arrow would ask whether it is a URI
-        pq.write_table(table, file)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:  # of a path Arrow would ask whether it is a URI
+            pq.write_table(table, file)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()  # what was not finished; on a full disk its room is needed
 
 
 def _write_artifact(folder: Path, contents: Contents, name: str, columns: Columns) -> None:
@@ -216,8 +219,7 @@ def _identity(contents: Contents, trial: TrialRecord) -> dict[str, Any]:
 def read_epochs(*paths: Path | str) -> pd.DataFrame:
     """One row an epoch: of a study's folder, of several, or of a folder of studies.
 
-    Returns:
-        The columns of all of them by name; what a study does not have is missing in its rows.
+    What a study does not have of the columns of all of them is missing in its rows.
 
     Raises:
         RecordError: if no table is found, or two studies have one column with different types.

@@ -13,13 +13,14 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from srsgd_ray.backends import Assignment, Trials
 from srsgd_ray.knobs import one_of
+from srsgd_ray.results.place import at_fault, of_place
 from srsgd_ray.study.controller import Controller
 
 FOLDER = "requests"
@@ -63,10 +64,28 @@ class Attended(Trials):
         self._running: set[str] = set()
         self._asked: dict[str, dict[str, Any]] = {}  # requests about trials that run
         self._to_stop: list[dict[str, Any]] = []
+        self._broken: Exception | None = None
         self._thread = threading.Thread(target=self._listen, daemon=True, name="requests")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._controller.__reduce__()
+
+    def check(self) -> None:
+        """Raise what went wrong while the study's files were written, if anything did."""
+        if self._broken is not None:
+            raise self._broken
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        """Errors of the study's own files stop it: they are no trial's, in which they come up."""
+        with self._lock:
+            try:
+                self.check()
+                yield
+            except Exception as error:
+                if self._broken is None:
+                    self._broken = of_place(error, self._place.parent)
+                    self._stop()
 
     def __enter__(self) -> Attended:
         self._thread.start()
@@ -91,31 +110,35 @@ class Attended(Trials):
 
     def next(self) -> Assignment | None:
         """The next trial."""
-        with self._lock:
+        assignment = None
+        with self._storing():
             assignment = self._controller.next()
             if assignment is not None:
                 self._running.add(assignment.trial)
-            return assignment
+        return assignment
 
     def epoch(self, trial: str, row: Mapping[str, Any]) -> None:
         """A row."""
-        with self._lock:
+        with self._storing():
             self._controller.epoch(trial, row)
 
     def continues(self, trial: str, row: Mapping[str, Any]) -> bool:
         """Whether neither a user nor the scheduler ends it here."""
-        with self._lock:
-            goes_on = self._controller.continues(trial, row)
-            return goes_on and trial not in self._asked
+        goes_on = trial not in self._asked
+        with self._storing():
+            goes_on &= self._controller.continues(trial, row)
+        return goes_on
 
     def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:
         """A table."""
-        with self._lock:
+        with self._storing():
             self._controller.artifact(trial, name, columns)
 
     def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:
         """An end, by a user if one has asked for it."""
-        with self._lock:
+        with self._storing():
+            if state == "failed" and (full := at_fault(str(reason))) is not None:
+                raise full  # the trial is sound: it goes on when there is room
             self._running.discard(trial)
             request = self._asked.pop(trial, None)
             if request is not None and state == "pruned":

@@ -21,6 +21,7 @@ from srsgd_ray.progress import all_output_to, watched
 from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.log import OUTPUT, logged
+from srsgd_ray.results.place import of_place
 from srsgd_ray.results.record import check_free
 from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.ahead import Ahead
@@ -224,6 +225,10 @@ class _Session:
                 study = self._undecided(study, record)
             _forgetter(storage)(checkpoints)
             return FINISHED
+        except Exception as error:
+            if (cause := of_place(error, record.folder)) is error:
+                raise
+            raise cause from error
         finally:
             record.pause()
 
@@ -243,7 +248,10 @@ class _Session:
                 shown = watched(self.screen, Display(controller)) if self.screen else nullcontext()
                 attended = Attended(controller, self.backend.stop)
                 with budget, shown as screen, attended:
-                    self.backend.run(attended, job, self.plan, screen)
+                    try:
+                        self.backend.run(attended, job, self.plan, screen)
+                    finally:
+                        attended.check()
         finally:
             controller.write_tables(force=True)
         if controller.finished:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from srsgd_ray.backends.ray.head import check_address, no_cluster, watched_head
-from srsgd_ray.backends.signals import on_interrupt
+from srsgd_ray.backends.signals import handled, on_interrupt
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,8 @@ def ray_cluster(
     if ray.is_initialized():
         yield _nodes()
         return
-    with warnings.catch_warnings():
+    # A terminal that closes ends the study in order, and not Ray's processes before that.
+    with warnings.catch_warnings(), handled({signal.SIGHUP: signal.SIG_IGN}):
         warnings.simplefilter("ignore")
         try:
             # Without its dashboard, Ray never frees the workers of a stopped Train run.
