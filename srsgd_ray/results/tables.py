@@ -242,9 +242,8 @@ def read_table(*paths: Path | str, name: str = "") -> pd.DataFrame:
 
 def _read(name: str, paths: Iterable[Path | str]) -> pd.DataFrame:
     files: list[Path] = []
-    for path in map(Path, paths):
-        own = path / f"{name}.parquet"
-        found = [own] if own.is_file() else sorted(path.glob(f"*/{name}.parquet"))
+    for own in (Path(path) / f"{name}.parquet" for path in paths):
+        found = [own] if own.is_file() else sorted(own.parent.glob(f"*/{name}.parquet"))
         if not found:
             raise RecordError(f"no results: expected {own}, or studies with {name}.parquet in it.")
         files += found
