@@ -302,8 +302,8 @@ def as_rank(rank: int, folder: Path) -> None:
     told["sharded"] = list(sharded())
     (folder / f"{rank}.json").write_text(json.dumps(told))
     dist.barrier()
-    # At once: torch's threads aborted a process that took its leave in order (once in some ten
-    # whole runs, "terminate called without an active exception"), when all was said.
+    # At once: a process that took its leave in order was once aborted by a thread of torch's
+    # ("terminate called without an active exception").
     os._exit(0)
 
 
