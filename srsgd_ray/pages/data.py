@@ -27,7 +27,6 @@ from srsgd_ray.results.tables import frames
 from srsgd_ray.typed import typed
 
 ALWAYS = ("trial", "arm", "phase", "state", "reason", "epochs_done")
-SUPERSEDED = "superseded"
 RERUN = "Repeat any one trial, TRIAL"
 MOST_CURVES = 200  # of search trials: more would hide each other
 MOST_RESTARTS = 400  # of an arm; more could not be distinguished on a page
@@ -174,13 +173,12 @@ def _trials(trials: pd.DataFrame) -> dict[str, Any]:
     schema = schema_of(trials)
     judged = (analysis.search_goal(trials)[0], analysis.confirm_metric(trials))
     searched = analysis.searched_knobs(trials)
-    first = [*ALWAYS[:3], "search", *ALWAYS[3:5], SUPERSEDED, *judged, *searched]
+    first = [*ALWAYS[:3], "search", *ALWAYS[3:5], "superseded", *judged, *searched]
     there = [str(name) for name in trials if name not in LEFT_OUT and trials[name].notna().any()]
     varies = {name for name in there if trials[name].map(str).nunique() > 1}
     known = {"knob", "outcome", "identity"}
     kept = [n for n in there if schema[n].role == "metric" or n in ALWAYS]
-    apart = [n for n in there if schema[n].role in known or n == SUPERSEDED]
-    kept += [n for n in apart if n in varies and n not in kept]
+    kept += [n for n in there if n in varies and schema[n].role in known and n not in kept]
     kept = [*(n for n in dict.fromkeys(first) if n in kept), *(n for n in kept if n not in first)]
     shown = trials[kept].astype(object)
     # A knob of restarts says nothing of an arm that has none.
