@@ -10,11 +10,11 @@ from typing import Any
 
 from srsgd_ray.pages.plain import plain
 from srsgd_ray.results.contents import Contents, TrialRecord
+from srsgd_ray.results.log import LOG
 from srsgd_ray.results.place import held
 from srsgd_ray.results.record import FILE_NAME as RECORD
 from srsgd_ray.results.remaining import Remaining, planned_epochs, remaining
 
-LOG = "log.txt"
 LOG_BYTES = 6000
 FAILURES = 5
 LOST = ("failed", "diverged")
