@@ -30,7 +30,7 @@ from optuna.trial import TrialState
 
 from srsgd_ray.backends import NotMeasured
 from srsgd_ray.backends.local import LocalBackend
-from srsgd_ray.backends.ray import backend
+from srsgd_ray.backends.ray import backend, tuning
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import hold_out
 from srsgd_ray.image_lmdb import ImageLmdb, build
@@ -344,14 +344,24 @@ def test_a_plan_writes_nothing_and_says_if_it_cannot_be_made_in_time(
     assert not (tmp_path / "t").exists()
 
 
-def test_work_without_workers_runs_in_the_tune_actor_and_reports_the_same(tmp_path: Path) -> None:
+def test_work_without_workers_runs_in_the_tune_actor_and_reports_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from test_local import STUDY as TOYS
     from test_local import X, ends, rows
     from test_local import conduct as local
 
+    kept, let_go = [], tuning._let_go
+
+    def counted(tune_controller: Any) -> None:
+        let_go(tune_controller)
+        kept.append(len(tune_controller.get_trials()))
+
+    monkeypatch.setattr(tuning, "_let_go", counted)
     arms = (*TOYS.arms, Arm("broken", X, {"wrong": "type"}))
     study = dataclasses.replace(TOYS, arms=arms, base={"wrong": f"once:{tmp_path}/marker"})
     assert conduct(study, tmp_path / "ray", slots=1) == "finished"
+    assert len(kept) > 10 and max(kept) <= 2, "Tune keeps no trial that has ended"
     assert not workers()
     local(dataclasses.replace(TOYS, arms=arms), tmp_path / "local")
     assert rows(tmp_path / "ray" / "t") == rows(tmp_path / "local" / "t")

@@ -105,6 +105,10 @@ class TrialCallback(Callback):
         self._trials.ended(trial.config["_trial"], "failed", _last_line(str(error)))
         self._metrics.tell()
 
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Nothing more will come."""
+        self._metrics.tell(last=True)
+
     def get_state(self) -> None:
         """Nothing to store in Tune's snapshot."""
 
@@ -122,7 +126,8 @@ class StopScheduler(FIFOScheduler):
         self._kept_warm = False
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """See to it that slots stay."""
+        """See to it that slots stay, and that trials which have ended do not."""
+        _let_go(tune_controller)
         if not self._kept_warm:
             self._kept_warm = True
             _keep_actors(tune_controller, trial)
@@ -135,6 +140,23 @@ class StopScheduler(FIFOScheduler):
             return TrialScheduler.CONTINUE
         continues = self._trials.continues(trial.config["_trial"], row)
         return TrialScheduler.CONTINUE if continues else TrialScheduler.STOP
+
+
+def _let_go(tune_controller: Any) -> None:
+    """Have Tune forget the trials that have ended: the record knows them.
+
+    Tune keeps each with its averages of all metrics (some 80 kB), writes all of them into its
+    snapshot again and again, and looks at each at every step. There is no public way; without this
+    hook a study only needs more memory and time.
+    """
+    controller = getattr(tune_controller, "_tune_controller", tune_controller)
+    trials = controller.get_trials()
+    ended = {trial for trial in trials if trial.is_finished()}
+    trials[:] = [trial for trial in trials if trial not in ended]
+    for name in ("_live_trials", "_stopped_trials", "_failed_trials", "_trials_to_cache"):
+        getattr(controller, name, set()).difference_update(ended)
+    for trial in ended:
+        getattr(controller, "_trial_metadata", {}).pop(trial.trial_id, None)
 
 
 def _keep_actors(tune_controller: Any, trial: Trial) -> None:
