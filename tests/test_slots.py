@@ -15,11 +15,12 @@ import pyarrow.fs as pafs
 import pytest
 
 from srsgd_ray.backends import Assignment, Plan
-from srsgd_ray.backends.base import Slot
+from srsgd_ray.backends.base import RESTARTS, Slot
 from srsgd_ray.backends.ray import abandoned
 from srsgd_ray.backends.ray.abandoned import FREE_AFTER
 from srsgd_ray.backends.ray.cluster import gentle_stop
 from srsgd_ray.backends.ray.slot import TrialError, WarmTrainable, trial_config
+from srsgd_ray.backends.ray.tuning import TrialCallback, TrialSearcher
 from srsgd_ray.backends.store import CheckpointStore, check_storage, join, trial_folder
 
 PULSE = {"silent": 0.0, "step": 5, "groups": 1, "trouble": None, "epoch": 2}
@@ -193,3 +194,23 @@ def test_a_storage_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         check_storage(str(tmp_path / "file" / "x"))
     with pytest.raises(ValueError, match="but nosuch://bucket/x is not"):
         check_storage("nosuch://bucket/x")
+
+
+def test_a_trial_whose_slot_died_as_it_began_begins_again_and_not_for_ever(tmp_path: Path) -> None:
+    """Tune hears of such a death twice, and gives the trial up though it may fail more often."""
+    trials, again = Mock(), []
+    searcher = TrialSearcher(trials, again)
+    callback = TrialCallback(trials, Mock(), again)
+    config = {"x": 0.5, "_trial": "search-sgd-000", "_known_epochs": 0}
+    file = tmp_path / "error.txt"
+    file.write_text("Failure # 2\nActorDiedError: it died.\n\n")
+    for epoch in range(1, RESTARTS + 1):
+        trial = SimpleNamespace(config=config, last_result={"epoch": epoch}, error_file=str(file),
+                                should_recover=lambda: True)  # fmt: skip
+        callback.on_trial_error(1, [], trial)
+        config = searcher.suggest("id")
+        assert (config["_trial"], config["_known_epochs"]) == ("search-sgd-000", epoch)
+        trials.next.assert_not_called()
+    callback.on_trial_error(1, [], SimpleNamespace(**{**vars(trial), "config": config}))
+    trials.ended.assert_called_once_with("search-sgd-000", "failed", "ActorDiedError: it died.")
+    assert again == []

@@ -46,11 +46,12 @@ class RayBackend(Backend):
         from srsgd_ray.backends.ray.slot import WarmTrainable
         from srsgd_ray.backends.ray.tuning import StopScheduler, TrialCallback, TrialSearcher
 
+        again: list[dict[str, Any]] = []
         tuner = tune.Tuner(
             WarmTrainable,
             param_space={"_slot": job.slot(plan)},
             tune_config=tune.TuneConfig(
-                search_alg=TrialSearcher(trials),
+                search_alg=TrialSearcher(trials, again),
                 scheduler=StopScheduler(trials),
                 num_samples=-1,
                 max_concurrent_trials=plan.slots,
@@ -64,7 +65,7 @@ class RayBackend(Backend):
                 name=trial_folder(job.study or "tune"),
                 storage_path=join(job.root, "ray"),
                 verbose=0,
-                callbacks=[TrialCallback(trials, StudyMetrics(job.study, self.numbers))],
+                callbacks=[TrialCallback(trials, StudyMetrics(job.study, self.numbers), again)],
                 failure_config=tune.FailureConfig(max_failures=2),
                 # The workers keep each trial's checkpoint themselves.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -15,7 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from srsgd_ray.backends.base import Trials
+from srsgd_ray.backends.base import RESTARTS, Trials
 from srsgd_ray.backends.ray.abandoned import FREE_AFTER, free_abandoned
 from srsgd_ray.backends.ray.metrics import StudyMetrics
 from srsgd_ray.backends.ray.slot import trial_config
@@ -24,15 +25,17 @@ logger = logging.getLogger(__name__)
 
 
 class TrialSearcher(Searcher):
-    """Gives Tune the study's trials."""
+    """Gives Tune the study's trials, those before others that it gave up too soon (``again``)."""
 
-    def __init__(self, trials: Trials) -> None:
+    def __init__(self, trials: Trials, again: list[dict[str, Any]]) -> None:
         # No metric is named: a trial that diverges in its first epoch has none to report.
         super().__init__()
-        self._trials = trials
+        self._trials, self._again = trials, again
 
     def suggest(self, trial_id: str) -> Any:
         """Tune's next trial, None for "not yet", or FINISHED."""
+        if self._again:
+            return self._again.pop(0)
         assignment = self._trials.next()
         if assignment is not None:
             return trial_config(assignment)
@@ -53,8 +56,8 @@ class TrialSearcher(Searcher):
 class TrialCallback(Callback):
     """Reports to the study what happened, row by row and end by end."""
 
-    def __init__(self, trials: Trials, metrics: StudyMetrics) -> None:
-        self._trials, self._metrics = trials, metrics
+    def __init__(self, trials: Trials, metrics: StudyMetrics, again: list[dict[str, Any]]) -> None:
+        self._trials, self._metrics, self._again = trials, metrics, again
         self._ran = time.monotonic()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -70,8 +73,7 @@ class TrialCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Another slot continues a trial: rows that are known are not reported again."""
-        known = (trial.last_result or {}).get("epoch", 0)
-        trial.config["_known_epochs"] = max(trial.config["_known_epochs"], known)
+        _note_known(trial)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -99,10 +101,21 @@ class TrialCallback(Callback):
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """A trial that Tune gave up."""
-        error = trial.get_error()
+        """A trial that Tune gave up.
+
+        It does so at once where a slot dies that has just been given its next trial: Tune hears of
+        one death twice. Such a trial begins again.
+        """
+        begun = trial.config.get("_begun", 1)
+        more = trial.should_recover()  # type: ignore[no-untyped-call]
+        if more and begun <= RESTARTS:
+            _note_known(trial)
+            self._again.append({**trial.config, "_begun": begun + 1})
+            return
+        file = trial.error_file  # where it is written; get_error() looks where it will be copied to
+        error = Path(file).read_text() if file and Path(file).is_file() else ""
         logger.error("%s failed: %s", trial.config["_trial"], error)
-        self._trials.ended(trial.config["_trial"], "failed", _last_line(str(error)))
+        self._trials.ended(trial.config["_trial"], "failed", _last_line(error))
         self._metrics.tell()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
@@ -111,6 +124,11 @@ class TrialCallback(Callback):
 
     def get_state(self) -> None:
         """Nothing to store in Tune's snapshot."""
+
+
+def _note_known(trial: Trial) -> None:
+    known = (trial.last_result or {}).get("epoch", 0)
+    trial.config["_known_epochs"] = max(trial.config["_known_epochs"], known)
 
 
 def _last_line(text: str) -> str:
