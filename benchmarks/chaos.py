@@ -1,19 +1,22 @@
 """Kills -9 at random moments of a small study, and whether what is left in the end is all of it.
 
-    python benchmarks/chaos.py --kills 20 --seed 0
-    python benchmarks/chaos.py --kills 7 --seed 0 --backend ray
+    python benchmarks/chaos.py --kills 50 --seed 0
+    python benchmarks/chaos.py --kills 25 --seed 0 --backend local
 
-Each kill has a study of its own: ten trials of four epochs, a checkpoint after each, on one slot or
-two. The victim is found by whose child it is, the moment is drawn: after so many events of the
-record, and a part of an epoch's time. The study is resumed until it is finished, and its rows are
-compared with those of a study that nobody disturbed.
+Each case is a study of its own: six trials of four epochs, a checkpoint after each. The victim and
+the moment are drawn: after so many lines of the record, and a part of an epoch's time, or while a
+file is being written, where the writer is stopped first, so that the kill falls there. The study is
+resumed until it is finished. Its rows are compared with those of a study that nobody disturbed
+(local, one process), and its files with those of one on the same backend.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,97 +24,61 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import chaos_faults as faults
 import psutil
-from optuna.distributions import FloatDistribution
+from chaos_cases import CHECKPOINT, LINE, LOCAL, RAY, SETTINGS, TABLE, Case, drawn, row_of, text_of
+from chaos_study import TEAR
 
-from srsgd_ray.knobs import knob
 from srsgd_ray.results import read_epochs, read_record
-from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study import Arm, Study, launch
-from srsgd_ray.trainable import Metric, Run, as_trainable
 
-EPOCHS, EPOCH_S = 4, 0.1
+WAIT = 0.06  # seconds an epoch
 TIMES = {"train_seconds", "time"}
-LOCAL = ("driver", "worker", "driver in a resume", "worker, then driver")
-RAY = ("driver", "Tune actor", "worker", "GCS", "raylet", "dashboard agent", "runtime-env agent")
-MARKS = {
-    "GCS": "gcs_server", "raylet": "/raylet", "dashboard agent": "dashboard/agent.py",
-         "runtime-env agent": "runtime_env/agent/main", "worker": "backends.ray.process",
-}  # fmt: skip
-HEADS = (
-    "slots", "victim", "tried", "survived", "lost", "doubled", "stuck", "next event s", "left over",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Config:
-    """A walk that goes where its random numbers lead."""
-
-    x: float = knob(0.5, "size of a step")
-    epochs: int = knob(EPOCHS, "reports", "epochs")
-
-
-class Walk:
-    """A place that depends on every step so far, and a load, so that storing it takes a while."""
-
-    def __init__(self) -> None:
-        self.at, self.load = 0.0, list(range(100_000))
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return dict(vars(self))
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of :meth:`state_dict`."""
-        vars(self).update(state)
-
-
-@as_trainable(metrics=(Metric("far", better="higher", split="validation"),
-                       Metric("test_far", better="higher", split="test")))  # fmt: skip
-def walk(config: Config, run: Run) -> None:
-    """Walk on; the generator's state is in the checkpoint, as an image study's is."""
-    place = Walk()
-    for epoch in range(run.resume(place=place), config.epochs):
-        time.sleep(EPOCH_S)
-        place.at += config.x * random.random()
-        final = place.at if run.final and epoch + 1 == config.epochs else None
-        run.report(far=place.at, test_far=final)
-
-
-STEPS = SearchSpace("x", "?", {"x": FloatDistribution(0.1, 1.0)}, {"x": (0.2, 0.5, 0.9)})
-STUDY = Study(
-    name="chaos", question="Does a study survive this?", trainable=walk, baseline="b", trials=3,
-    arms=(Arm("a", STEPS), Arm("b", STEPS)), confirm_seeds=2,
-)  # fmt: skip
 
 
 @dataclass
 class Campaign:
-    """Studies in one folder, on one backend, and what they should have come to."""
+    """Studies in one folder, and what they should have come to."""
 
     folder: Path
-    backend: str
-    slots: int
-    patience: float  # seconds without an event after which a study counts as stuck
+    settings: dict[str, tuple[str, Sequence[str]]]
+    wait: float = WAIT
 
     def __post_init__(self) -> None:
-        self.seen: set[psutil.Process] = set()  # every process that our drivers had
-        began = time.monotonic()
-        self.finish("whole", self.start("whole"))
-        self.seconds = time.monotonic() - began
-        self.whole, self.events = self.rows("whole"), len(self.lines("whole"))
+        self.nodes = faults.Nodes(self.folder)
+        # Of an undisturbed study, by backend and whether it is a grid: its rows and its files.
+        self.whole: dict[tuple[str, bool], dict[str, Any]] = {}
+        self.files: dict[tuple[str, bool], set[str]] = {}
+        self.seen: set[psutil.Process] = set()  # processes of the study that is being killed
+        for setting, (backend, words) in self.settings.items():
+            kind = (backend, "grid" in words)
+            if kind not in self.files and (backend == "local" or ("local", False) in self.whole):
+                name = f"whole-{len(self.files)}"
+                self.finish(name, setting, self.start(name, setting))
+                self.whole[kind], self.files[kind] = self.rows(name), self.files_of(name)
+        self.events = len(self.lines("whole-0"))
 
-    def start(self, name: str, *more: str) -> psutil.Popen:
+    def start(self, name: str, setting: str, *more: str, tear: int = 0) -> Any:
         """A driver, as a user starts it."""
-        # With several slots a search asks in another order: a grid is the same in any.
-        chosen = ["--searcher", "tpe" if self.slots == 1 else "grid", "--slots", str(self.slots)]
-        words = ["--backend", self.backend, "--results", str(self.folder), "--name", name]
+        own = {faults.MARK: str(self.folder / name), "RAY_TMPDIR": str(self.folder)}
+        own |= {"TMPDIR": str(self.folder / "tmp"), **({TEAR: str(tear)} if tear else {})}
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        script = str(Path(__file__).with_name("chaos_study.py"))
+        command = [sys.executable, script, *self.words(name, setting), *more]
         with (self.folder / f"{name}.out").open("ab") as out:
-            command = [sys.executable, __file__, "drive", *words, *chosen, "--no-figures", *more]
-            return psutil.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+            return psutil.Popen(
+                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=os.environ | own
+            )
+
+    def words(self, name: str, setting: str) -> list[str]:
+        """The options of a driver."""
+        backend, words = self.settings[setting]
+        where = ["--backend", backend, "--results", str(self.folder), "--name", name]
+        where += ["--address", self.nodes.address] if setting.startswith("cluster") else []
+        return [*where, *words, "--no-figures", "--set", f"wait={self.wait}"]
 
     def lines(self, name: str) -> list[bytes]:
         """The whole lines of a study's record."""
@@ -126,165 +93,207 @@ class Campaign:
             for t in read_record(self.folder / name).trials.values()
         }
 
-    def watch(self, name: str, driver: psutil.Popen, until: Callable[[int], bool]) -> bool:
+    def files_of(self, name: str) -> set[str]:
+        """The files of a study, and those for a moment but for other packages' empty folders."""
+        own, tmp = self.folder / name, self.folder / "tmp"
+        brief = {p.name for p in tmp.iterdir() if not (p.is_dir() and not any(p.iterdir()))}
+        return {str(p.relative_to(own)) for p in own.rglob("*")} | brief
+
+    def family(self, name: str, driver: Any) -> set[psutil.Process]:
+        """All processes of a study, Ray's among them."""
+        self.seen |= faults.marked(str(self.folder / name)) | faults.below([driver])
+        return {p for p in self.seen if faults.title(p)} | self.nodes.family()
+
+    def watch(
+        self, name: str, setting: str, driver: Any, until: Callable[[int], bool], nap: float = 0.02
+    ) -> bool:
         """Wait until so many events are there; False if the driver ended first.
 
         Raises:
             TimeoutError: if nothing happens for too long.
         """
+        patience = 60.0 if self.settings[setting][0] == "local" else 180.0
         count, heard = len(self.lines(name)), time.monotonic()
         while not until(count):
             if driver.poll() is not None:
                 return False
-            self.look(driver)
-            time.sleep(0.05)
+            time.sleep(nap)
             if (now := len(self.lines(name))) != count:
                 count, heard = now, time.monotonic()
-            elif time.monotonic() - heard > self.patience:
-                raise TimeoutError(f"no event for {self.patience:g} s after {count}")
+            elif time.monotonic() - heard > patience:
+                raise TimeoutError(f"no event for {patience:g} s after {count}")
         return True
 
-    def look(self, driver: psutil.Popen) -> list[psutil.Process]:
-        """The processes that descend from a driver."""
-        try:
-            found = driver.children(recursive=True)
-        except psutil.Error:
-            found = []
-        self.seen.update(found)
-        return list(found)
+    def resumed(self, name: str, setting: str, **more: int) -> Any:
+        """A driver that goes on."""
+        begun = (self.folder / name / "record.jsonl").exists()
+        return self.start(name, setting, *["--resume"] * begun, **more)
 
-    def victim(self, kind: str, driver: psutil.Popen, dice: random.Random) -> psutil.Process | None:
-        """A process of that kind among a driver's own; None if there is none at the moment."""
-        if kind == "driver":
-            return driver
-        found = []
-        for process in self.look(driver):
-            try:
-                words = " ".join(process.cmdline())
-                mark = MARKS["worker" if kind == "Tune actor" else kind]
-                if self.backend == "local":
-                    mark = "multiprocessing.spawn"
-                if mark in words:
-                    found.append(process.parent() if kind == "Tune actor" else process)
-            except psutil.Error:
-                continue
-        return dice.choice(found) if found else None
-
-    def finish(self, name: str, driver: psutil.Popen) -> None:
+    def finish(self, name: str, setting: str, driver: Any) -> None:
         """Wait for a driver, and resume what it leaves until the study is finished."""
         for _ in range(6):
-            self.watch(name, driver, lambda _: False)
+            self.watch(name, setting, driver, lambda _: False, 0.1)
             if driver.wait() == 0:
                 return
-            begun = (self.folder / name / "record.jsonl").exists()
-            driver = self.start(name, *["--resume"] * begun)
-        raise TimeoutError(f"not finished after 6 resumes, the last with {driver.returncode}")
+            driver = self.resumed(name, setting)
+        raise TimeoutError("not finished after 6 resumes")
 
-    def kill(self, name: str, kind: str, dice: random.Random) -> dict[str, Any]:
-        """One study with one kill, or two; what came of it."""
-        first, *second = [part.strip() for part in kind.split(", then ")]
-        victim, told = first.removesuffix(" in a resume"), {}
-        driver, ended = self.start(name), 0.0
+    def attack(self, name: str, case: Case, dice: random.Random) -> dict[str, Any]:
+        """A study with one kill, or several one after the other; what came of it."""
+        setting, *kinds = case
+        self.seen.clear()
+        driver: Any = None
+        done: dict[str, Any] = {"told": {}, "wrong": []}
         try:
-            at = dice.randrange(2, self.events - 6)
-            self.watch(name, driver, lambda count: count >= at)
-            time.sleep(dice.uniform(0, 1.5 * EPOCH_S))
-            if first.endswith("in a resume"):
-                driver.kill()
-                driver.wait()
-                driver = self.start(name, "--resume")
-                more = len(self.lines(name)) + dice.randrange(3)
-                self.watch(name, driver, lambda count: count >= more)
-                time.sleep(dice.uniform(0, 1.5 * EPOCH_S))
-            while (process := self.victim(victim, driver, dice)) is None:
-                if driver.poll() is not None:
+            for number, kind in enumerate(kinds):
+                most = self.events // 2 if TABLE in kind or kinds[1:] else self.events - 8
+                at = dice.randrange(2, most) if number == 0 else dice.randrange(3, 9)
+                tear = at if kind == LINE else 0
+                if driver is None or driver.poll() is not None:
+                    at += len(self.lines(name))
+                    driver = self.resumed(name, setting, tear=tear)
+                if not self.strike(name, setting, driver, kind, at, dice, done):
                     return {"missed": True}
-                time.sleep(0.05)
-            self.look(driver)
-            told = {k: rows for k, (rows, _) in self.rows(name).items()}
-            ended, had = time.monotonic(), len(self.lines(name))
-            process.kill()
-            for _ in second:
-                time.sleep(dice.uniform(0, 1))
-                driver.kill()
-            # What a driver still writes on its way out is no recovery.
-            if victim == "driver" or second or not self.watch(name, driver, lambda n: n > had):
-                driver.wait()
-                had = len(self.lines(name))
-                driver = self.start(name, "--resume")
-                self.watch(name, driver, lambda n: n > had + 1)
-            recovered = time.monotonic() - ended
-            self.finish(name, driver)
+            self.finish(name, setting, driver)
         except TimeoutError as error:
-            print(f"{name}, {kind}: stuck, {error}", file=sys.stderr)
-            for process in [*self.look(driver), driver]:
-                process.kill()
-            return {"stuck": True, "left": self.left()}
-        return {**self.compared(name, told), "recovered": recovered, "left": self.left()}
+            print(f"{name}, {case}: stuck, {error}", file=sys.stderr)
+            faults.kill(self.family(name, driver) - self.nodes.family())
+            driver.wait()
+            if setting.startswith("cluster"):
+                self.nodes.end()
+            return {**done, "stuck": True}
+        return {**done, **self.compared(name, setting, done)}
 
-    def compared(self, name: str, told: dict[str, Any]) -> dict[str, Any]:
+    def strike(
+        self, name: str, setting: str, driver: Any, kind: str, at: int, dice: random.Random,
+        done: dict[str, Any],
+    ) -> bool:  # fmt: skip
+        """Kill ``kind`` after so many events; False if the driver ended before that."""
+        folder = self.folder / name
+        if kind != LINE and not self.watch(name, setting, driver, lambda count: count >= at):
+            return False
+        time.sleep(dice.uniform(0, 1.5 * self.wait))
+        for number, victim in enumerate(kind.split(" + ")):
+            victim = dice.choice(faults.ANY) if victim == "any" else victim
+            time.sleep((0.5 if kind.endswith("agent") else dice.uniform(0, 1)) * (number > 0))
+            found: set[psutil.Process] = set()
+            while not found and driver.poll() is None:
+                if kind == LINE:
+                    time.sleep(0.02)  # it does it itself
+                elif victim in (CHECKPOINT, TABLE):
+                    writer, size = faults.frozen(folder, victim.removeprefix("in a "), dice)
+                    found = {writer} if writer is not None else found
+                    done["bytes"] = size
+                    time.sleep(0.0003)
+                else:
+                    found = self.victims(name, driver, victim, dice)
+            if not found and kind != LINE and number == 0:
+                return False
+            self.family(name, driver)
+            done["told"].update(self.rows(name))
+            done["killed"] = time.time()
+            faults.kill(found)
+        dead = kind == LINE or driver.pid in {process.pid for process in found}
+        if dead:
+            driver.wait()
+        if kind == LINE and (folder / "record.jsonl").read_bytes().endswith(b"\n"):
+            return False
+        if kind == "head node" and setting.startswith("cluster"):
+            self.watch(name, setting, driver, lambda _: False)
+            self.nodes.end()
+        had = len(self.lines(name))
+        if not dead and not self.watch(name, setting, driver, lambda n: n > had) and driver.wait():
+            said = (self.folder / f"{name}.out").read_text(errors="replace")[-2000:]
+            done["wrong"] += [] if "--resume" in said else [f"ended without a word: {said[-500:]}"]
+        return True
+
+    def victims(
+        self, name: str, driver: Any, kind: str, dice: random.Random
+    ) -> set[psutil.Process]:
+        """Whom to kill; nobody if there is none of the kind at the moment."""
+        if kind == "driver":
+            return {driver}
+        family = self.family(name, driver)
+        if kind == "machine":
+            return family
+        if kind == "worker node":
+            return faults.node_of(family)
+        if kind == "head node":
+            rest = {p for p in family if p.pid != driver.pid}
+            return self.nodes.head() if self.nodes.family() else rest
+        found = faults.named(kind, family)
+        return {dice.choice(found)} if found else set()
+
+    def compared(self, name: str, setting: str, done: dict[str, Any]) -> dict[str, Any]:
         """What the finished study lacks of the undisturbed one, has twice, or has otherwise."""
         now, events = self.rows(name), [json.loads(line) for line in self.lines(name)]
-        kept = all(now[t][0][: len(rows)] == rows for t, rows in told.items() if t in now)
-        whole = {(t, r["epoch"]) for t, (rows, _) in self.whole.items() for r in rows}
-        there = Counter((e["trial"], e["epoch"]) for e in events if e["event"] == "epoch")
+        kind = (self.settings[setting][0], "grid" in self.settings[setting][1])
+        want = self.whole["local", kind[1]]
+        kept = all(now[t][0][: len(rows)] == rows for t, (rows, _) in done["told"].items())
+        whole = {(t, r["epoch"]) for t, (rows, _) in want.items() for r in rows}
+        epochs = [e for e in events if e["event"] == "epoch"]
+        there = Counter((e["trial"], e["epoch"]) for e in epochs)
         table = read_epochs(self.folder / name)
-        alike = now == self.whole and kept and len(table) == len(whole)
+        wrong = list(done["wrong"])
+        wrong += ["other rows"] if now != want or len(table) != len(whole) else []
+        wrong += [] if kept else ["rows that had been told are others"]
         doubled = sum(there.values()) - len(there) + int(table.duplicated(["trial", "epoch"]).sum())
-        return {"lost": len(whole - set(there)), "doubled": doubled, "other": not alike}
+        times = [done["killed"], *(e["at"] for e in epochs if e["at"] > done["killed"])]
+        took = max((b - a for a, b in pairwise(times)), default=0.0)
+        found = {"lost": len(whole - set(there)), "doubled": doubled, "seconds": round(took, 1)}
+        return {**found, "wrong": wrong, "left": self.left(name, setting, kind)}
 
-    def left(self) -> int:
-        """Processes of ended drivers that are there some seconds later; they are ended then."""
-        alive = [p for p in self.seen if p.is_running()]
-        _, alive = psutil.wait_procs(alive, timeout=8)
-        for process in alive:
-            print("left over:", process.pid, process.cmdline()[:4], file=sys.stderr)
-            process.kill()
-        self.seen.clear()
-        return len(alive)
+    def left(self, name: str, setting: str, kind: tuple[str, bool]) -> list[str]:
+        """Processes, files and reservations that are there some seconds after a study's end."""
+        _, alive = psutil.wait_procs([p for p in self.seen if faults.title(p)], timeout=10)
+        own = {p for p in alive if faults.title(p)} - self.nodes.family()
+        said = [f"process {p.pid} {faults.title(p)[:80]}" for p in own]
+        faults.kill(own)
+        said += [f"file {path}" for path in sorted(self.files_of(name) ^ self.files[kind])]
+        return said + (self.nodes.taken() if setting.startswith("cluster") else [])
 
 
-def conduct(
-    folder: Path, backend: str, slots: int, kinds: Sequence[str], dice: random.Random
-) -> list[tuple[Any, ...]]:
-    """Kill once for each of ``kinds``; a row of the table for each kind of victim."""
-    campaign = Campaign(folder, backend, slots, 60.0 if backend == "local" else 180.0)
-    found: dict[str, list[dict[str, Any]]] = {}
-    for number, kind in enumerate(kinds):
-        done = campaign.kill(f"k{number:03d}", kind, dice)
-        print(f"{slots} slots, {kind}: {done}", file=sys.stderr, flush=True)
-        found.setdefault(kind, []).append(done)
-    table = []
-    for kind, each in found.items():
-        sound = sum(
-            "recovered" in d and not (d["lost"] or d["doubled"] or d["other"]) for d in each
-        )
-        took = sorted(d["recovered"] for d in each if "recovered" in d)
-        times = f"{took[len(took) // 2]:.1f} ({took[-1]:.1f})" if took else "-"
-        sums = [sum(int(d.get(key, 0)) for d in each) for key in ("lost", "doubled", "stuck")]
-        tried = sum("missed" not in d for d in each)
-        table.append((slots, kind, tried, sound, *sums, times, sum(d.get("left", 0) for d in each)))
-    return table
+def conduct(folder: Path, cases: Sequence[Case], dice: random.Random) -> list[tuple[Any, ...]]:
+    """Kill as often as there are cases; a row of the table for each of them."""
+    chosen = {"local", *(case[0] for case in cases)}
+    campaign = Campaign(folder, {name: SETTINGS[name] for name in SETTINGS if name in chosen})
+    found: dict[Case, list[dict[str, Any]]] = {}
+    for number, case in enumerate(cases):
+        for again in range(4):
+            began, done = time.monotonic(), campaign.attack(f"k{number}-{again}", case, dice)
+            said = {k: v for k, v in done.items() if k not in ("told", "killed")}
+            spent = time.monotonic() - began
+            print(f"{number} {case} in {spent:.0f} s: {said}", file=sys.stderr, flush=True)
+            if done.get("stuck") or done.get("lost") or done.get("doubled") or done.get("wrong"):
+                kept = Path(tempfile.mkdtemp(prefix="chaos-kept-")) / case[0]
+                shutil.copytree(folder / f"k{number}-{again}", kept)
+                print(f"kept in {kept}", file=sys.stderr)
+            if "missed" not in done:
+                found.setdefault(case, []).append(done)
+                break
+    campaign.nodes.end()
+    return [row_of(case, each) for case, each in found.items()]
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["drive"]:
-        sys.exit(launch(STUDY, sys.argv[2:], command=["python", __file__, "drive"]))
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--backend", choices=("local", "ray"), default="local")
+    parser.add_argument("--backend", choices=("local", "ray", "both"), default="both")
+    parser.add_argument("--only", default="", help="cases that hold this text")
     given = parser.parse_args()
-    dice, table = random.Random(given.seed), []
-    parts = {1: RAY} if given.backend == "ray" else {1: (LOCAL[0], LOCAL[2]), 2: LOCAL}
-    for slots, kinds in parts.items():
-        many = given.kills // len(parts) + (slots == 1) * (given.kills % len(parts))
-        with tempfile.TemporaryDirectory() as folder:
-            chosen = [kinds[n % len(kinds)] for n in range(many)]
-            table += conduct(Path(folder), given.backend, slots, chosen, dice)
-    print("| " + " | ".join(HEADS) + " |\n|" + "---|" * len(HEADS))
-    for row in table:
-        print("| " + " | ".join(map(str, row)) + " |")
+    dice = random.Random(given.seed)
+    parts = {"local": [LOCAL], "ray": [RAY], "both": [LOCAL, RAY]}[given.backend]
+    cases: list[Case] = []
+    for part in parts:
+        only = [case for case in part if given.only in ", ".join(case)]
+        cases += drawn(only, given.kills // len(parts), dice)
+    began, load = time.monotonic(), os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        table = conduct(Path(folder), cases, dice)
+    print(text_of(table))
+    minutes = (time.monotonic() - began) / 60
+    print(f"{minutes:.0f} minutes, load {load:.1f} before and {os.getloadavg()[0]:.1f} after")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from srsgd_ray.results.place import RecordError, check_writable
 from srsgd_ray.results.planned import asks_more, look_ended, look_seen
 
 FILE_NAME = "record.jsonl"
+HALF = re.compile(r"\.(\d+)\.tmp$")  # what a process of that number has not written whole
 
 
 def read_record(folder: Path) -> Contents:
@@ -96,7 +98,7 @@ class Record:
 
     @classmethod
     def reopen(cls, folder: Path) -> Record:
-        """Take up the record in ``folder``, cutting off a torn last line."""
+        """Take up the record in ``folder``, cutting off a torn last line; half-written files go."""
         path = folder / FILE_NAME
         if not path.is_file():
             raise RecordError(f"no study to resume: expected {path}.")
@@ -108,6 +110,7 @@ class Record:
         contents, lines = _parse(path)
         file.truncate(lines.size)
         file.seek(lines.size)
+        _sweep(folder)
         return cls(folder, contents, file, lines)
 
     @property
@@ -230,6 +233,17 @@ class Record:
             with suppress(OSError, RecordError):
                 self.contents = _parse(path)[0]
             raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what processes that are gone were in the middle of writing, such as tables."""
+    import psutil
+
+    for path in (*folder.glob("*.tmp"), *folder.glob("*/*.tmp")):
+        writer = HALF.search(path.name)
+        if writer is not None and not psutil.pid_exists(int(writer[1])):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _lock(file: FileIO, path: Path) -> None:

@@ -1,0 +1,174 @@
+"""Whom `chaos.py` kills, when, and what a killed study leaves on the machine."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+MARK = "CHAOS"  # variable of the environment that all processes of a study, or of a cluster, have
+# What is half written, and seconds that writing it takes about.
+IN = {"checkpoint": ("checkpoints-*/*/*.tmp", 0.02), "Parquet file": ("*.tmp", 0.001)}
+TITLES = {
+    "worker": r"backends\.ray\.process|ray::RayTrainWorker|multiprocessing\.spawn",
+    "Tune actor": r"ray::WarmTrainable",
+    "Train controller": r"ray::TrainController",
+    "raylet": r"/raylet/raylet ",
+    "GCS": r"/gcs_server ",
+    "dashboard agent": r"dashboard/agent\.py|ray::DashboardAgent",
+    "runtime-env agent": r"runtime_env/agent/main|ray::RuntimeEnvAgent",
+}
+ANY = tuple(kind for kind in TITLES if kind != "Train controller")
+STAYS = r"ray::IDLE|ray::\w*Agent|/agent|/raylet |/gcs_server |/dashboard/|_private/|forkserver"
+DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+
+
+def title(process: psutil.Process) -> str:
+    """The command line of a process; "" once it is gone."""
+    try:
+        return "" if process.status() in DEAD else " ".join(process.cmdline()) + " "
+    except psutil.Error:
+        return ""
+
+
+def below(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
+    """These processes and all that descend from them, the dead ones left out."""
+    found = set()
+    for process in processes:
+        with suppress(psutil.Error):
+            found |= {process, *process.children(recursive=True)}
+    return {process for process in found if title(process)}
+
+
+def marked(mark: str) -> set[psutil.Process]:
+    """The processes with that mark in their environment, and what descends from them."""
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ValueError):
+            if process.environ().get(MARK) == mark:
+                found.add(process)
+    return below(found)
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """Kill -9 all of them, one right after the other."""
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def named(kind: str, family: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """The processes of a kind, in the order in which they began."""
+    found = [p for p in family if re.search(TITLES[kind], title(p))]
+    return sorted(found, key=lambda p: p.pid)
+
+
+def node_of(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
+    """All processes of the node on which the slot is."""
+    family = list(processes)
+    for actor in named("Tune actor", family):
+        with suppress(psutil.Error):
+            for parent in actor.parents():
+                if re.search(TITLES["raylet"], title(parent)):
+                    return below([parent])
+    return set()
+
+
+def frozen(folder: Path, what: str, dice: random.Random) -> tuple[psutil.Process | None, int]:
+    """The process that is in the middle of writing such a file, stopped there; None if none is.
+
+    Returns:
+        The process, and how many bytes of the file are written.
+    """
+    pattern, lasts = IN[what]
+    for path in folder.glob(pattern):
+        found = re.search(r"\.(\d+)\.tmp$", path.name)
+        if found is None:
+            continue
+        time.sleep(dice.choice((0, dice.uniform(0, lasts))))
+        with suppress(psutil.Error, OSError):
+            process = psutil.Process(int(found[1]))
+            process.send_signal(signal.SIGSTOP)
+            while process.status() != psutil.STATUS_STOPPED:
+                time.sleep(0.001)
+            if path.exists():
+                return process, path.stat().st_size
+            process.send_signal(signal.SIGCONT)
+    return None, 0
+
+
+class Nodes:
+    """Ray's own cluster for tests: a head without CPUs and two worker nodes, on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self._mark = str(folder / "cluster")
+        self._cluster: Any = None
+
+    @property
+    def address(self) -> str:
+        """Of the head; whatever is missing of the cluster is started before."""
+        with environment({MARK: self._mark, "RAY_TMPDIR": str(Path(self._mark).parent)}):
+            from ray.cluster_utils import Cluster
+
+            if self._cluster is None:
+                head = {"num_cpus": 0, "include_dashboard": True}
+                self._cluster = Cluster(initialize_head=True, head_node_args=head)
+            alive = {p.pid for p in named("raylet", marked(self._mark))}
+            for node in list(self._cluster.worker_nodes):
+                if node.all_processes["raylet"][0].process.pid not in alive:
+                    self._cluster.remove_node(node, allow_graceful=False)
+            while len(self._cluster.worker_nodes) < 2:
+                self._cluster.add_node(num_cpus=2)
+        return str(self._cluster.address)
+
+    def family(self) -> set[psutil.Process]:
+        """Its processes."""
+        return marked(self._mark) if self._cluster is not None else set()
+
+    def head(self) -> set[psutil.Process]:
+        """The processes of its head node; this process knows it no longer."""
+        self._cluster.global_state.disconnect()
+        every = self._cluster.head_node.all_processes.values()
+        return below(psutil.Process(info.process.pid) for infos in every for info in infos)
+
+    def taken(self) -> list[str]:
+        """What is still reserved, and which processes of a study still run, after some seconds."""
+        state, deadline = self._cluster.global_state, time.monotonic() + 10
+        while True:
+            groups = state.placement_group_table().values()
+            said = [f"group {g['placement_group_id']}" for g in groups if g["state"] != "REMOVED"]
+            total, free = state.cluster_resources(), state.available_resources()
+            missing = {k: total[k] - free.get(k, 0) for k in ("CPU",) if total.get(k)}
+            said += [f"{count:g} {name}" for name, count in missing.items() if count > 1e-6]
+            said += [t[:80] for p in self.family() if (t := title(p)) and not re.search(STAYS, t)]
+            if not said or time.monotonic() > deadline:
+                return said
+            time.sleep(0.5)
+
+    def end(self) -> None:
+        """End all of it; the next use starts another."""
+        if self._cluster is not None:
+            kill(self.family())
+            with suppress(AssertionError):
+                self._cluster.shutdown()
+            self._cluster = None
+
+
+@contextmanager
+def environment(more: dict[str, str]) -> Iterator[None]:
+    """Have these variables for a while."""
+    before = dict(os.environ)
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
