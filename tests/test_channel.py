@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from srsgd_ray.backends import Assignment
 from srsgd_ray.backends.ray.channel import CLOSE, Channel
 
 SHORT = 0.02
@@ -33,6 +34,7 @@ def trouble(reason: str) -> dict[str, Any]:
     return {"kind": "end", "state": "trouble", "reason": reason}
 
 
+AHEAD = Assignment("t", {}, 0, 9, 0, False, runs_ahead=True)
 END = {"kind": "end", "state": "complete"}
 
 
@@ -64,6 +66,19 @@ def test_a_stopped_trial_leaves_no_work(box: Channel, pool: ThreadPoolExecutor) 
     assert box.take(SHORT) is None  # a late row of the old trial goes nowhere
     again = box.assign({"config": 2}, 0)
     assert box.next(serial, SHORT) == (again, {"config": 2})
+
+
+def test_a_trial_that_runs_ahead_waits_for_the_release_of_the_epoch_before(box: Channel) -> None:
+    serial = box.assign(AHEAD, 0)
+    box.report(serial, row(1))
+    assert box.continues(serial, 1, SHORT) is True  # Tune has not decided
+    box.report(serial, row(2))
+    assert box.continues(serial, 2, SHORT) is None
+    box.release(1)
+    assert box.continues(serial, 2, SHORT) is True
+    box.cancel()
+    assert box.continues(serial, 2, SHORT) is True  # what one worker was told holds for the others
+    assert box.continues(serial, 3, SHORT) is False
 
 
 def test_the_next_trial_stops_the_one_before(box: Channel, pool: ThreadPoolExecutor) -> None:

@@ -186,7 +186,9 @@ def test_a_resume_first_goes_on_with_what_was_running(tmp_path: Path, row: Row) 
         stage.controller.epoch(second.trial, row(1, 4.0))
     with Stage(tmp_path) as again:
         assignment = again.next()
-        assert assignment == Assignment(second.trial, second.config, 1, 2, 5, False)
+        assert assignment == Assignment(
+            second.trial, second.config, 1, 2, 5, False, runs_ahead=True
+        )
         again.run(assignment, row, 4.0)
         assert again.next().trial == "search-srsgd-001"
         # What a worker tells again changes nothing.

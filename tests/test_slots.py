@@ -111,6 +111,7 @@ def test_tune_keys_are_the_configs_names() -> None:
     config = trial_config(Assignment("t", {"lr": 0.1}, 3, 9, 7, True))
     assert config == {
         "lr": 0.1, "_trial": "t", "_known_epochs": 3, "_epochs": 9, "_seed": 7, "_final": True,
+        "_runs_ahead": False,
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TextIO
 from srsgd_ray.backends.capacity import Node, Plan
 from srsgd_ray.trainable import Trainable
 
+AHEAD = 5.0  # seconds: a trial waits for the answer to the row of an epoch that took longer
 RESTARTS = 3  # how often a trial is begun again after a death, or an error not in ends.HOPELESS
 ALONE = Plan(slots=1, workers=1, cpus_per_worker=1.0, gpus_per_worker=0.0)
 Artifacts = Mapping[str, dict[str, list[Any]]]  # tables of a trial's own, by name
@@ -26,7 +27,8 @@ class Assignment:
     """A trial to run, its configuration as plain values.
 
     Of its ``epochs``, ``known_epochs`` are in the record. A ``final`` trial is a confirmation run,
-    which may read the test split.
+    which may read the test split. One that ``runs_ahead`` can be stopped by no scheduler: it may
+    begin an epoch before the row of the one before has been answered.
     """
 
     trial: str
@@ -35,6 +37,7 @@ class Assignment:
     epochs: int
     seed: int
     final: bool
+    runs_ahead: bool = False
 
 
 class Trials(Protocol):

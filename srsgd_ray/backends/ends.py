@@ -52,6 +52,8 @@ def run_trial(run: TrialRun) -> dict[str, Any]:
         state, reason = "stopped", str(stop)
     except Diverged as end:
         state, reason, step = "diverged", str(end), end.step
+    finally:
+        run.close()
     return {
         "state": state,
         "reason": reason,

@@ -12,7 +12,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from srsgd_ray.backends.base import RESTARTS, Artifacts, Assignment, Slot, Trials
+from srsgd_ray.backends.base import AHEAD, RESTARTS, Artifacts, Assignment, Slot, Trials
 from srsgd_ray.backends.ends import TROUBLE, attempt
 from srsgd_ray.backends.trial import Cache, TrialRun
 from srsgd_ray.trainable import find
@@ -27,19 +27,22 @@ class Running:
     def __init__(self, trials: Trials, assignment: Assignment) -> None:
         self.assignment = assignment
         self._trials, self._known = trials, assignment.known_epochs
-        self._begun, self._trouble = 1, ""
+        self._begun, self._trouble, self._stopped = 1, "", False
 
     def row(self, row: dict[str, Any], artifacts: Artifacts) -> bool:
         """Store a row that is new; whether the trial continues."""
+        if self._stopped:
+            return False  # it had begun another epoch before it heard so
         trial = self.assignment.trial
         for name, columns in artifacts.items():
             self._trials.artifact(trial, name, columns)
         if row["epoch"] <= self._known:
             return True
         self._known = row["epoch"]
-        continues = row["epoch"] == self.assignment.epochs or self._trials.continues(trial, row)
+        last = row["epoch"] == self.assignment.epochs
+        self._stopped = not last and not self._trials.continues(trial, row)
         self._trials.epoch(trial, row)
-        return continues
+        return not self._stopped
 
     def ended(self, end: dict[str, Any]) -> bool:
         """Store how an attempt ended; False if the trial is to be begun again."""
@@ -138,16 +141,25 @@ def run_in_processes(trials: Trials, slot: Slot, asked: Callable[[], bool]) -> N
 class _Pipe:
     """Joins a trial in a process of its own to the study."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._touched = pipe, time.monotonic()
+    def __init__(self, pipe: Connection, runs_ahead: bool) -> None:
+        self._pipe, self._runs_ahead = pipe, runs_ahead
+        self._touched = self._began = time.monotonic()
+        self._unanswered = 0
 
     def row(self, row: dict[str, Any], artifacts: Artifacts) -> None:
         """Send the row."""
         self._pipe.send(("row", row, artifacts))
+        self._unanswered += 1
 
     def leave(self, epoch: int) -> bool:
-        """Wait for the answer."""
-        return bool(self._pipe.recv())
+        """Wait for the answer: to this row, or, if the trial runs ahead, to the one before."""
+        ahead = self._runs_ahead and time.monotonic() - self._began < AHEAD
+        continues = True
+        while self._unanswered > ahead or (self._unanswered and self._pipe.poll()):
+            continues &= bool(self._pipe.recv())
+            self._unanswered -= 1
+        self._began = time.monotonic()
+        return continues
 
     def touch(self, step: int) -> None:
         """Send a sign of life, now and then."""
@@ -166,14 +178,15 @@ def _serve(pipe: Connection, slot: Slot, number: int) -> None:
         import torch
 
         device = f"cuda:{number % max(1, torch.cuda.device_count())}"
-    cache, link = Cache(), _Pipe(pipe)
+    cache = Cache()
     while True:
         try:
-            # An error after a row, such as of its checkpoint, leaves the row's answer in the pipe.
+            # A trial that runs ahead, or fails after a row, leaves the row's answer in the pipe.
             while isinstance(assignment := pipe.recv(), bool):
                 pass
         except EOFError:
             return
+        link = _Pipe(pipe, assignment.runs_ahead)
         end, _ = attempt(
             partial(TrialRun, work, assignment, link, slot, device=device, cache=cache)
         )

@@ -8,12 +8,14 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import pyarrow.fs as pafs
 
 from srsgd_ray.backends.limit import within
+from srsgd_ray.results.place import put_in_place
 
 FILE_NAME = "checkpoint.pt"
 PROBE_LIMIT = 20.0  # seconds within which a storage must take a small file
@@ -58,14 +60,35 @@ class CheckpointStore:
 
     def keep(self, save: Callable[[Path], object]) -> None:
         """Have ``save`` write the checkpoint, in place of the one before."""
+        self.copy(save)()
+
+    def copy(self, save: Callable[[Path], object]) -> Callable[[], None]:
+        """Have ``save`` write a checkpoint aside, at once.
+
+        Returns:
+            What puts it in place of the one before, from any thread: a reader sees one of the two.
+        """
         if self._remote is None:
-            save(Path(self.location))
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            save(Path(folder))
-            self._remote.create_dir(self._path, recursive=True)
-            # Object stores replace a file as a whole: a reader sees the old one or the new one.
-            pafs.copy_files(folder, self._path, destination_filesystem=self._remote)
+            aside = Path(self.location, f".{uuid.uuid4().hex[:12]}")
+        else:
+            aside = Path(tempfile.mkdtemp())
+        try:
+            save(aside)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        return partial(self._put, aside)
+
+    def _put(self, aside: Path) -> None:
+        try:
+            if self._remote is None:
+                put_in_place(aside, Path(self.location))
+            else:
+                self._remote.create_dir(self._path, recursive=True)
+                # Object stores replace a file as a whole.
+                pafs.copy_files(str(aside), self._path, destination_filesystem=self._remote)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
     @contextmanager
     def fetch(self) -> Iterator[Path | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from srsgd_ray.backends.base import Artifacts, Assignment, Slot
+from srsgd_ray.backends.beside import Beside
 from srsgd_ray.backends.generators import generator_states, set_generator_states
 from srsgd_ray.backends.store import FILE_NAME, CheckpointStore, join, trial_folder
 from srsgd_ray.knobs import knob_types
@@ -70,6 +70,7 @@ class TrialRun(Run):
         self._link, self._cache = link, cache or Cache()
         place = join(slot.root, trial_folder(assignment.trial)) if slot.root else ""
         self._store = CheckpointStore(place) if place else None
+        self._beside = Beside(self._store) if self._store is not None else None
         self._judged = slot.judged or work.search_metric
         self._declared = {metric.name: metric for metric in work.metrics}
         self._parts: dict[str, Any] = {}
@@ -92,16 +93,22 @@ class TrialRun(Run):
 
     def save(self, write: Callable[[Path], Path]) -> None:
         """Have ``write`` make a checkpoint within an epoch."""
-        if self._store is not None:
-            self._store.keep(write)
+        if self._beside is not None:
+            self._beside.keep(write)
+
+    def close(self) -> None:
+        """The last checkpoint is written, or could not be, when this returns."""
+        if self._beside is not None:
+            self._beside.close()
 
     def report_row(self, row: dict[str, Any], write: Callable[[Path], Path] | None) -> None:
         """An epoch is over."""
         if self.rank == 0 or self.all_report:
             self._link.row(row, self._artifacts)
             self._artifacts = {}
-        if self.rank == 0 and write is not None and row["epoch"] < self.epochs:
-            self.save(write)
+        last = row["epoch"] == self.epochs
+        if self.rank == 0 and write is not None and not last and self._beside is not None:
+            self._beside.offer(write)
         self.done = row["epoch"]
         if not self._link.leave(row["epoch"]):
             raise StopTraining("stopped by the scheduler")
@@ -196,8 +203,6 @@ class TrialRun(Run):
         import torch
 
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / FILE_NAME
-        partial = path.with_suffix(f".{os.getpid()}.tmp")
         state = {
             "format": FORMAT,
             "size": self.size,
@@ -205,12 +210,9 @@ class TrialRun(Run):
             "parts": {name: part.state_dict() for name, part in self._parts.items()},
             "generators": generator_states(),
         }
-        with partial.open("wb") as file:
+        with (folder / FILE_NAME).open("wb") as file:  # of a full disk torch itself says nothing
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        return path
+        return folder / FILE_NAME
 
     def artifact(self, name: str, **columns: Sequence[Any]) -> None:
         """A table of the trial, stored with its next report."""

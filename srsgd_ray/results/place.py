@@ -1,4 +1,4 @@
-"""Whether files can be written where they are to go, and whether one is held: asked in one way."""
+"""Whether files can be written where they are to go, how they get there, and who holds one."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ def check_writable(folder: Path, what: str, option: str) -> None:
         for path in made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+
+
+def put_in_place(aside: Path, folder: Path) -> None:
+    """Move the files of ``aside`` into ``folder``, each on the disk before it replaces another."""
+    for path in sorted(path for path in aside.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        place = folder / path.relative_to(aside)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(place)
 
 
 def at_fault(said: str) -> OSError | None:

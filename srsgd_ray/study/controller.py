@@ -106,6 +106,7 @@ class Controller:
             self.length(trial),
             int(trial.config["seed"]),
             trial.phase == "confirm",
+            trial.phase == "confirm" or not self._schedulers[trial.arm, trial.search].stops,
         )
 
     def _next_search(self, search: int) -> Assignment | None:

@@ -75,6 +75,11 @@ class ArmScheduler:
                 stop_last_trials=False,
             )
 
+    @property
+    def stops(self) -> bool:
+        """Whether it may stop a trial at all."""
+        return self._scheduler is not None
+
     def begin(self, trial: str) -> None:
         """A trial begins."""
         if self._scheduler is None:

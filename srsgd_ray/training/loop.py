@@ -6,7 +6,6 @@ import math
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +152,7 @@ class _Run:
                     if bad is not None:
                         return self._outcome("diverged", f"diverged at step {bad}", bad)
                     self.history.append(row)
-                    report(dict(row), partial(checkpoint.save_checkpoint, state=self._state()))
+                    report(dict(row), self._save)
             except StopTraining as stop:
                 return self._outcome("stopped", str(stop) or "stopped")
         return self._outcome("complete", None)
@@ -259,7 +258,10 @@ class _Run:
         sums = total(self.sums)
         self.sums = sums if self.rank == 0 else self._no_sums()
         if self.rank == 0:
-            keep(partial(checkpoint.save_checkpoint, state=self._state()))
+            keep(self._save)
+
+    def _save(self, folder: Path) -> Path:
+        return checkpoint.save_checkpoint(folder, self._state())
 
     def _state(self) -> dict[str, Any]:
         return {

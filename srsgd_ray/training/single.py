@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from srsgd_ray.results import (
     write_predictions,
     write_tables,
 )
-from srsgd_ray.results.place import check_writable
+from srsgd_ray.results.place import check_writable, put_in_place
 from srsgd_ray.training.checkpoint import FILE_NAME
 from srsgd_ray.training.device import choose_device, threads_of
 from srsgd_ray.training.distributed import rank_and_size
@@ -117,12 +118,14 @@ def _run(
         if record is not None:
             record.epoch(trial, row)
             if save is not None:
-                save(out)
+                keep(save)
             write_tables(out, record.contents)
             print(_line(row, config), flush=True)
 
     def keep(save: Save) -> None:
-        save(out)
+        with TemporaryDirectory(prefix=".", dir=out) as aside:
+            save(Path(aside))
+            put_in_place(Path(aside), out)
 
     def predicted(labels: list[int], classes: list[int]) -> None:
         if record is not None:

@@ -1,9 +1,11 @@
 """The channel of a slot: what its Tune actor and the workers of its trials say to each other.
 
 It holds one trial at a time. Training and Tune take turns: after each epoch the workers wait until
-Tune has released the trial, so that a trial which is stopped leaves no work behind it. For a group
-of Ray Train workers it is an actor of its own, because the Tune actor is busy waiting, and because
-a report through ``ray.train.report`` takes up to two seconds.
+Tune has released the trial, so that a trial which is stopped leaves no work behind it. Where no
+scheduler can stop it, and epochs are short, they wait for the release of the epoch before, and
+Tune takes its turn meanwhile. For a group of Ray Train workers it is an actor of its own, because
+the Tune actor is busy waiting, and because a report through ``ray.train.report`` takes up to two
+seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from srsgd_ray.backends.base import RESTARTS
+from srsgd_ray.backends.base import AHEAD, RESTARTS
 from srsgd_ray.backends.ends import TROUBLE
 
 CLOSE = "close"
@@ -34,6 +36,8 @@ class _Trial:
     groups: int = 0
     trouble: str | None = None
     step: int = 0
+    lead: int = 0  # epochs that it may be ahead of what Tune has released
+    told: float = field(default_factory=time.monotonic)  # when an epoch began, nearly
     touched: float = field(default_factory=time.monotonic)
 
 
@@ -44,6 +48,7 @@ class Channel:
         self._changed = threading.Condition()
         self._trial = _Trial()
         self._messages: deque[Message] = deque()
+        self._answer = (0, 0, False)  # serial and epoch of the last decision, and what it was
 
     def _replace(self, command: Any, known_epochs: int = 0, ended: bool = True) -> int:
         with self._changed:
@@ -143,6 +148,9 @@ class Channel:
                 if message["row"]["epoch"] <= trial.reported:
                     return
                 trial.reported = message["row"]["epoch"]
+                ahead = getattr(trial.command, "runs_ahead", False)
+                trial.lead = int(ahead and trial.touched - trial.told < AHEAD)
+                trial.told = trial.touched
             elif message["state"] == TROUBLE:
                 again, trial.trouble = message["reason"] == trial.trouble, message["reason"]
                 if not again and trial.groups <= RESTARTS:
@@ -154,9 +162,17 @@ class Channel:
             self._changed.notify_all()
 
     def continues(self, serial: int, epoch: int, wait: float) -> bool | None:
-        """Whether the trial continues past ``epoch``; None: not decided yet."""
+        """Whether the trial continues past ``epoch``, for all workers; None: not decided yet."""
 
         def decided() -> bool:
-            return serial != self._trial.serial or self._trial.released >= epoch
+            trial = self._trial
+            told = (serial, epoch) == self._answer[:2]
+            return told or serial != trial.serial or trial.released >= epoch - trial.lead
 
-        return serial == self._trial.serial if self._wait(decided, wait) else None
+        with self._changed:
+            if not self._changed.wait_for(decided, wait):
+                return None
+            # What one worker was told holds for the others, whatever has come since.
+            if (serial, epoch) != self._answer[:2]:
+                self._answer = (serial, epoch, serial == self._trial.serial)
+            return self._answer[2]
