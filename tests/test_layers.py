@@ -29,7 +29,7 @@ LAYERS: dict[str, set[str]] = {
     "results": {"knobs", "trainable"},
     "analysis": BELOW,
     "figures": BELOW | {"analysis"},
-    "pages": {"results", "analysis", "typed"},
+    "pages": {"results", "analysis", "search_spaces", "typed"},
     "export": {"knobs", "typed", "table", "results", "analysis"},
     # The built-in networks and data sets, which parts finds by itself.
     "models": {"config", "knobs", "parts"},

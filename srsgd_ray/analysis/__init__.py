@@ -32,6 +32,7 @@ from srsgd_ray.analysis.rows import (
     current,
     design,
     length_column,
+    outcomes,
     restarting,
     rows,
     search_goal,
@@ -41,6 +42,7 @@ from srsgd_ray.analysis.rows import (
     several_points,
 )
 from srsgd_ray.analysis.search import (
+    best_first,
     best_so_far,
     best_trial,
     expected_best,
@@ -72,6 +74,7 @@ __all__ = [
     "arm_label",
     "arms",
     "baselines",
+    "best_first",
     "best_so_far",
     "best_trial",
     "better_of",
@@ -91,6 +94,7 @@ __all__ = [
     "levels_text",
     "lost_text",
     "main_knobs",
+    "outcomes",
     "over_images",
     "pairing",
     "pareto_front",

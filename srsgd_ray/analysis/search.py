@@ -44,7 +44,7 @@ def best_trial(
     """
     metric, sign = goal_of(trials, metric, mode)
     own = rows(trials, "search", arm)
-    ranked = _best_first(own, sign * outcomes(own, metric))
+    ranked = best_first(own, sign * outcomes(own, metric))
     if ranked.empty:
         states = own["state"].value_counts()
         seen = ", ".join(f"{count} {state}" for state, count in states.items()) or "none begun"
@@ -55,8 +55,11 @@ def best_trial(
     return next(row for _, row in own.loc[ranked[:1]].iterrows())
 
 
-def _best_first(table: pd.DataFrame, value: pd.Series[float]) -> pd.Index[Any]:
-    """Index of the trials that have a value, by it, by the tie-breaking metric and by number."""
+def best_first(table: pd.DataFrame, value: pd.Series[float]) -> pd.Index[Any]:
+    """Index of the trials that have a value, the lowest first.
+
+    Ties are broken by the study's tie-breaking metric, then by the lower number.
+    """
     keys = {"value": value}
     tie = str(design(table, "tie_break") or ("val_loss" if "val_loss" in table else ""))
     if tie in table:
@@ -256,6 +259,6 @@ def sensitivity(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
         **{x: numbers(search, x), y: numbers(search, y), metric: outcomes(search, metric)}
     )
     of = table[["arm"]].assign(search=search_numbers(search))
-    ranked = of.loc[_best_first(search, sign * table[metric])]
+    ranked = of.loc[best_first(search, sign * table[metric])]
     table["best"] = table.index.isin(ranked.drop_duplicates().index)
     return table.reset_index(drop=True)

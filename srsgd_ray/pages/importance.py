@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from srsgd_ray import analysis
+from srsgd_ray.search_spaces import SearchSpace
 
 Params = tuple[tuple[str, Any], ...]
 
@@ -56,7 +57,7 @@ def _shares(space: str, lower: bool, tried: tuple[tuple[Params, float], ...]) ->
     """The shares of the knobs: from the space as JSON, and each trial's knobs with its value."""
     import optuna
 
-    distributions = {name: _distribution(said) for name, said in json.loads(space).items()}
+    distributions = SearchSpace.from_column(space).ranges
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs each study made
     try:
@@ -73,13 +74,3 @@ def _shares(space: str, lower: bool, tried: tuple[tuple[Params, float], ...]) ->
             return optuna.importance.get_param_importances(study, evaluator=evaluator)
     finally:
         optuna.logging.set_verbosity(verbosity)
-
-
-def _distribution(said: dict[str, Any]) -> Any:
-    from optuna import distributions as kinds
-
-    if "choices" in said:
-        return kinds.CategoricalDistribution(said["choices"])
-    whole = isinstance(said["low"], int) and isinstance(said["high"], int)
-    kind = kinds.IntDistribution if whole else kinds.FloatDistribution
-    return kind(said["low"], said["high"], log=bool(said.get("log")))

@@ -13,6 +13,8 @@ from typing import Any
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
     distribution_to_json,
     json_to_distribution,
 )
@@ -153,6 +155,22 @@ class SearchSpace:
                 for name, of in plain.get("conditions", {}).items()
             },
         )
+
+    @classmethod
+    def from_column(cls, said: str) -> SearchSpace:
+        """The space of an arm as the column ``search_space`` of a trials table has it, as JSON."""
+        ranges: dict[str, BaseDistribution] = {}
+        conditions = {}
+        for name, spread in json.loads(said).items():
+            if "choices" in spread:
+                ranges[name] = CategoricalDistribution(spread["choices"])
+            else:
+                whole = isinstance(spread["low"], int) and isinstance(spread["high"], int)
+                kind = IntDistribution if whole else FloatDistribution
+                ranges[name] = kind(spread["low"], spread["high"], log=bool(spread.get("log")))
+            if "when" in spread:
+                conditions[name] = {k: tuple(v) for k, v in spread["when"].items()}
+        return cls("recorded", "", ranges, {}, conditions)
 
 
 FIXED = SearchSpace(name="fixed", question="Nothing is searched.", ranges={})

@@ -153,10 +153,8 @@ class Search:
 
     def _begin(self, trial: str, sampler: samplers.BaseSampler) -> dict[str, Any]:
         self._study.sampler = sampler
-        handle, values = self._study.ask(), dict(self._fixed)
-        for name in self.space.ordered():
-            if self.space.active(name, values):
-                values[name] = _suggest(handle, name, self.space.ranges[name])
+        handle = self._study.ask()
+        suggest(handle, self.space, self._fixed)
         handle.set_user_attr("trial", trial)
         self._handles[trial] = handle
         return dict(handle.params)
@@ -255,6 +253,18 @@ def _failed(wanted: FrozenTrial, attrs: dict[str, Any]) -> FrozenTrial:
         state=TrialState.FAIL, params=wanted.params, distributions=wanted.distributions,
         user_attrs=attrs,
     )  # fmt: skip
+
+
+def suggest(handle: optuna.trial.Trial, space: SearchSpace, fixed: Mapping[str, Any]) -> None:
+    """Have a trial draw every knob of a space that is searched there.
+
+    Args:
+        fixed: values of knobs outside of the space, which conditions may name.
+    """
+    values = dict(fixed)
+    for name in space.ordered():
+        if space.active(name, values):
+            values[name] = _suggest(handle, name, space.ranges[name])
 
 
 def _suggest(handle: optuna.trial.Trial, name: str, spread: Any) -> Any:

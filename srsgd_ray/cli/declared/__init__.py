@@ -34,6 +34,7 @@ GROUPS = {
     "Run": ("run", "resume", "plan", "check", "doctor", "train"),
     "Look": (
         "status", "list", "best", "compare", "table", "figures", "report", "watch", "export",
+        "simulate",
     ),
     "Grow": ("extend", "enqueue", "rerun", "retry", "skip", "stop"),
     "Data": ("lmdb build", "lmdb convert", "lmdb verify", "lmdb info"),

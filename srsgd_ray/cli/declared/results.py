@@ -98,6 +98,26 @@ def _figures(add: Add) -> None:
     _protocol(add)
 
 
+def _simulate(add: Add) -> None:
+    from srsgd_ray.study.samplers import SEARCHERS
+    from srsgd_ray.study.schedulers import SCHEDULERS
+    from srsgd_ray.study.simulate import NOT_SIMULATED
+    from srsgd_ray.table import FORMATS
+
+    searchers = ", ".join(name for name in SEARCHERS if name not in NOT_SIMULATED)
+    add("folder", metavar="FOLDER", help="of a study whose search pruned no trial")
+    add("--arm", metavar="A", help="only this one [all]")
+    add("--searcher", default="random", help=f"{searchers} [random]")
+    add("--scheduler", default="none", help=f"{', '.join(SCHEDULERS)} [none]")
+    add("--trials", type=int, metavar="N", help="a search has at most [as many as recorded]")
+    add("--epochs", type=int, metavar="N", help="a search may spend [what its trials take]")
+    add("--slots", type=int, default=1, metavar="N", help="trials at a time [1]")
+    add("--grace", type=int, default=1, metavar="N", help="epochs before any trial is pruned [1]")
+    add("--reduction", type=float, default=3.0, metavar="X", help="of ASHA: one in X goes on [3]")
+    add("--searches", type=int, default=200, metavar="N", help="how many are simulated [200]")
+    add("--format", default="text", help=f"{', '.join(FORMATS)}; csv: every search [text]")
+
+
 VERBS = {
     "status": Verb("what a study does just now: trials, failures, time left", "status", _status),
     "list": Verb("all studies of a results folder, a line each", "listing", _list),
@@ -116,6 +136,12 @@ VERBS = {
         "compare",
         _compare,
         "Times are until the baseline's mean final value is met; --to-target names another target.",
+    ),
+    "simulate": Verb(
+        "what another searcher, scheduler or budget would have found among the recorded trials",
+        "simulate",
+        _simulate,
+        "A plain random search with as many epochs stands beside it, for comparison.",
     ),
     "columns": Verb(
         "every column of the results, with its meaning",
