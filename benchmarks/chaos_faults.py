@@ -27,7 +27,7 @@ TITLES = {
     "runtime-env agent": r"runtime_env/agent/main|ray::RuntimeEnvAgent",
 }
 ANY = tuple(kind for kind in TITLES if kind != "Train controller")
-STAYS = r"ray::IDLE|ray::\w*Agent|/agent|/raylet |/gcs_server |/dashboard/|_private/|forkserver"
+STAYS = r"ray::IDLE|ray::\w*Agent|/agent|/raylet |/gcs_server |/dashboard/|ray-dashboard|_private/|multiprocessing"
 DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
