@@ -16,7 +16,7 @@ import psutil
 
 MARK = "CHAOS"  # variable of the environment that all processes of a study, or of a cluster, have
 # What is half written, and seconds that writing it takes about.
-IN = {"checkpoint": ("checkpoints-*/*/*.tmp", 0.02), "Parquet file": ("*.tmp", 0.001)}
+IN = {"checkpoint": ("checkpoints-*/*/.*/*", 0.01), "Parquet file": ("*.tmp", 0.001)}
 TITLES = {
     "worker": r"backends\.ray\.process|ray::RayTrainWorker|multiprocessing\.spawn",
     "Tune actor": r"ray::WarmTrainable",
@@ -27,7 +27,10 @@ TITLES = {
     "runtime-env agent": r"runtime_env/agent/main|ray::RuntimeEnvAgent",
 }
 ANY = tuple(kind for kind in TITLES if kind != "Train controller")
-STAYS = r"ray::IDLE|ray::\w*Agent|/agent|/raylet |/gcs_server |/dashboard/|ray-dashboard|_private/|multiprocessing"
+STAYS = (
+    r"ray::IDLE|ray::\w*Agent|/agent|/raylet |/gcs_server |/dashboard/|ray-dashboard|_private/|"
+    r"multiprocessing"
+)
 DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
@@ -82,27 +85,29 @@ def node_of(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
     return set()
 
 
-def frozen(folder: Path, what: str, dice: random.Random) -> tuple[psutil.Process | None, int]:
-    """The process that is in the middle of writing such a file, stopped there; None if none is.
+def frozen(
+    folder: Path, what: str, writers: Iterable[psutil.Process], dice: random.Random
+) -> int | None:
+    """Stop these processes in the middle of writing such a file; None if none is being written.
 
     Returns:
-        The process, and how many bytes of the file are written.
+        How many bytes of it are written.
     """
     pattern, lasts = IN[what]
     for path in folder.glob(pattern):
-        found = re.search(r"\.(\d+)\.tmp$", path.name)
-        if found is None:
-            continue
         time.sleep(dice.choice((0, dice.uniform(0, lasts))))
         with suppress(psutil.Error, OSError):
-            process = psutil.Process(int(found[1]))
-            process.send_signal(signal.SIGSTOP)
-            while process.status() != psutil.STATUS_STOPPED:
-                time.sleep(0.001)
+            for process in writers:
+                process.send_signal(signal.SIGSTOP)
+            for process in writers:
+                while process.status() not in (psutil.STATUS_STOPPED, *DEAD):
+                    time.sleep(0.0005)
             if path.exists():
-                return process, path.stat().st_size
-            process.send_signal(signal.SIGCONT)
-    return None, 0
+                return path.stat().st_size
+        for process in writers:
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGCONT)
+    return None
 
 
 class Nodes:

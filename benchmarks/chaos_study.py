@@ -56,6 +56,8 @@ def walk(config: Config, run: Run) -> None:
     """Walk on; the generator's state is in the checkpoint, as an image study's is."""
     place = Walk(config.load)
     for epoch in range(run.resume(place=place), config.epochs):
+        if epoch:
+            run.checkpoint()  # of epochs that are so short, only the first is offered one
         time.sleep(config.wait)
         place.at += config.x * random.random()
         final = place.at if run.final and epoch + 1 == config.epochs else None

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-import chaos
+import chaos_campaign as chaos
+import chaos_cases
 import chaos_faults as faults
 import chaos_study
 
@@ -76,7 +77,7 @@ def campaign() -> Iterator[Forking]:
     places = os.pathsep.join(sys.path)  # Python 3.11 does not give them to what is preloaded
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # syncing takes no time there
     with faults.environment({"PYTHONPATH": places}), TemporaryDirectory(dir=memory) as folder:
-        yield Forking(Path(folder), {"local": chaos.SETTINGS["local"]})
+        yield Forking(Path(folder), {"local": chaos_cases.SETTINGS["local"]})
 
 
 @pytest.mark.parametrize(
