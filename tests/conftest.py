@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,3 +93,26 @@ def ray_cluster() -> Iterator[None]:
     ray.init(address="local", num_cpus=2, include_dashboard=True, log_to_driver=False)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Host and port of AWS as moto plays it, with keys for it, and the file with its requests."""
+    log = tmp_path_factory.mktemp("moto") / "log.txt"
+    command = [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with log.open("w") as stream:
+        server = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_ACCESS_KEY_ID", "any")
+            patch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+            patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+            deadline = time.monotonic() + 60
+            while (found := re.search(r"127\.0\.0\.1:\d+", log.read_text())) is None:
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield found[0], log
+    finally:
+        server.kill()
+        server.wait()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -152,8 +154,6 @@ def test_the_two_files_do_the_same_on_a_node(
     clouds = [c for c in cluster["setup_commands"] if c not in local["setup_commands"]]
     assert [c.split()[0] for c in clouds] == ["cloud-init"]
     assert [c for c in local["setup_commands"] if c not in cluster["setup_commands"]] == []
-    (cloud,), (own,) = cluster["head_setup_commands"], local["head_setup_commands"]
-    assert cloud.replace("[aws,dashboard]", "[dashboard]") == own
 
 
 def test_the_line_at_its_top_is_in_the_guide() -> None:
@@ -265,7 +265,8 @@ def test_the_token_is_a_reference_to_a_file(cluster: dict[str, Any]) -> None:
 
 
 def test_just_what_pip_needs_is_copied(cluster: dict[str, Any]) -> None:
-    needed = {"srsgd_ray", "pyproject.toml", "constraints.txt", PROJECT["readme"]}
+    needed = {"environment.sh", "srsgd_ray", "pyproject.toml", "constraints.txt"}
+    needed |= {PROJECT["readme"]}
     needed |= set(PROJECT["license-files"])
     mounts = {k: v for k, v in cluster["file_mounts"].items() if not k.startswith("~/.ray/")}
     assert mounts == {f"~/srsgd-ray/{name}": f"./{name}" for name in needed}
@@ -305,54 +306,71 @@ def test_a_submitted_job_leaves_data_and_results_at_home() -> None:
 # Versions
 
 
-def rays_pins(config: dict[str, Any]) -> set[str]:
-    return set(re.findall(r"\bray(?:\[[a-z,]*\])?==([0-9.]+\d)", "\n".join(commands(config))))
-
-
-def test_rays_version_is_the_projects(cluster: dict[str, Any]) -> None:
-    (pin,) = rays_pins(cluster)
+def test_rays_version_is_the_projects() -> None:
+    (pin,) = re.findall(r"(?m)^ray==(\S+)", (ROOT / "constraints.txt").read_text())
     (wanted,) = (r for r in map(Requirement, PROJECT["dependencies"]) if r.name == "ray")
     assert wanted.specifier.contains(Version(pin))
-    assert f"ray[{','.join(sorted(wanted.extras))}]==" in "\n".join(cluster["setup_commands"])
-    constraints = ROOT / "constraints.txt"
-    if constraints.exists():
-        assert re.findall(r"(?m)^ray==(\S+)", constraints.read_text()) == [pin]
 
 
-def test_every_install_obeys_the_constraints(cluster: dict[str, Any]) -> None:
-    installs = [c for c in commands(cluster) if "pip install" in c]
-    assert installs
-    assert all("-c constraints.txt" in c for c in installs)
+@pytest.mark.parametrize("file", [CLUSTER, LOCAL], ids=lambda file: file.name)
+def test_one_script_installs(file: Path) -> None:
+    config = yaml.safe_load(file.read_text())
+    (line,) = (c for c in commands(config) if "environment.sh" in c)
+    assert line == "bash ~/srsgd-ray/environment.sh ~/srsgd-ray-env"
+    assert not [c for c in commands(config) if "pip" in c.split()]
 
 
-def test_every_install_resolves(cluster: dict[str, Any]) -> None:
-    """The commands themselves, but for where they run and that they install nothing.
+# The script's own python3: its environment is a folder whose pip looks and installs nothing.
+PYTHON3 = """#!/bin/bash
+case $* in
+  "-m venv --clear "*)
+    mkdir -p "$4/bin"
+    printf '#!/bin/bash\\nexec {python} -m pip install --dry-run --no-build-isolation "${{@:4}}"' \\
+      > "$4/bin/python"
+    chmod +x "$4/bin/python" ;;
+  *) exec {python} "$@" ;;
+esac
+"""
 
-    They find the packages that lie around this test: those of the constraints, as it holds first,
+
+def test_every_install_resolves(tmp_path: Path) -> None:
+    """environment.sh itself, but that it installs nothing.
+
+    It finds the packages that lie around this test: those of the constraints, as it holds first,
     which `make install` has found in a clean environment. The rest comes from the index.
     """
     pins = re.findall(r"(?m)^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text())
     around = {canonicalize_name(found.name): found.version for found in distributions()}
     differ = [f"{n}=={v}" for n, v in pins if around.get(canonicalize_name(n), v) != v]
     assert not differ, "run `make install`: other versions lie here than the constraints say"
-    installs = [
-        command
-        for name in ("setup_commands", "head_setup_commands")
-        for command in cluster[name]
-        if "pip install" in command
-    ]
-    assert len(installs) == 2
-    for command in installs:
-        here = (
-            command.replace("~/srsgd-ray-env/bin/python", shlex.quote(sys.executable))
-            .replace("cd ~/srsgd-ray ", f"cd {shlex.quote(str(ROOT))} ")
-            .replace("pip install", "pip install --dry-run")
-        )
-        assert "~" not in here
-        done = subprocess.run(
-            ["bash", "-c", here], capture_output=True, text=True, timeout=900, check=False
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+    for name in ("environment.sh", "constraints.txt", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "srsgd_ray").mkdir()
+    (tmp_path / "srsgd_ray" / "__init__.py").touch()
+    (tmp_path / "python3").write_text(PYTHON3.format(python=shlex.quote(sys.executable)))
+    (tmp_path / "python3").chmod(0o755)
+    done = subprocess.run(
+        ["bash", tmp_path / "environment.sh", tmp_path / "env"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "env" / ".digest").exists()
+
+
+def test_the_container_in_the_comment_is_what_ray_takes(cluster: dict[str, Any]) -> None:
+    block = re.search(r"(?m)^# docker:\n(#   .*\n)+", CLUSTER.read_text())
+    assert block
+    cluster |= yaml.safe_load(re.sub(r"(?m)^# ", "", block[0]))
+    jsonschema.validate(cluster, SCHEMA)
+    validate_config(prepare_config(cluster))
+    assert cluster["docker"]["image"] in (ROOT / "kubernetes" / "rayjob.yaml").read_text()
+    (line,) = (c for c in commands(cluster) if "environment.sh" in c)
+    # Set-up finds there what the image has, and installs but the package.
+    assert f"/{line.split()[-1].rpartition('/')[2]}" in (ROOT / "Containerfile").read_text()
 
 
 def test_the_image_is_looked_up_and_not_rays_outdated_default(cluster: dict[str, Any]) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.fs as pafs
@@ -55,37 +52,14 @@ def test_what_was_extended_is_where_arrow_finds_it(tmp_path: Path, end: str) -> 
 
 
 BUCKET = "checkpoints"
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "any",
-    "AWS_SECRET_ACCESS_KEY": "any",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def s3(moto: tuple[str, Path]) -> tuple[str, Path]:
     """The address of moto's S3, with a bucket in it, and the file with its requests."""
-    log = tmp_path_factory.mktemp("moto") / "log.txt"
-    command = [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with log.open("w") as stream:
-        server = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in KEYS.items():
-                patch.setenv(name, value)
-            deadline = time.monotonic() + 60
-            while (found := re.search(r"127\.0\.0\.1:\d+", log.read_text())) is None:
-                assert server.poll() is None, log.read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            files = pafs.S3FileSystem(
-                scheme="http", endpoint_override=found[0], allow_bucket_creation=True
-            )
-            files.create_dir(BUCKET)
-            yield found[0], log
-    finally:
-        server.kill()
-        server.wait()
+    files = pafs.S3FileSystem(scheme="http", endpoint_override=moto[0], allow_bucket_creation=True)
+    files.create_dir(BUCKET)
+    return moto
 
 
 def objects(server: str) -> list[str]:
@@ -101,7 +75,8 @@ def test_a_study_on_s3_that_is_killed_and_resumed_is_the_uncut_one(
 ) -> None:
     server, log = s3
     storage = f"s3://{BUCKET}/mine/?region=eu-west-1&scheme=http&endpoint_override={server}"
-    monkeypatch.setattr(test_local, "BARE", {**BARE, **KEYS})
+    keys = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    monkeypatch.setattr(test_local, "BARE", {**BARE, **keys})
     line = f"{LINE} --no-figures --results r --storage {shlex.quote(storage)}"
     killed = driver(tmp_path, line, 5)
     killed.kill()
