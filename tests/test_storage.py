@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import time
 from pathlib import Path
 
 import pyarrow.fs as pafs
@@ -78,7 +79,10 @@ def test_a_study_on_s3_that_is_killed_and_resumed_is_the_uncut_one(
     keys = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     monkeypatch.setattr(test_local, "BARE", {**BARE, **keys})
     line = f"{LINE} --no-figures --results r --storage {shlex.quote(storage)}"
-    killed = driver(tmp_path, line, 5)
+    killed, deadline = driver(tmp_path, line, 5), time.monotonic() + 60
+    while not any(path.endswith("checkpoint.pt") for path in objects(server)):
+        assert time.monotonic() < deadline  # it is written beside the training
+        time.sleep(0.02)
     killed.kill()
     killed.communicate()
     told = rows(tmp_path / "r" / "t")
