@@ -13,7 +13,7 @@ from torch.optim.swa_utils import update_bn
 from srsgd_ray.data import Data, EvalSource
 from srsgd_ray.training.device import Precision
 from srsgd_ray.training.distributed import rank_and_size, total
-from srsgd_ray.training.outcome import as_sums, means
+from srsgd_ray.training.outcome import means
 from srsgd_ray.training.predictions import Predictions, tell
 
 MOST_BATCHES = 50  # that statistics are renewed from, as schedulefree's documentation has it
@@ -42,13 +42,17 @@ class Evaluation:
         rank, size = rank_and_size()
         skipped = self._data.skipped()
         sums, seen = torch.zeros(4, dtype=torch.float64, device=self._precision.device), []
+        losses, errors, images_seen = sums[0], sums[1], 0
         for images, labels in batches.batches(rank=rank, world_size=size):
             with self._precision.autocast():
                 logits = self._model(images).float()
             loss = F.cross_entropy(logits, labels, reduction="sum")
             classes = logits.argmax(1)
-            sums[:3] += as_sums(loss, (classes != labels).sum(), len(labels))
+            losses.add_(loss)
+            errors.add_((classes != labels).sum())
+            images_seen += len(labels)
             seen.append(torch.stack([labels, classes], 1))
+        sums[2] = images_seen
         sums[3] = self._data.skipped() - skipped
         loss_mean, error, _ = means(total(sums))
         if predictions is not None and sums[3] == 0:

@@ -26,14 +26,13 @@ from srsgd_ray.training.device import (
     kernels,
     memory_format,
 )
-from srsgd_ray.training.distributed import minimum, parallel, rank_and_size, total
+from srsgd_ray.training.distributed import parallel, rank_and_size, total
 from srsgd_ray.training.evaluation import Evaluation
-from srsgd_ray.training.outcome import Keep, Outcome, Progress, Report, Row, as_sums, means
+from srsgd_ray.training.outcome import Keep, Outcome, Progress, Report, Row, first_broken, means
 from srsgd_ray.training.predictions import Predictions
 from srsgd_ray.training.step import Step
 
 CHECK_EVERY = 50  # steps between two checks of the loss: each check waits for the device
-NEVER = torch.iinfo(torch.int64).max
 
 
 def train(
@@ -219,24 +218,28 @@ class _Run:
         self.wrapped.train()
         set_mode(self.optimizer, training=True)
         skipped = self.data.skipped()
-        bad = torch.full((), NEVER, dtype=torch.int64, device=self.device)
         batches = self._batches(self.epoch, first)
+        # Of the sums the device keeps what it computes; the host knows how many images there were.
+        losses, errors, seen = self.sums[0], self.sums[1], 0
+        unchecked: list[Tensor] = []
         for index, (images, labels, share) in enumerate(batches, start=first + 1):
             self.lr_schedule.before(self.step)
             loss, wrong = self.one_step(images, labels, share)
-            with torch.no_grad():
-                bad = torch.where(loss.isfinite(), bad, bad.clamp(max=self.step))
-                self.sums[:3] += as_sums(loss, wrong, len(labels))
+            losses.add_(loss)
+            errors.add_(wrong)
+            unchecked.append(loss)
+            seen += len(labels)
             self.step += 1
             last = index == self.steps_per_epoch
             between = bool(config.checkpoint_steps) and index % config.checkpoint_steps == 0
             if index % CHECK_EVERY == 0 or last or between:
-                broken = int(minimum(bad).item())
-                if broken != NEVER:
+                if (broken := first_broken(unchecked, self.step)) is not None:
                     return broken
+                unchecked.clear()
             if last or between:
+                self.sums[2] += seen
                 self.sums[3] += self.data.skipped() - skipped
-                skipped = self.data.skipped()
+                seen, skipped = 0, self.data.skipped()
             if keep is not None and between and not last:
                 self._keep(keep)
             progress(self.step)
@@ -256,7 +259,7 @@ class _Run:
     def _keep(self, keep: Keep) -> None:
         """Write a checkpoint within an epoch; the first rank holds the sums of all from then on."""
         sums = total(self.sums)
-        self.sums = sums if self.rank == 0 else self._no_sums()
+        self.sums.copy_(sums if self.rank == 0 else self._no_sums())
         if self.rank == 0:
             keep(self._save)
 

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from srsgd_ray.data import DataError
+from srsgd_ray.training.distributed import minimum
 
+NEVER = torch.iinfo(torch.int64).max
 Row = dict[str, Any]
 Save = Callable[[Path], Path]
 Report = Callable[[Row, Save | None], None]
@@ -37,9 +39,15 @@ class Outcome:
     epochs_done: int
 
 
-def as_sums(loss: torch.Tensor, wrong: torch.Tensor, images: int) -> torch.Tensor:
-    """(sum of losses, errors, images) of a batch, float64 (3,)."""
-    return torch.stack([loss.double(), wrong.double(), loss.new_tensor(images).double()])
+def first_broken(losses: list[torch.Tensor], step: int) -> int | None:
+    """The first of the steps before ``step`` whose loss is not finite on any rank; None: none.
+
+    Every rank must call it, with one loss a step; it waits for the device.
+    """
+    finite = torch.stack(losses).isfinite()
+    steps = torch.arange(step - len(losses), step, device=finite.device)
+    found = int(minimum(steps.masked_fill(finite, NEVER).min()).item())
+    return None if found == NEVER else found
 
 
 def means(sums: torch.Tensor) -> tuple[float, float, float]:

@@ -78,6 +78,7 @@ class Step:
             losses = F.cross_entropy(
                 logits.float(), labels, reduction="none", label_smoothing=self._smoothing
             )
-        self._precision.backward(losses.sum() * share)
+        loss = losses.sum()
+        self._precision.backward(loss * share)
         with torch.no_grad():
-            return losses.detach().sum(), (logits.argmax(1) != labels).sum()
+            return loss.detach(), (logits.argmax(1) != labels).sum()
