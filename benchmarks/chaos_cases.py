@@ -22,19 +22,18 @@ LOCAL: tuple[Case, ...] = (
     ("local, 2 slots", "driver", "worker"),
 )  # fmt: skip
 RAY: tuple[Case, ...] = (
-    *(("Ray", kind) for kind in ("driver", "GCS", "raylet", "dashboard agent")),
-    *(("Ray", kind) for kind in ("runtime-env agent", "head node", "machine")),
-    ("Ray", "Tune actor + dashboard agent"),
-    ("Ray", "any + any"),
     *(("cluster", kind) for kind in ("driver", "Tune actor", "worker", "worker node")),
     *(("cluster", kind) for kind in (CHECKPOINT, LINE, TABLE, "Tune actor + worker")),
     ("cluster", "driver", "driver"),
     ("cluster", "driver", "worker node"),
+    ("cluster", "head node"),
+    *(("Ray", kind) for kind in ("driver", "GCS", "raylet", "dashboard agent")),
+    *(("Ray", kind) for kind in ("runtime-env agent", "head node", "machine")),
+    ("Ray", "Tune actor + dashboard agent"),
+    ("Ray", "any + any"),
     *(("cluster, 2 workers", kind) for kind in ("driver", "worker", "Train controller")),
     *(("cluster, 2 workers", kind) for kind in (CHECKPOINT, "worker node")),
-    ("cluster", "head node"),
 )
-
 HEADS = ("where", "victim", "tried", "survived", "lost", "doubled", "stuck", "seconds", "left over")
 SUMMED = (2, 3, 4, 5, 6, 8)
 
