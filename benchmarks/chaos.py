@@ -6,8 +6,8 @@
 Each case is a study of its own: six trials of four epochs, a checkpoint after each. The victim and
 the moment are drawn: after so many lines of the record, and a part of an epoch's time, or while a
 file is being written, where the writer is stopped first, so that the kill falls there. The study is
-resumed until it is finished. Its rows are compared with those of a study that nobody disturbed
-(local, one process), and its files with those of one on the same backend.
+resumed until it is finished. Its rows and files are compared with those of a local study that
+nobody disturbed.
 """
 
 from __future__ import annotations
@@ -37,22 +37,23 @@ def conduct(folder: Path, cases: Sequence[Case], dice: random.Random) -> list[tu
     for number, case in enumerate(cases):
         if not case[0].startswith("cluster"):
             campaign.nodes.end()
-        for again in range(4):
+        for again in range(6):
             began = time.monotonic()
             try:
                 done = campaign.attack(f"k{number}-{again}", case, dice)
             except KeyboardInterrupt:
                 campaign.end()
                 return [row_of(case, each) for case, each in found.items()]
-            except Exception:
+            except Exception:  # such as of a cluster that does not start
                 campaign.end()
-                done = {"wrong": [traceback.format_exc()]}
+                traceback.print_exc()
+                done = {"missed": True}
             said = {k: v for k, v in done.items() if k not in ("told", "killed")}
             spent = time.monotonic() - began
             print(f"{number} {case} in {spent:.0f} s: {said}", file=sys.stderr, flush=True)
             if done.get("stuck") or done.get("lost") or done.get("doubled") or done.get("wrong"):
                 kept = Path(tempfile.mkdtemp(prefix="chaos-kept-")) / case[0]
-                shutil.copytree(folder / f"k{number}-{again}", kept)
+                shutil.copytree(folder / f"k{number}-{again}", kept, dirs_exist_ok=True)
                 print(f"kept in {kept}", file=sys.stderr)
             if "missed" not in done:
                 found.setdefault(case, []).append(done)

@@ -37,17 +37,19 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.nodes = faults.Nodes(self.folder)
-        # Of an undisturbed study, by backend and whether it is a grid: its rows and its files.
-        self.whole: dict[tuple[str, bool], dict[str, Any]] = {}
-        self.files: dict[tuple[str, bool], set[str]] = {}
+        # Of an undisturbed local study, by whether it is a grid: its rows and its files.
+        self.whole: dict[bool, tuple[dict[str, Any], set[str]]] = {}
         self.seen: set[psutil.Process] = set()  # processes of the study that is being killed
-        for setting, (backend, words) in self.settings.items():
-            kind = (backend, "grid" in words)
-            if kind not in self.files and (backend == "local" or ("local", False) in self.whole):
-                name = f"whole-{len(self.files)}"
+        for setting, (backend, _) in self.settings.items():
+            if backend == "local":
+                name = f"whole-{len(self.whole)}"
                 self.finish(name, setting, self.start(name, setting))
-                self.whole[kind], self.files[kind] = self.rows(name), self.files_of(name)
+                self.whole[self.grid(setting)] = self.rows(name), self.files_of(name)
         self.events = len(self.lines("whole-0"))
+
+    def grid(self, setting: str) -> bool:
+        """Whether its search is a grid: several slots ask another one in another order."""
+        return "grid" in self.settings[setting][1]
 
     def start(self, name: str, setting: str, *more: str, tear: int = 0) -> Any:
         """A driver, as a user starts it."""
@@ -224,8 +226,7 @@ class Campaign:
     def compared(self, name: str, setting: str, done: dict[str, Any]) -> dict[str, Any]:
         """What the finished study lacks of the undisturbed one, has twice, or has otherwise."""
         now, events = self.rows(name), [json.loads(line) for line in self.lines(name)]
-        kind = (self.settings[setting][0], "grid" in self.settings[setting][1])
-        want = self.whole["local", kind[1]]
+        want, files = self.whole[self.grid(setting)]
         kept = all(now[t][0][: len(rows)] == rows for t, (rows, _) in done["told"].items())
         whole = {(t, r["epoch"]) for t, (rows, _) in want.items() for r in rows}
         epochs = [e for e in events if e["event"] == "epoch"]
@@ -238,13 +239,13 @@ class Campaign:
         times = [done["killed"], *(e["at"] for e in epochs if e["at"] > done["killed"])]
         took = max((b - a for a, b in pairwise(times)), default=0.0)
         found = {"lost": len(whole - set(there)), "doubled": doubled, "seconds": round(took, 1)}
-        return {**found, "wrong": wrong, "left": self.left(name, setting, kind)}
+        return {**found, "wrong": wrong, "left": self.left(name, setting, files)}
 
-    def left(self, name: str, setting: str, kind: tuple[str, bool]) -> list[str]:
+    def left(self, name: str, setting: str, files: set[str]) -> list[str]:
         """Processes, files and reservations that are there some seconds after a study's end."""
         _, alive = psutil.wait_procs([p for p in self.seen if faults.title(p)], timeout=10)
         own = {p for p in alive if faults.title(p)} - self.nodes.family()
         said = [f"process {p.pid} {faults.title(p)[:80]}" for p in own]
         faults.kill(own)
-        said += [f"file {path}" for path in sorted(self.files_of(name) ^ self.files[kind])]
+        said += [f"file {path}" for path in sorted(self.files_of(name) ^ files)]
         return said + (self.nodes.taken() if setting.startswith("cluster") else [])
