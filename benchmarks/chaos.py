@@ -20,7 +20,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,16 +43,17 @@ def conduct(folder: Path, cases: Sequence[Case], dice: random.Random) -> list[tu
             except KeyboardInterrupt:
                 campaign.end()
                 return [row_of(case, each) for case, each in found.items()]
-            except Exception:  # such as of a cluster that does not start
+            except Exception as error:  # such as of a cluster that does not start
                 campaign.end()
-                traceback.print_exc()
-                done = {"missed": True}
+                done = {"missed": True, "wrong": repr(error)}
             said = {k: v for k, v in done.items() if k not in ("told", "killed")}
             spent = time.monotonic() - began
             print(f"{number} {case} in {spent:.0f} s: {said}", file=sys.stderr, flush=True)
             if done.get("stuck") or done.get("lost") or done.get("doubled") or done.get("wrong"):
                 kept = Path(tempfile.mkdtemp(prefix="chaos-kept-")) / case[0]
-                shutil.copytree(folder / f"k{number}-{again}", kept, dirs_exist_ok=True)
+                kept.mkdir()
+                for path in (folder / f"k{number}-{again}").glob("*.*"):
+                    shutil.copy(path, kept)
                 print(f"kept in {kept}", file=sys.stderr)
             if "missed" not in done:
                 found.setdefault(case, []).append(done)

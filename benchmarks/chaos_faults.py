@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -124,7 +125,9 @@ class Nodes:
             from ray.cluster_utils import Cluster
 
             if self._cluster is None:
-                head = {"num_cpus": 0, "include_dashboard": True}
+                with socket.create_server(("127.0.0.1", 0)) as free:
+                    port = free.getsockname()[1]  # another Ray here may have the usual one
+                head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": port}
                 self._cluster = Cluster(initialize_head=True, head_node_args=head)
             alive = {p.pid for p in named("raylet", marked(self._mark))}
             for node in list(self._cluster.worker_nodes):
