@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from test_local import STUDY, conduct
 
 from srsgd_ray.backends import store
+from srsgd_ray.backends.ray.left import end_left
 from srsgd_ray.cli import main
 from srsgd_ray.doctor import Finding, Look, examined, left, machine, places, study
 from srsgd_ray.results import read_record, read_table
@@ -144,6 +146,46 @@ def test_what_a_session_of_ray_left(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         process.wait()
     monkeypatch.setattr(left, "MOST", 0)
     assert "1 ended sessions" in left.leftovers()[-1].value
+
+
+DRIVER = """
+import subprocess, sys, time
+from pathlib import Path
+from srsgd_ray.backends.ray.left import noted
+session, other = Path({session!r}), subprocess.Popen(["sleep", "60"])
+agent = subprocess.Popen(["sleep", "60"], stdout=open(session / "raylet.out", "w"))
+with noted(session):
+    print(agent.pid, other.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_next_start_ends_what_a_killed_driver_left_of_its_ray_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    session = tmp_path / "ray" / "session_2026-01-02_03-04-05_123456_99"
+    session.mkdir(parents=True)
+    code = DRIVER.format(session=str(session))
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        agent, other = map(int, driver.stdout.readline().split())
+        assert end_left() == [], "its driver lives"
+        driver.kill()
+    reader = subprocess.Popen(["tail", "-f", str(session / "raylet.out")])
+    try:
+        assert end_left() == [
+            f"Ended what a killed driver left of its Ray, {session.name}: {agent}"
+        ]
+        assert not psutil.pid_exists(agent) or psutil.Process(agent).status() == "zombie"
+        assert psutil.pid_exists(other) and reader.poll() is None
+        assert end_left() == []
+        assert [path.name for path in session.iterdir()] == ["raylet.out"]
+    finally:
+        for process in (psutil.Process(other), reader):
+            process.kill()
+        reader.wait()
 
 
 def test_what_ray_is_told_equals_the_record(folder: Path) -> None:

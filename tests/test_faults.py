@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ from srsgd_ray.backends.signals import handled, hangup, on_interrupt
 from srsgd_ray.results import read_record
 from srsgd_ray.results.record import Record
 from srsgd_ray.study import Study, launch
+
+pytestmark = pytest.mark.usefixtures("in_memory")
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +53,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
 
 
-WHOLE = dataclasses.replace(STUDY, base={"wait": 0.02}, epochs=5)
+WHOLE = dataclasses.replace(STUDY, base={"wait": 0.02}, epochs=5, trials=2, confirm_seeds=1)
 
 
 def begin(folder: Path, *words: str, study: Study = WHOLE) -> int:
@@ -69,6 +72,7 @@ def sound(folder: Path, tmp_path: Path) -> None:
     assert not list(folder.glob("*.tmp")) and not list(folder.glob("checkpoints-*"))
 
 
+@pytest.mark.on_disk
 @pytest.mark.parametrize("room", [130])
 def test_a_full_disk_stops_in_order_and_loses_nothing(
     tmp_path: Path, disk: Callable[..., Path], capfd: pytest.CaptureFixture[str], room: int
@@ -119,12 +123,11 @@ def test_a_line_of_the_record_that_does_not_fit_is_not_there_at_all(tmp_path: Pa
     record.close()
 
 
-@pytest.mark.parametrize("slots", ["1", "2"])
 def test_a_full_place_for_checkpoints_stops_the_study_and_fails_no_trial(
-    tmp_path: Path, disk: Callable[..., Path], capfd: pytest.CaptureFixture[str], slots: str
+    tmp_path: Path, disk: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     storage, folder = disk(tmp_path / "s", "size=8k"), tmp_path / "r" / "t"
-    words = ["--storage", str(storage), "--slots", slots, "--searcher", "random"]
+    words = ["--storage", str(storage)]
     (storage / "fill").write_bytes(bytes(8000))
     assert begin(folder, *words) == 2
     out, error = capfd.readouterr()
@@ -138,33 +141,42 @@ def test_a_full_place_for_checkpoints_stops_the_study_and_fails_no_trial(
 
 @pytest.mark.parametrize("gone", [True, False])
 def test_a_folder_that_vanishes_or_gets_read_only(
-    tmp_path: Path, disk: Callable[..., Path], gone: bool
+    tmp_path: Path, disk: Callable[..., Path], capfd: pytest.CaptureFixture[str], gone: bool
 ) -> None:
-    line, folder = f"{LINE} --no-figures --results r --set wait=0.1", tmp_path / "r" / "t"
-    started = driver(tmp_path, line, 3, stderr=subprocess.PIPE)
-    if gone:
-        folder.rename(tmp_path / "away")
-    else:
+    folder, away = tmp_path / "r" / "t", tmp_path / "away"
+    if not gone:
         disk(tmp_path / "any", "size=4k")  # skips where nothing can be mounted
-        subprocess.run(["mount", "--bind", "-o", "ro", str(folder), str(folder)], check=True)
-    out, error = started.communicate(timeout=60)
-    assert started.returncode == 2, error
-    assert out.strip().splitlines()[-1].strip() == f"{line} --resume"
+    read_only = ["mount", "--bind", "-o", "ro", str(folder), str(folder)]
+
+    def fail() -> None:
+        record = folder / "record.jsonl"
+        while not record.exists() or record.read_text().count('"event": "epoch"') < 3:
+            time.sleep(0.005)
+        folder.rename(away) if gone else subprocess.run(read_only, check=True)
+
+    failing = threading.Thread(target=fail)
+    failing.start()
+    assert begin(folder) == 2
+    failing.join()
+    out, error = capfd.readouterr()
+    assert "Stopped. Resume with:\n  p --backend local" in out
     if gone:
         assert "record.jsonl: No such file or directory. Is it still mounted? Put it back." in error
         shutil.rmtree(folder, ignore_errors=True)  # a trial's checkpoint may have made it anew
-        (tmp_path / "away").rename(folder)
+        away.rename(folder)
     else:
         assert "Read-only file system. Make it writable again." in error
         subprocess.run(["umount", str(folder)], check=True)
-    told = rows(folder)
-    assert begin(folder, "--resume", "--set", "wait=0.1", study=SLOW) == 0
-    assert all(rows(folder)[trial][: len(old)] == old for trial, old in told.items())
-    assert {t.state for t in read_record(folder).trials.values()} == {"complete"}
+    sound(folder, tmp_path)
 
 
-def test_a_terminal_that_closes_ends_the_study_in_order(tmp_path: Path) -> None:
-    """With the signal that its kernel sends; the command that resumes is in log.txt."""
+def test_a_terminal_that_closes_and_a_second_interrupt_end_the_study_in_order(
+    tmp_path: Path,
+) -> None:
+    """With the signal that its kernel sends; the command that resumes is in log.txt.
+
+    The second interrupt cuts off neither a row nor the last words.
+    """
     ours, theirs = pty.openpty()
     line = f"{LINE} --no-figures --results r"
     started = driver(tmp_path, line, 4, stdin=theirs, stdout=theirs, stderr=theirs,
@@ -178,19 +190,7 @@ def test_a_terminal_that_closes_ends_the_study_in_order(tmp_path: Path) -> None:
     assert last[-2].endswith("the session ends")
     assert "Traceback" not in (folder / "output.txt").read_text()
     told = rows(folder)
-    assert conduct(SLOW, tmp_path / "r", resume=True).status == "finished"
-    assert all(rows(folder)[trial][: len(old)] == old for trial, old in told.items())
-
-
-def own_terminal() -> None:
-    """Make standard input the terminal that this process is controlled by."""
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-def test_a_second_interrupt_cuts_off_neither_a_row_nor_the_last_words(tmp_path: Path) -> None:
-    line = f"{LINE} --no-figures --results r"
-    started = driver(tmp_path, line, 4)
+    started = driver(tmp_path, f"{line} --resume", sum(map(len, told.values())) + 2)
     for _ in range(2):
         started.send_signal(signal.SIGINT)
         time.sleep(0.003)
@@ -198,6 +198,14 @@ def test_a_second_interrupt_cuts_off_neither_a_row_nor_the_last_words(tmp_path: 
     assert started.returncode == 130
     assert out.strip().splitlines()[-1].strip() == f"{line} --resume"
     assert conduct(SLOW, tmp_path / "r", resume=True).status == "finished"
+    assert all(rows(folder)[trial][: len(old)] == old for trial, old in told.items())
+
+
+def own_terminal() -> None:
+    """Make standard input the terminal that this process is controlled by."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run after nohup
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def test_what_nohup_started_heeds_no_closed_terminal() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 import pytest
@@ -14,6 +16,8 @@ import test_local
 from test_local import BARE, LINE, SLOW, conduct, driver, rows
 
 from srsgd_ray.backends.store import CheckpointStore, absolute, check_storage, is_uri, join
+from srsgd_ray.results import read_record
+from srsgd_ray.study import launch
 
 
 @pytest.mark.parametrize(
@@ -98,6 +102,37 @@ def test_a_study_on_s3_that_is_killed_and_resumed_is_the_uncut_one(
     after = rows(tmp_path / "r" / "t")
     assert after == rows(tmp_path / "whole" / "t")
     assert all(after[trial][: len(old)] == old for trial, old in told.items())
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_a_bucket_that_fails_stops_the_study_and_fails_no_trial(
+    tmp_path: Path, s3: tuple[str, Path], monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """As when it is away for longer than the client tries by itself, some 15 s each time."""
+    storage = f"s3://{BUCKET}/away?region=eu-west-1&scheme=http&endpoint_override={s3[0]}"
+    words = ["--backend", "local", "--results", str(tmp_path / "r"), "--storage", storage]
+    tried, few = [], dataclasses.replace(SLOW, trials=1, confirm_seeds=1)
+
+    def failing(*given: Any, **more: Any) -> None:
+        tried.append(given)
+        if len(tried) > 2:  # the probe is answered, and the first trial
+            raise OSError("AWS Error NETWORK_CONNECTION during PutObject operation")
+        whole(*given, **more)
+
+    whole = pafs.copy_files
+    monkeypatch.setattr(pafs, "copy_files", failing)
+    assert launch(few, [*words, "--no-figures"], command=["p"]) == 2
+    out, error = capfd.readouterr()
+    assert "Stopped. Resume with:" in out
+    assert error.startswith(f"p: checkpoints can be neither stored nor read at s3://{BUCKET}/away")
+    assert "PutObject operation" in error and error.count("\n") == 1
+    assert error.endswith("Resume when it answers again.\n")
+    assert "failed" not in {t.state for t in read_record(tmp_path / "r" / "t").trials.values()}
+    monkeypatch.undo()
+    assert launch(few, [*words, "--no-figures", "--resume"], command=["p"]) == 0
+    conduct(few, tmp_path / "whole")
+    assert rows(tmp_path / "r" / "t") == rows(tmp_path / "whole" / "t")
 
 
 def test_an_endpoint_may_stand_in_the_environment_and_a_bucket_that_is_not_there_is_refused(

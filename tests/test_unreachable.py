@@ -39,24 +39,25 @@ def test_an_address_where_something_else_listens(
         head.check_address(at(listening))
 
 
-def test_a_head_that_is_gone_is_noticed_once(
+def test_a_head_or_a_raylet_that_is_gone_is_noticed_once(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(head, "EVERY", 0.05)
     monkeypatch.setattr(head, "LOST_AFTER", 0.2)
     said: list[str] = []
-    gone = threading.Event()
+    gone, other = threading.Event(), socket.create_server(("127.0.0.1", 0))
 
     def lost(why: str) -> None:
         said.append(why)
         gone.set()
 
-    with head.watched_head(at(listening), lost):
+    both = {"this": at(listening), "the other": at(other)}
+    with other, head.watched(both, lost):
         assert not gone.wait(0.4)
         listening.close()
         assert gone.wait(5)
     assert len(said) == 1
-    assert "is gone" in said[0]
+    assert said[0].startswith(f"this at {both['this']} is gone: no answer for")
     assert "refused" in said[0]
 
 

@@ -139,6 +139,10 @@ class Backend(ABC):
     lost: Callable[[str], object] = staticmethod(logging.getLogger(__name__).error)
     numbers: Callable[[], Iterable[Number]] = staticmethod(lambda: ())
 
+    def tidied(self) -> list[str]:
+        """End what killed drivers have left of such a place on this machine; a line for each."""
+        return []
+
     @abstractmethod
     def open(self) -> AbstractContextManager[Sequence[Node]]:
         """Start or join it; gives the resources of its nodes."""

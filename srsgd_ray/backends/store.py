@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import pyarrow.fs as pafs
 
 from srsgd_ray.backends.limit import within
-from srsgd_ray.results.place import put_in_place
+from srsgd_ray.results.place import UNREACHED, put_in_place
 
 FILE_NAME = "checkpoint.pt"
 PROBE_LIMIT = 20.0  # seconds within which a storage must take a small file
@@ -71,7 +72,8 @@ class CheckpointStore:
         if self._remote is None:
             aside = Path(self.location, f".{uuid.uuid4().hex[:12]}")
         else:
-            aside = Path(tempfile.mkdtemp())
+            with self._at_fault():
+                aside = Path(tempfile.mkdtemp())
         try:
             save(aside)
         except BaseException:
@@ -84,9 +86,10 @@ class CheckpointStore:
             if self._remote is None:
                 put_in_place(aside, Path(self.location))
             else:
-                self._remote.create_dir(self._path, recursive=True)
-                # Object stores replace a file as a whole.
-                pafs.copy_files(str(aside), self._path, destination_filesystem=self._remote)
+                with self._at_fault():
+                    self._remote.create_dir(self._path, recursive=True)
+                    # Object stores replace a file as a whole.
+                    pafs.copy_files(str(aside), self._path, destination_filesystem=self._remote)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -98,12 +101,23 @@ class CheckpointStore:
             yield folder if (folder / FILE_NAME).is_file() else None
             return
         file = f"{self._path}/{FILE_NAME}"
-        if self._remote.get_file_info(file).type != pafs.FileType.File:
-            yield None
-            return
-        with tempfile.TemporaryDirectory() as local:
-            pafs.copy_files(self._path, local, source_filesystem=self._remote)
-            yield Path(local)
+        with self._at_fault():
+            there = self._remote.get_file_info(file).type == pafs.FileType.File
+            made = tempfile.TemporaryDirectory() if there else nullcontext()
+        with made as local:
+            if local is not None:
+                with self._at_fault():
+                    pafs.copy_files(self._path, local, source_filesystem=self._remote)
+            yield None if local is None else Path(local)
+
+    @contextmanager
+    def _at_fault(self) -> Iterator[None]:
+        """An error within is the place's, and no trial's."""
+        try:
+            yield
+        except OSError as error:
+            said = f"{UNREACHED} {self.location}: {error}"
+            raise OSError(errno.EREMOTEIO, said) from error
 
     def remove(self) -> None:
         """Delete the folder, if it is there."""

@@ -17,6 +17,7 @@ CURES = {
     errno.ENOENT: "Is it still mounted? Put it back",
     errno.EROFS: "Make it writable again",
     errno.EACCES: "Make it writable",
+    errno.EREMOTEIO: "Resume when it answers again",
 }
 
 

@@ -14,17 +14,13 @@ from pathlib import Path
 
 import psutil
 
+from srsgd_ray.backends.ray.left import ray_folder
 from srsgd_ray.doctor.finding import OK, WARNING, Finding, gigabytes
 
 SESSION = re.compile(r"session_\d{4}-\d\d-\d\d_[\d-]+_\d+_\d+")
 MOST = 2e9  # bytes of old sessions that are no trouble
 YOUNG = 60.0  # seconds within which a session's agents leave by themselves
 HEADS = ("raylet", "gcs_server")
-
-
-def ray_folder() -> Path:
-    """Where Ray keeps its sessions."""
-    return Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray"
 
 
 def sessions() -> dict[str, list[psutil.Process]]:

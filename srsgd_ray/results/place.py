@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of a place, and never of what is written there
+UNREACHED = "checkpoints can be neither stored nor read at"  # how such an error's text begins
 
 
 class RecordError(ValueError):
@@ -54,7 +55,9 @@ def put_in_place(aside: Path, folder: Path) -> None:
 
 
 def at_fault(said: str) -> OSError | None:
-    """The error of a full or read-only place that a text tells of, such as a trial's reason."""
+    """The error of a full, read-only or silent place that a text tells of, as a trial's reason."""
+    if UNREACHED in said:
+        return OSError(errno.EREMOTEIO, said[said.index(UNREACHED) :])
     found = [number for number in FULL if os.strerror(number) in said]
     return OSError(found[0], f"{os.strerror(found[0])}: {said}") if found else None
 

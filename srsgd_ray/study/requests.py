@@ -25,6 +25,7 @@ from srsgd_ray.study.controller import Controller
 
 FOLDER = "requests"
 LOOK_EVERY = 1.0  # seconds
+LET_GO = 5.0  # seconds
 STOPPED, SKIPPED = "stopped by the user", "skipped by the user"
 STATES = {"stop": ("pruned", STOPPED), "skip": ("failed", SKIPPED)}
 
@@ -86,6 +87,16 @@ class Attended(Trials):
                 if self._broken is None:
                     self._broken = of_place(error, self._place.parent)
                     self._stop()
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Nobody else stores anything meanwhile; whoever hangs in it is waited for LET_GO s."""
+        held = self._lock.acquire(timeout=LET_GO)
+        try:
+            yield
+        finally:
+            if held:
+                self._lock.release()
 
     def __enter__(self) -> Attended:
         self._thread.start()

@@ -129,11 +129,12 @@ def execute(
     with fresh_folder(folder) as keep:
         if options.storage is not None:
             check_storage(absolute(options.storage))
+        left = backend.tidied()
         if not quiet:
             lines = [f"{name}: {study.question}", f"Results in {folder}"]
             lines += [f"Taken in: {line}" for line in growth.taken]
             lines += [f"Prior of the search: {line}" for line in prior_said(prior)]
-            print(*lines, *growth.remarks, sep="\n", flush=True)
+            print(*lines, *growth.remarks, *left, sep="\n", flush=True)
         known = growth.foreseen(read_record(folder)) if resume else None
         opened = nullcontext(None) if quiet else all_output_to(folder / OUTPUT)
         ahead = Ahead(study, options, job, known, backend.here)
@@ -241,12 +242,12 @@ class _Session:
         forget = with_confirmation(study, record, storage, _forgetter(job.root))
         controller = Controller(study, record, searches, forget)
         self.backend.numbers = lambda: numbers(study, record.trials.values())
-        self.backend.lost = partial(self.end, controller=controller)
+        attended = Attended(controller, self.backend.stop)
+        self.backend.lost = partial(self.end, controller=controller, attended=attended)
         try:
             if not controller.finished:
                 self._say(plan_line(study, self.plan))
                 shown = watched(self.screen, Display(controller)) if self.screen else nullcontext()
-                attended = Attended(controller, self.backend.stop)
                 with budget, shown as screen, attended:
                     try:
                         self.backend.run(attended, job, self.plan, screen)
@@ -260,16 +261,20 @@ class _Session:
             self._say(f"\nThe budget is spent: {budget.used:.3g} worker-hours.")
         return OUT_OF_BUDGET if budget.spent else INTERRUPTED
 
-    def end(self, why: str, controller: Controller | None = None) -> None:
+    def end(
+        self, why: str, controller: Controller | None = None, attended: Attended | None = None
+    ) -> None:
         """End this process in order, in a thread, while the main one waits for what is gone."""
-        try:
-            if controller is not None:
-                controller.write_tables(force=True)
-                controller.record.pause()
-        finally:
-            if self.lost is not None and self.screen is not None:
-                self.lost(self.screen, why)
-                os._exit(STOPPED)
+        with attended.still() if attended else nullcontext():
+            try:
+                if controller is not None:
+                    controller.write_tables(force=True)
+                    controller.record.pause()
+            finally:
+                if self.lost is not None and self.screen is not None:
+                    self.lost(self.screen, why)
+                    os._exit(STOPPED)
+        self.backend.stop()  # the process is the caller's
 
     def _undecided(self, study: Study, record: Record) -> Study | None:
         """The study with twice as many pairs, if it asks for them: the record says so, too."""

@@ -9,5 +9,6 @@ Trials of several workers run in one TorchTrainer (``group``), those of one in a
 actor's own (``process``). ``worker`` is what the workers do. ``channel`` lies between both: it
 carries rows, and counts how often a trial was begun. ``cluster`` starts or joins Ray; ``head``
 notices that no head answers, or no longer; ``nodes`` asks each node for the doctor; ``metrics``
-tells Ray a study's numbers; ``abandoned`` frees what a killed driver left reserved.
+tells Ray a study's numbers; ``abandoned`` frees what a killed driver left reserved, and ``left``
+ends the processes that it left.
 """

@@ -12,21 +12,28 @@ import logging
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.state import list_jobs, list_placement_groups
 
+from srsgd_ray.backends.limit import within
+
 logger = logging.getLogger(__name__)
 
 FREE_AFTER = 30.0  # seconds without workers before abandoned reservations are looked for
+ANSWER = 10.0  # seconds within which Ray's State API must answer; it waits for 40 by itself
 
 
 def free_abandoned() -> int:
     """Remove the placement groups of jobs that have ended, but for detached ones; their number."""
-    from ray._raylet import PlacementGroupID
-
     try:
-        ended = {job.job_id for job in list_jobs(detail=True) if job.end_time}
-        groups = list_placement_groups(detail=True, limit=10_000)
+        return int(within(ANSWER, _free_abandoned))
     except Exception as error:  # the dashboard that answers may be busy or not there
         logger.warning("could not look for abandoned placement groups: %s", error)
         return 0
+
+
+def _free_abandoned() -> int:
+    from ray._raylet import PlacementGroupID
+
+    ended = {job.job_id for job in list_jobs(detail=True) if job.end_time}
+    groups = list_placement_groups(detail=True, limit=10_000)
     left = [
         group
         for group in groups

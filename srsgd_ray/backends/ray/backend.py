@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from srsgd_ray.backends.base import Backend, Job, NotMeasured, Slot, Trials
 from srsgd_ray.backends.capacity import Node, Plan
 from srsgd_ray.backends.ray.cluster import gentle_stop, ray_cluster
+from srsgd_ray.backends.ray.left import end_left
 from srsgd_ray.backends.signals import interrupt
 from srsgd_ray.backends.store import join, trial_folder
 
@@ -29,6 +30,10 @@ class RayBackend(Backend):
     def __init__(self, address: str = "local", quiet: bool = False) -> None:
         self.address, self.quiet = address, quiet
         self.here = address == "local"
+
+    def tidied(self) -> list[str]:
+        """A cluster that is joined is not ours to tidy."""
+        return end_left() if self.here else []
 
     def open(self) -> AbstractContextManager[Sequence[Node]]:
         """Start or join it."""

@@ -7,10 +7,12 @@ import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TextIO
 
-from srsgd_ray.backends.ray.head import check_address, no_cluster, watched_head
+from srsgd_ray.backends.ray.head import check_address, no_cluster, watched
+from srsgd_ray.backends.ray.left import noted
 from srsgd_ray.backends.signals import handled, on_interrupt
 
 logger = logging.getLogger(__name__)
@@ -26,8 +28,8 @@ def ray_cluster(
         address: ``local`` to start one, ``auto`` or a URL to join. A process that is connected
             already stays where it is.
         quiet: nothing that Ray and its workers say is printed.
-        lost: called in another thread with what happened if the cluster's head is gone; Ray ends
-            the process some 40 s later.
+        lost: called in another thread with what happened if the cluster's head or this machine's
+            part of it is gone; Ray ends the process some 40 s later, or never.
 
     Raises:
         ValueError: if none answers.
@@ -52,7 +54,7 @@ def ray_cluster(
         try:
             # Without its dashboard, Ray never frees the workers of a stopped Train run.
             own = True if address == "local" else None
-            ray.init(
+            started = ray.init(
                 address=address,
                 log_to_driver=not quiet,
                 include_dashboard=own,
@@ -61,10 +63,24 @@ def ray_cluster(
         except Exception as error:  # Ray raises that very class where a node is slow to start
             raise no_cluster(address, error) from error
     try:
-        with watched_head(ray.get_runtime_context().gcs_address, lost):
+        ours = noted(Path(started["session_dir"])) if own else nullcontext()
+        with ours, watched(_vital(), lost):
             yield _nodes()
     finally:
         ray.shutdown()
+
+
+def _vital() -> dict[str, str]:
+    """Where the head's store (GCS) and this machine's raylet listen, by what they are."""
+    import ray
+
+    here = ray.get_runtime_context()
+    found = {"the head of the Ray cluster": here.gcs_address}
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["NodeID"] == here.get_node_id():
+            place = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+            found["this machine's part of Ray (its raylet)"] = place
+    return found
 
 
 def _nodes() -> list[dict[str, float]]:

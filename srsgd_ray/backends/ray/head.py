@@ -3,6 +3,7 @@
 Ray itself waits for minutes for a port where no Ray listens, and a minute for a head that is gone,
 and then ends the whole process without a word. Whoever asks the head something waits in Ray's C++
 code meanwhile, where no signal and no exception reaches it: another thread has the last word.
+For the driver's own raylet Ray waits for ever: it never starts again, and Tune asks on for a node.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 ANSWER = 10.0  # seconds within which a cluster's port must take a connection
@@ -64,24 +65,25 @@ def no_cluster(address: str, why: Exception) -> ValueError:
 
 
 @contextmanager
-def watched_head(gcs: str, lost: Callable[[str], object]) -> Iterator[None]:
-    """Call ``lost``, once and in a thread of its own, when the cluster's head no longer answers.
+def watched(places: Mapping[str, str], lost: Callable[[str], object]) -> Iterator[None]:
+    """Call ``lost``, once and in a thread of its own, when one of the places no longer answers.
 
     Args:
-        gcs: ``host:port`` of the head's store (GCS).
+        places: what a study cannot do without, in words, and its ``host:port``.
         lost: is given what happened, as a sentence.
     """
     over = threading.Event()
 
     def watch() -> None:
-        heard = time.monotonic()
+        heard = dict.fromkeys(places, time.monotonic())
         while not over.wait(EVERY):
-            if (why := unanswered(gcs, EVERY)) is None:
-                heard = time.monotonic()
-            elif (silent := time.monotonic() - heard) > LOST_AFTER:
-                lost(f"the head of the Ray cluster at {gcs} is gone: no answer for {silent:.0f} s "
-                     f"({why}). Every finished epoch is kept.")  # fmt: skip
-                return
+            for what, place in places.items():
+                if (why := unanswered(place, EVERY)) is None:
+                    heard[what] = time.monotonic()
+                elif (silent := time.monotonic() - heard[what]) > LOST_AFTER:
+                    lost(f"{what} at {place} is gone: no answer for {silent:.0f} s ({why}). "
+                         f"Every finished epoch is kept.")  # fmt: skip
+                    return
 
     threading.Thread(target=watch, daemon=True, name="head").start()
     try:

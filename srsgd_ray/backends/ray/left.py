@@ -1,0 +1,81 @@
+"""What a driver that was killed leaves of the Ray that it had started here; the next one ends it.
+
+Ray's processes go with their driver, but for the agents of its node, which wait a minute for a head
+that is gone. The driver notes in the session's folder which processes are its Ray, and since when:
+the next one takes no other for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+NOTE = "srsgd_ray.json"
+LEAVE = 5.0  # seconds that a killed process gets to be gone
+
+
+def ray_folder() -> Path:
+    """Where Ray keeps its sessions."""
+    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR", "/tmp")) / "ray"
+
+
+@contextmanager
+def noted(session: Path) -> Iterator[None]:
+    """Note this process and those of the Ray that it has started in the folder ``session``.
+
+    The note is deleted when the context ends in order.
+    """
+    note, me = session / NOTE, psutil.Process()
+    ours = [process for process in me.children(recursive=True) if _has_open(process, session)]
+    with suppress(OSError, psutil.Error):  # without it, what is left stays a minute
+        note.write_text(json.dumps([[p.pid, p.create_time()] for p in (me, *ours)]))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink()
+
+
+def end_left() -> list[str]:
+    """End what killed drivers of this user have left on this machine; a line for each."""
+    said = []
+    for note in sorted(ray_folder().glob(f"session_*/{NOTE}")):
+        try:
+            if note.stat().st_uid != os.getuid():
+                continue
+            driver, *others = (_alive(*each) for each in json.loads(note.read_text()))
+            if driver is not None:
+                continue
+            left = [process for process in others if process is not None]
+            for process in left:
+                process.kill()
+            psutil.wait_procs(left, LEAVE)
+            note.unlink()
+        except (OSError, ValueError, TypeError, psutil.Error):
+            continue  # no whole note, or another driver was quicker
+        if left:
+            pids = " ".join(str(process.pid) for process in left)
+            said.append(f"Ended what a killed driver left of its Ray, {note.parent.name}: {pids}")
+    return said
+
+
+def _has_open(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return any(Path(file.path).is_relative_to(folder) for file in process.open_files())
+    except (psutil.Error, OSError):
+        return False
+
+
+def _alive(pid: int, since: float) -> psutil.Process | None:
+    """The process of that number that began at that time, if it is still there."""
+    try:
+        process = psutil.Process(pid)
+        same = process.create_time() == since and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return None
+    return process if same else None
