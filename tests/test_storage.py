@@ -112,7 +112,8 @@ def test_a_bucket_that_fails_stops_the_study_and_fails_no_trial(
     """As when it is away for longer than the client tries by itself, some 15 s each time."""
     storage = f"s3://{BUCKET}/away?region=eu-west-1&scheme=http&endpoint_override={s3[0]}"
     words = ["--backend", "local", "--results", str(tmp_path / "r"), "--storage", storage]
-    tried, few = [], dataclasses.replace(SLOW, trials=1, confirm_seeds=1)
+    tried: list[Any] = []
+    few = dataclasses.replace(SLOW, trials=1, confirm_seeds=1)
 
     def failing(*given: Any, **more: Any) -> None:
         tried.append(given)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -103,7 +103,9 @@ class CheckpointStore:
         file = f"{self._path}/{FILE_NAME}"
         with self._at_fault():
             there = self._remote.get_file_info(file).type == pafs.FileType.File
-            made = tempfile.TemporaryDirectory() if there else nullcontext()
+            made: AbstractContextManager[str | None] = (
+                tempfile.TemporaryDirectory() if there else nullcontext()
+            )
         with made as local:
             if local is not None:
                 with self._at_fault():

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from srsgd_ray.backends.ray.head import check_address, no_cluster, watched
 from srsgd_ray.backends.ray.left import noted
@@ -54,7 +54,7 @@ def ray_cluster(
         try:
             # Without its dashboard, Ray never frees the workers of a stopped Train run.
             own = True if address == "local" else None
-            started = ray.init(
+            started: Any = ray.init(
                 address=address,
                 log_to_driver=not quiet,
                 include_dashboard=own,
