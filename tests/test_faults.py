@@ -22,6 +22,7 @@ import optuna
 import pytest
 from test_local import LINE, SLOW, STUDY, conduct, driver, rows
 
+from srsgd_ray.backends.ray.left import check_room
 from srsgd_ray.backends.signals import handled, hangup, on_interrupt
 from srsgd_ray.results import read_record
 from srsgd_ray.results.record import Record
@@ -137,6 +138,16 @@ def test_a_full_place_for_checkpoints_stops_the_study_and_fails_no_trial(
     subprocess.run(["mount", "-o", "remount,size=4m", str(storage)], check=True)
     assert begin(folder, *words, "--resume") == 0
     assert {t.state for t in read_record(folder).trials.values()} == {"complete"}
+
+
+def test_ray_is_not_started_in_a_full_temporary_folder(
+    tmp_path: Path, disk: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(disk(tmp_path / "t", "size=9m")))
+    with pytest.raises(ValueError, match=r"/t has 9\.44 left\. Make room, or name .* RAY_TMPDIR"):
+        check_room()
+    monkeypatch.setenv("RAY_TMPDIR", str(disk(tmp_path / "u", "size=11m")))
+    check_room()
 
 
 @pytest.mark.parametrize("gone", [True, False])

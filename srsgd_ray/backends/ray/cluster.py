@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from srsgd_ray.backends.ray.head import check_address, no_cluster, watched
-from srsgd_ray.backends.ray.left import noted
+from srsgd_ray.backends.ray.left import check_room, noted
 from srsgd_ray.backends.signals import handled, on_interrupt
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ def ray_cluster(
     if ray.is_initialized():
         yield _nodes()
         return
+    if address == "local":
+        check_room()
     # A terminal that closes ends the study in order, and not Ray's processes before that.
     with warnings.catch_warnings(), handled({signal.SIGHUP: signal.SIG_IGN}):
         warnings.simplefilter("ignore")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +17,23 @@ from pathlib import Path
 import psutil
 
 NOTE = "srsgd_ray.json"
+ROOM = 10_000_000  # bytes that a short study's session takes
 LEAVE = 5.0  # seconds that a killed process gets to be gone
 
 
 def ray_folder() -> Path:
     """Where Ray keeps its sessions."""
     return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR", "/tmp")) / "ray"
+
+
+def check_room() -> None:
+    """Raise ValueError if Ray cannot start for want of room: it waits and does not say for what."""
+    folder = next(path for path in (ray_folder(), *ray_folder().parents) if path.exists())
+    if (free := shutil.disk_usage(folder).free) < ROOM:
+        raise ValueError(
+            f"Ray needs {ROOM / 1e6:g} MB for the logs of its session, but {folder} has "
+            f"{free / 1e6:.3g} left. Make room, or name another folder with RAY_TMPDIR."
+        )
 
 
 @contextmanager
