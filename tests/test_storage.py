@@ -8,12 +8,12 @@ import re
 import shlex
 import time
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import pyarrow.fs as pafs
 import pytest
 import test_local
-from test_local import BARE, LINE, SLOW, conduct, driver, rows
+from test_local import BARE, LINE, SLOW, STUDY, conduct, driver, rows
 
 from srsgd_ray.backends.store import CheckpointStore, absolute, check_storage, is_uri, join
 from srsgd_ray.results import read_record
@@ -112,27 +112,25 @@ def test_a_bucket_that_fails_stops_the_study_and_fails_no_trial(
     """As when it is away for longer than the client tries by itself, some 15 s each time."""
     storage = f"s3://{BUCKET}/away?region=eu-west-1&scheme=http&endpoint_override={s3[0]}"
     words = ["--backend", "local", "--results", str(tmp_path / "r"), "--storage", storage]
-    few = dataclasses.replace(SLOW, trials=1, confirm_seeds=0)
+    few = dataclasses.replace(STUDY, trials=1, confirm_seeds=0)
+    failing = Mock(side_effect=OSError("AWS Error NETWORK_CONNECTION during HeadObject operation"))
+    whole = CheckpointStore.__init__
 
-    def failing(*given: Any, **more: Any) -> None:
-        if "/checkpoints-" in given[1]:  # the probe is answered
-            raise OSError("AWS Error NETWORK_CONNECTION during PutObject operation")
-        whole(*given, **more)
+    def away(self: CheckpointStore, location: str) -> None:
+        whole(self, location)
+        if "/checkpoints-" in location:  # the probe before the study is answered
+            self._remote = Mock(get_file_info=failing)
 
-    whole = pafs.copy_files
-    monkeypatch.setattr(pafs, "copy_files", failing)
-    # A checkpoint is written beside the training, which must last until it has failed.
-    assert launch(few, [*words, "--no-figures", "--set", "wait=0.3"], command=["p"]) == 2
+    monkeypatch.setattr(CheckpointStore, "__init__", away)
+    assert launch(few, [*words, "--no-figures"], command=["p"]) == 2
     out, error = capfd.readouterr()
     assert "Stopped. Resume with:" in out
     assert error.startswith(f"p: checkpoints can be neither stored nor read at s3://{BUCKET}/away")
-    assert "PutObject operation" in error and error.count("\n") == 1
+    assert "HeadObject operation" in error and error.count("\n") == 1
     assert error.endswith("Resume when it answers again.\n")
     assert "failed" not in {t.state for t in read_record(tmp_path / "r" / "t").trials.values()}
     monkeypatch.undo()
-    assert (
-        launch(few, [*words, "--no-figures", "--resume", "--set", "wait=0.3"], command=["p"]) == 0
-    )
+    assert launch(few, [*words, "--no-figures", "--resume"], command=["p"]) == 0
     assert {t.state for t in read_record(tmp_path / "r" / "t").trials.values()} == {"complete"}
 
 
