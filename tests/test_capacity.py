@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from srsgd_ray.backends import CapacityError, plan_slots
+from srsgd_ray.backends.ray.autoscaler import autoscaler_of
 
 GPU_NODES = [{"CPU": 4.0}, {"CPU": 16.0, "GPU": 4.0}, {"CPU": 16.0, "GPU": 4.0}]
 
@@ -47,7 +49,7 @@ def test_slots(
 @pytest.mark.parametrize(
     ("nodes", "request_", "message"),
     [
-        ([{"CPU": 2.0}], {"gpus_per_worker": 1}, "do not fit 1 node with 2 CPUs and 0 GPUs"),
+        ([{"CPU": 2.0}], {"gpus_per_worker": 1}, "do not fit 1 node with 2 CPUs, 0 GPUs"),
         (GPU_NODES, {"gpus_per_worker": 1, "workers": 9}, "9 workers a trial"),
         (GPU_NODES, {"gpus_per_worker": 1, "slots": 9}, "slots <= 8 must hold"),
         ([{"CPU": 2.0}], {"cpus_per_worker": 1, "workers": 2}, "and 0.01 CPU for the trial itself"),
@@ -79,3 +81,44 @@ def test_bad_requests(request_: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
         plan_slots([{"CPU": 2.0}], **request_)
     assert message in str(error.value)
+
+
+FILE = """
+max_workers: 4
+head_node_type: head
+available_node_types:
+  head: {resources: {CPU: 2, GPU: 0}, max_workers: 0}
+  spot: {resources: {CPU: 4, GPU: 1}, max_workers: 3}
+  on_demand: {resources: {CPU: 4, GPU: 1}}
+  large: {resources: {CPU: 8}, max_workers: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"slots": 4, "cpus_per_worker": 3, "gpus_per_worker": 1}, ""),
+        ({"slots": 8, "cpus_per_worker": 1, "gpus_per_worker": 0.5}, ""),
+        ({"slots": 10, "cpus_per_worker": 2}, ""),  # the large node, three others; actors on the head
+        ({"slots": 11, "cpus_per_worker": 2}, "slots <= 10 must hold"),
+        ({"slots": 2, "cpus_per_worker": 4, "gpus_per_worker": 1, "workers": 2}, ""),
+        (
+            {"slots": 8, "cpus_per_worker": 3, "gpus_per_worker": 1},
+            "slots <= 4 must hold for 1 worker a trial with 3 CPUs and 1 GPU each on what the "
+            "autoscaler's file allows: the head (2 CPUs, 0 GPUs) and at most 3 spot (4 CPUs, 1 GPU "
+            "each), 4 on_demand (4 CPUs, 1 GPU each), 1 large (8 CPUs, 0 GPUs each), 4 of them "
+            "together, but got slots=8. Ask for fewer slots",
+        ),
+        (
+            {"slots": 1, "cpus_per_worker": 6, "gpus_per_worker": 1},
+            "1 worker a trial with 6 CPUs and 1 GPU each (and 0.01 CPU for the trial itself) do",
+        ),
+    ],
+)
+def test_what_an_autoscaler_can_bring(request_: dict[str, Any], message: str) -> None:
+    autoscaler = autoscaler_of(FILE, {"CPU": 2.0})
+    refused = pytest.raises(CapacityError) if message else nullcontext()
+    with refused as error:
+        plan = plan_slots([{"CPU": 2.0}], growing=True, autoscaler=autoscaler, **request_)
+        assert plan.slots == request_["slots"]
+    assert message in str(error and error.value)

@@ -325,7 +325,7 @@ def test_two_workers_of_whom_one_meets_an_unreadable_image_and_one_is_killed(
 
 
 def test_more_than_there_is_is_refused_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"do not fit 1 node with 2 CPUs and 0 GPUs"):
+    with pytest.raises(ValueError, match=r"do not fit 1 node with 2 CPUs, 0 GPUs"):
         conduct(STUDY, tmp_path, gpus_per_worker=1)
     assert not (tmp_path / "t").exists()
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from srsgd_ray.backends.base import Assignment, Backend, Job, NotMeasured, Trials
-from srsgd_ray.backends.capacity import CapacityError, Plan, check_counts, plan_slots
+from srsgd_ray.backends.capacity import Autoscaler, CapacityError, Plan, check_counts, plan_slots
 from srsgd_ray.knobs import one_of
 
 __all__ = [
     "BACKENDS",
     "Assignment",
+    "Autoscaler",
     "Backend",
     "CapacityError",
     "Job",

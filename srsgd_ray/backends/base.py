@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TextIO
 
-from srsgd_ray.backends.capacity import Node, Plan
+from srsgd_ray.backends.capacity import Autoscaler, Node, Plan
 from srsgd_ray.trainable import Trainable
 
 AHEAD = 5.0  # seconds: a trial waits for the answer to the row of an epoch that took longer
@@ -146,6 +146,10 @@ class Backend(ABC):
     @abstractmethod
     def open(self) -> AbstractContextManager[Sequence[Node]]:
         """Start or join it; gives the resources of its nodes."""
+
+    def autoscaler(self) -> Autoscaler | None:
+        """What may start more nodes of the opened place; None if nothing does, or tells of it."""
+        return None
 
     @abstractmethod
     def run(self, trials: Trials, job: Job, plan: Plan, screen: TextIO | None) -> None:

@@ -13,6 +13,46 @@ ACTOR_SHARE = 0.01
 Node = Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class NodeType:
+    """Nodes that an autoscaler may start: what each has, and how many of them there may be."""
+
+    name: str
+    node: Node
+    most: int
+
+
+@dataclass(frozen=True)
+class Autoscaler:
+    """What an autoscaler may start beside the head: at most ``most`` nodes of all types."""
+
+    head: Node
+    types: Sequence[NodeType]
+    most: int
+
+    def largest(self, need: Mapping[str, float]) -> list[Node]:
+        """The cluster at its largest, of those nodes that hold most workers of ``need``."""
+        by_use = sorted(self.types, key=lambda kind: -_holds(kind.node, need))
+        every = [kind.node for kind in by_use for _ in range(kind.most)]
+        return [self.head, *every[: self.most]]
+
+    def __str__(self) -> str:
+        """The cluster at its largest, in words."""
+        kinds = [f"{min(kind.most, self.most)} {kind.name} ({_has(kind.node)} each)"
+                 for kind in self.types]  # fmt: skip
+        every = sum(kind.most for kind in self.types)
+        more = f", {self.most} of them together" * (every > self.most)
+        return f"the head ({_has(self.head)}) and at most {', '.join(kinds) or 'no worker'}{more}"
+
+
+def _has(node: Node) -> str:
+    return ", ".join(_count(node.get(name, 0.0), name) for name in ("CPU", "GPU"))
+
+
+def _count(number: float, name: str) -> str:
+    return f"{number:g} {name}{'s' * (number != 1)}"
+
+
 class CapacityError(ValueError):
     """A request that the cluster can never serve."""
 
@@ -47,6 +87,7 @@ def plan_slots(
     cpus_per_worker: float | None = None,
     gpus_per_worker: float = 0.0,
     growing: bool = False,
+    autoscaler: Autoscaler | None = None,
 ) -> Plan:
     """Fit ``slots`` trials of ``workers`` workers each into the nodes.
 
@@ -55,7 +96,8 @@ def plan_slots(
         slots: trials at a time; None: as many as fit.
         cpus_per_worker: None: an equal share of the CPUs. Ray takes whole CPUs or less than one.
         gpus_per_worker: whole GPUs, or a fraction that lets several workers share one.
-        growing: the cluster adds nodes by itself: believe ``slots`` and refuse nothing.
+        growing: the cluster adds nodes by itself, and ``slots`` counts those to come.
+        autoscaler: what may come; None: not known, and ``slots`` is believed.
 
     Raises:
         CapacityError: if a trial, or the number of slots asked for, does not fit.
@@ -73,27 +115,30 @@ def plan_slots(
                 "an autoscaling cluster needs slots, the number of trials at a time, and "
                 "cpus_per_worker: the nodes to come are not known yet."
             )
-        return Plan(slots, workers, cpus_per_worker, gpus_per_worker)
+        if autoscaler is None:
+            return Plan(slots, workers, cpus_per_worker, gpus_per_worker)
+        nodes = autoscaler.largest({"CPU": cpus_per_worker, "GPU": gpus_per_worker})
     if cpus_per_worker is None:
         cpus_per_worker = _share(nodes, slots, workers, gpus_per_worker)
     need = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
     fitting = next(n for n in itertools.count() if not _packs(nodes, need, workers, n + 1))
-    have = {name: sum(node.get(name, 0.0) for node in nodes) for name in need}
-    request = (
-        f"{workers} worker{'s' * (workers > 1)} a trial with {cpus_per_worker:g} CPUs"
-        f"{f' and {gpus_per_worker:g} GPUs' if gpus_per_worker else ''} each"
+    request = f"{_count(workers, 'worker')} a trial with {_count(cpus_per_worker, 'CPU')}" + (
+        f" and {_count(gpus_per_worker, 'GPU')} each" if gpus_per_worker else " each"
     )
-    there = f"{len(nodes)} node{'s' * (len(nodes) != 1)} with {have['CPU']:g} CPUs and " + (
-        f"{have['GPU']:g} GPUs together"
-    )
+    if growing and autoscaler is not None:
+        there = f"what the autoscaler's file allows: {autoscaler}"
+        cure = " Ask for fewer slots or smaller shares, or change max_workers and node types there."
+    else:
+        have = {name: sum(node.get(name, 0.0) for node in nodes) for name in need}
+        there, cure = f"{_count(len(nodes), 'node')} with {_has(have)} together", ""
     if fitting == 0:
         raise CapacityError(
             f"a trial must fit the cluster, but {request} (and {ACTOR_SHARE} CPU for the trial "
-            f"itself) do not fit {there}. Ask for fewer workers or smaller shares."
+            f"itself) do not fit {there}.{cure or ' Ask for fewer workers or smaller shares.'}"
         )
     if slots is not None and slots > fitting:
         raise CapacityError(
-            f"slots <= {fitting} must hold for {request} on {there}, but got slots={slots}."
+            f"slots <= {fitting} must hold for {request} on {there}, but got slots={slots}.{cure}"
         )
     return Plan(slots or fitting, workers, cpus_per_worker, gpus_per_worker)
 
@@ -115,13 +160,18 @@ def _share(nodes: Sequence[Node], slots: int | None, workers: int, gpus: float) 
     return max(least, math.floor(share * 100) / 100)
 
 
+def _holds(node: Node, need: Mapping[str, float]) -> float:
+    """How many workers fit a node."""
+    parts = ((node.get(name, 0.0), part) for name, part in need.items() if part)
+    return min((math.floor(have / part + 1e-9) for have, part in parts), default=math.inf)
+
+
 def _packs(nodes: Sequence[Node], need: Mapping[str, float], workers: int, slots: int) -> bool:
     """Whether ``slots`` slots fit: workers first, then the small Tune actors in what is left."""
     left = slots * workers
     rest = 0.0
     for node in nodes:
-        parts = ((node.get(name, 0.0), part) for name, part in need.items() if part)
-        here = min([left, *(math.floor(have / part + 1e-9) for have, part in parts)])
+        here = int(min(left, _holds(node, need)))
         left -= here
         rest += math.floor((node.get("CPU", 0.0) - here * need["CPU"]) / ACTOR_SHARE + 1e-6)
     return left == 0 and rest >= slots

@@ -139,8 +139,12 @@ def execute(
         opened = nullcontext(None) if quiet else all_output_to(folder / OUTPUT)
         ahead = Ahead(study, options, job, known, backend.here)
         with opened as screen, backend.open() as nodes:
-            plan = plan_of(study, options, nodes)
+            autoscaler = backend.autoscaler() if options.autoscaling else None
+            plan = plan_of(study, options, nodes, autoscaler)
             session = _Session(study, options, backend, job, plan, screen, lost)
+            if options.autoscaling and autoscaler is None:
+                session.say(f"No autoscaler tells its node types here: --slots {plan.slots} is "
+                            f"believed, whether so many fit or not.")  # fmt: skip
             backend.lost = session.end
             session.show_plan(known, ahead)
             if options.plan == "only":
@@ -188,7 +192,8 @@ class _Session:
     screen: TextIO | None
     lost: Callable[[TextIO, str], object] | None
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line, unless all is quiet."""
         if self.screen is not None:
             print(text, file=self.screen)
 
@@ -198,16 +203,16 @@ class _Session:
         for arm in self.study.arms:
             config = self.study.config(arm.name, {})
             if said := self.study.work.remarks(config, self.plan.workers, arm.workers):
-                self._say(f"{arm.name}: {said}")
+                self.say(f"{arm.name}: {said}")
         if self.options.plan == "no":
             return
         try:
             measure = ahead.or_else(self.plan, self.backend.measure(self.job, self.plan))
-            self._say(cost(self.study, self.plan, known, measure).text(datetime.datetime.now()))
+            self.say(cost(self.study, self.plan, known, measure).text(datetime.datetime.now()))
         except NotMeasured as reason:
             if self.options.plan == "only":
                 raise ValueError(f"no plan can be made: {reason}") from reason
-            self._say(f"No plan: {reason}")
+            self.say(f"No plan: {reason}")
 
     def conduct(self, record: Record) -> str:
         """Search and confirm; leaves the tables complete, whatever happens."""
@@ -237,7 +242,7 @@ class _Session:
         """Run what is left of a study; how that was stopped, or None when all is done."""
         spent = spent_hours(record.contents)
         budget = HoursLimit(self.options.budget_hours, spent, self.plan, self.backend.stop)
-        searches = searches_of(study, record, lambda line: self._say(logged(record.folder, line)))
+        searches = searches_of(study, record, lambda line: self.say(logged(record.folder, line)))
         storage = next((search.storage for search in searches.values()), None)
         forget = with_confirmation(study, record, storage, _forgetter(job.root))
         controller = Controller(study, record, searches, forget)
@@ -246,7 +251,7 @@ class _Session:
         self.backend.lost = partial(self.end, controller=controller, attended=attended)
         try:
             if not controller.finished:
-                self._say(plan_line(study, self.plan))
+                self.say(plan_line(study, self.plan))
                 shown = watched(self.screen, Display(controller)) if self.screen else nullcontext()
                 with budget, shown as screen, attended:
                     try:
@@ -258,7 +263,7 @@ class _Session:
         if controller.finished:
             return None
         if budget.spent:
-            self._say(f"\nThe budget is spent: {budget.used:.3g} worker-hours.")
+            self.say(f"\nThe budget is spent: {budget.used:.3g} worker-hours.")
         return OUT_OF_BUDGET if budget.spent else INTERRUPTED
 
     def end(
@@ -282,7 +287,7 @@ class _Session:
         if more is not None:
             script = record.contents.header.get("script", study.to_dict())
             record.extend(more.to_dict(), columns_to_plain(more.columns()), script)
-            self._say(f"\nUndecided after {study.pairs} pairs: {more.pairs} in all now.")
+            self.say(f"\nUndecided after {study.pairs} pairs: {more.pairs} in all now.")
         return more
 
 

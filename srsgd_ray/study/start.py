@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from srsgd_ray.backends import Job, Plan, check_counts, plan_slots
+from srsgd_ray.backends import Autoscaler, Job, Plan, check_counts, plan_slots
 from srsgd_ray.export.place import library
 from srsgd_ray.knobs import affecting, machine_knobs, one_of, plain
 from srsgd_ray.results.log import OUTPUT
@@ -42,7 +42,12 @@ def _workers(study: Study, options: Options) -> int:
     return published.pop() if len(published) == 1 and options.backend == "ray" else 1
 
 
-def plan_of(study: Study, options: Options, nodes: Sequence[Mapping[str, float]]) -> Plan:
+def plan_of(
+    study: Study,
+    options: Options,
+    nodes: Sequence[Mapping[str, float]],
+    autoscaler: Autoscaler | None = None,
+) -> Plan:
     """How many trials at a time, and what each gets."""
     gpus = options.gpus_per_worker
     if gpus is None:
@@ -54,6 +59,7 @@ def plan_of(study: Study, options: Options, nodes: Sequence[Mapping[str, float]]
         cpus_per_worker=options.cpus_per_worker,
         gpus_per_worker=gpus,
         growing=options.autoscaling,
+        autoscaler=autoscaler,
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
 from srsgd_ray.backends.base import Backend, Job, NotMeasured, Slot, Trials
-from srsgd_ray.backends.capacity import Node, Plan
+from srsgd_ray.backends.capacity import Autoscaler, Node, Plan
 from srsgd_ray.backends.ray.cluster import gentle_stop, ray_cluster
 from srsgd_ray.backends.ray.left import end_left
 from srsgd_ray.backends.signals import interrupt
@@ -38,6 +38,12 @@ class RayBackend(Backend):
     def open(self) -> AbstractContextManager[Sequence[Node]]:
         """Start or join it."""
         return ray_cluster(self.address, self.quiet, lambda why: self.lost(why))
+
+    def autoscaler(self) -> Autoscaler | None:
+        """Asks on the head."""
+        from srsgd_ray.backends.ray.autoscaler import find_autoscaler
+
+        return find_autoscaler()
 
     def stop(self) -> None:
         """As Ctrl-C does."""
