@@ -162,9 +162,9 @@ class Nodes:
             time.sleep(0.5)
 
     def end(self) -> None:
-        """End all of it; the next use starts another."""
+        """End all of it, also what did not start as a whole; the next use starts another."""
+        kill(marked(self._mark))
         if self._cluster is not None:
-            kill(self.family())
             with suppress(AssertionError):
                 self._cluster.shutdown()
             self._cluster = None
