@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 ONE, TWO = ("--slots", "1"), ("--slots", "2", "--searcher", "grid")  # in any order the same
@@ -48,7 +49,7 @@ def row_of(case: Case, each: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
     """A row of the table."""
     sound = sum("lost" in d and not (d["lost"] or d["doubled"] or d["wrong"]) for d in each)
     took = sorted(d["seconds"] for d in each if "seconds" in d)
-    times = f"{took[len(took) // 2]:.1f} ({took[-1]:.1f})" if took else "-"
+    times = f"{median(took):.1f} ({took[-1]:.1f})" if took else "-"
     sums = [sum(int(d.get(key, 0)) for d in each) for key in ("lost", "doubled", "stuck")]
     victim = ", then in the resume ".join(case[1:])
     return (
