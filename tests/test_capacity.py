@@ -99,7 +99,7 @@ available_node_types:
     [
         ({"slots": 4, "cpus_per_worker": 3, "gpus_per_worker": 1}, ""),
         ({"slots": 8, "cpus_per_worker": 1, "gpus_per_worker": 0.5}, ""),
-        ({"slots": 10, "cpus_per_worker": 2}, ""),  # the large node, three others; actors on the head
+        ({"slots": 10, "cpus_per_worker": 2}, ""),  # the large node, three others
         ({"slots": 11, "cpus_per_worker": 2}, "slots <= 10 must hold"),
         ({"slots": 2, "cpus_per_worker": 4, "gpus_per_worker": 1, "workers": 2}, ""),
         (
