@@ -14,7 +14,7 @@ import psutil
 import pytest
 from test_local import STUDY, conduct
 
-from srsgd_ray.backends import store
+from srsgd_ray.backends import probe
 from srsgd_ray.backends.ray.left import end_left
 from srsgd_ray.cli import main
 from srsgd_ray.doctor import Finding, Look, examined, left, machine, places, study
@@ -99,10 +99,10 @@ def test_a_disk_and_a_storage_that_cannot_be_used(
     (wrong,) = places.from_here(str(tmp_path / "file" / "x"))
     assert wrong.level == "error"
     assert "--storage" in wrong.cure
-    monkeypatch.setattr(store, "PROBE_LIMIT", 0.2)
-    monkeypatch.setattr(store, "_try", lambda place: time.sleep(60))
+    monkeypatch.setattr(probe, "LIMIT", 0.2)
+    monkeypatch.setattr(probe, "_try", lambda place: time.sleep(60))
     with pytest.raises(ValueError, match=r"no answer within 0\.2 s"):
-        store.check_storage(str(tmp_path))
+        probe.check_storage(str(tmp_path))
 
 
 def test_a_cluster_that_nobody_answers_for() -> None:

@@ -19,6 +19,7 @@ LAYERS: dict[str, set[str]] = {
     "restarts": set(),
     "typed": set(),
     "knobs": set(),
+    "fetch": set(),
     "table": {"knobs"},
     "import_path": {"knobs"},
     "trainable": {"knobs", "import_path"},
@@ -71,7 +72,7 @@ LAYERS: dict[str, set[str]] = {
     | {"typed", "trainable", "trainables", "analysis", "figures", "search_spaces", "study"},
     "cli": BELOW
     | {"progress", "trainable", "analysis", "figures", "image_lmdb", "training", "backends"}
-    | {"pages", "export", "doctor"}
+    | {"pages", "export", "doctor", "fetch"}
     | {"study", "testing", "paper", "table", "import_path", "typed"},
 }
 KNOW_RAY = {"backends", "study"}

@@ -30,7 +30,8 @@ from optuna.trial import TrialState
 
 from srsgd_ray.backends import NotMeasured
 from srsgd_ray.backends.local import LocalBackend
-from srsgd_ray.backends.ray import backend, tuning
+from srsgd_ray.backends.probe import UnseenError
+from srsgd_ray.backends.ray import backend, nodes, tuning
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import hold_out
 from srsgd_ray.image_lmdb import ImageLmdb, build
@@ -372,3 +373,21 @@ def test_work_without_workers_runs_in_the_tune_actor_and_reports_the_same(
     for state, reason in broken:
         assert state == "failed"
         assert "TypeError: object of type 'int' has no len() (toy.py:" in str(reason)
+
+
+def test_a_node_without_the_drivers_place_stops_the_study_and_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from test_local import STUDY as TOYS
+
+    nodes.check_shared(str(tmp_path / "new" / "er"))
+    assert list(tmp_path.iterdir()) == [], "the probe leaves nothing"
+    # As on a node that joined later and has its own disk there.
+    monkeypatch.setattr(backend, "put", lambda *given: None)
+    with pytest.raises(UnseenError, match=r"every node uses, but of .* does not find there"):
+        conduct(TOYS, tmp_path, slots=1, address="auto")
+    found = read_record(tmp_path / "t").trials
+    assert len(found) == 1 and {trial.end for trial in found.values()} == {None}
+    monkeypatch.undo()
+    assert conduct(TOYS, tmp_path, slots=1, address="auto", resume=True) == "finished"
+    assert not list((tmp_path / "t").glob("checkpoints-*"))

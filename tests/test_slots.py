@@ -16,12 +16,13 @@ import pytest
 
 from srsgd_ray.backends import Assignment, Plan
 from srsgd_ray.backends.base import RESTARTS, Slot
+from srsgd_ray.backends.probe import check_storage
 from srsgd_ray.backends.ray import abandoned
 from srsgd_ray.backends.ray.abandoned import FREE_AFTER
 from srsgd_ray.backends.ray.cluster import gentle_stop
 from srsgd_ray.backends.ray.slot import TrialError, WarmTrainable, trial_config
 from srsgd_ray.backends.ray.tuning import TrialCallback, TrialSearcher
-from srsgd_ray.backends.store import CheckpointStore, check_storage, join, trial_folder
+from srsgd_ray.backends.store import CheckpointStore, join, trial_folder
 
 PULSE = {"silent": 0.0, "step": 5, "groups": 1, "trouble": None, "epoch": 2}
 

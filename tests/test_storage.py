@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import re
 import shlex
+import signal
 import time
 from pathlib import Path
 from unittest.mock import Mock
@@ -15,7 +17,9 @@ import pytest
 import test_local
 from test_local import BARE, LINE, SLOW, STUDY, conduct, driver, rows
 
-from srsgd_ray.backends.store import CheckpointStore, absolute, check_storage, is_uri, join
+from srsgd_ray.backends.probe import NOT_THERE, answer, check_storage, probing, take
+from srsgd_ray.backends.store import CheckpointStore, absolute, check_keys, is_uri, join
+from srsgd_ray.cli import main
 from srsgd_ray.results import read_record
 from srsgd_ray.study import launch
 
@@ -56,7 +60,41 @@ def test_what_was_extended_is_where_arrow_finds_it(tmp_path: Path, end: str) -> 
     assert not (tmp_path / "checkpoints-1" / "a b").exists()
 
 
-BUCKET = "checkpoints"
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("s3://AKIA:hidden@b/p?region=r", "s3://AKIA:***@b/p?region=r"),
+        ("s3://:hidden@b/p", "s3://:***@b/p"),
+        ("abfs://c@a/p?client_secret=hidden&x=1", "abfs://c@a/p?client_secret=***&x=1"),
+        ("s3://b?region=r&Access_Key=hidden", "s3://b?region=r&Access_Key=***"),
+        ("abfs://c@a/p?sas=hidden", "abfs://c@a/p?sas=***"),
+    ],
+)
+def test_keys_in_a_uri_are_refused_and_not_said_again(given: str, shown: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(shown)) as error:
+        check_keys(given)
+    assert "hidden" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "place", ["gs://anonymous@b/p?scheme=http", "/a:b@c?token=d", "s3://b/key=1"]
+)
+def test_what_holds_no_key_is_taken(place: str) -> None:
+    check_keys(place)
+
+
+def test_a_node_and_the_driver_find_what_the_other_wrote(tmp_path: Path) -> None:
+    place = str(tmp_path / "new" / "er")
+    with probing(place, "mine") as probed:
+        assert answer(probed, "mine", "1") == ""
+        assert take(join(probed, "1")) == "mine"
+        assert answer(probed, "other", "2") == NOT_THERE
+        assert take(join(probed, "2")) is None, "no node writes elsewhere"
+        assert answer(str(tmp_path / "away"), "mine", "1") == NOT_THERE
+    assert list(tmp_path.iterdir()) == [], "nothing is left"
+
+
+BUCKET, SECRET = "checkpoints", "nobody-may-read-this"
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +118,26 @@ def test_a_study_on_s3_that_is_killed_and_resumed_is_the_uncut_one(
 ) -> None:
     server, log = s3
     storage = f"s3://{BUCKET}/mine/?region=eu-west-1&scheme=http&endpoint_override={server}"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     keys = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     monkeypatch.setattr(test_local, "BARE", {**BARE, **keys})
     line = f"{LINE} --no-figures --results r --storage {shlex.quote(storage)}"
-    killed, deadline = driver(tmp_path, line, 5), time.monotonic() + 60
-    while not any(path.endswith("checkpoint.pt") for path in objects(server)):
-        assert time.monotonic() < deadline  # it is written beside the training
+    killed = driver(tmp_path, line, 2)
+    name = re.compile(
+        rf"{BUCKET}/mine/checkpoints-\w{{8}}/((?:search|confirm)-\w+-\d+)/checkpoint.pt"
+    )
+    deadline, found = time.monotonic() + 60, []
+    while not found:  # within a trial whose checkpoint is there: it is written beside the training
+        assert time.monotonic() < deadline
+        killed.send_signal(signal.SIGCONT)
         time.sleep(0.02)
+        killed.send_signal(signal.SIGSTOP)
+        trials = read_record(tmp_path / "r" / "t").trials
+        stored = filter(None, map(name.fullmatch, objects(server)))
+        found = [match[0] for match in stored if trials[match[1]].end is None]
     killed.kill()
     killed.communicate()
-    told = rows(tmp_path / "r" / "t")
-    (checkpoint,) = (path for path in objects(server) if path.endswith("checkpoint.pt"))
-    assert re.fullmatch(
-        rf"{BUCKET}/mine/checkpoints-\w{{8}}/search-\w+-\d+/checkpoint.pt", checkpoint
-    )
+    told, (checkpoint,) = rows(tmp_path / "r" / "t"), found
     seen = len(log.read_text())
     assert conduct(SLOW, tmp_path / "r", resume=True, storage=storage).status == "finished"
     assert f"GET /{checkpoint} HTTP" in log.read_text()[seen:]
@@ -102,6 +146,38 @@ def test_a_study_on_s3_that_is_killed_and_resumed_is_the_uncut_one(
     after = rows(tmp_path / "r" / "t")
     assert after == rows(tmp_path / "whole" / "t")
     assert all(after[trial][: len(old)] == old for trial, old in told.items())
+    written = [path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()]
+    assert len(written) > 4 and not any(SECRET.encode() in text for text in written)
+
+
+def test_data_are_fetched_from_a_bucket_from_where_an_earlier_call_stopped(
+    tmp_path: Path, s3: tuple[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, log = s3
+    data, source = (
+        bytes(range(256)) * 4000,
+        f"s3://{BUCKET}/data/?scheme=http&endpoint_override={server}",
+    )
+    store = pafs.S3FileSystem(scheme="http", endpoint_override=server)
+    total = hashlib.sha256(data).hexdigest()
+    for name, value in (("train.lmdb", data), ("SHA256SUMS", f"{total}  train.lmdb\n".encode())):
+        with store.open_output_stream(f"{BUCKET}/data/{name}") as stream:
+            stream.write(value)
+    (tmp_path / f".train.lmdb.{total[:8]}.part").write_bytes(data[:500_000])
+    seen = len(log.read_text())
+    assert main(["fetch", source, str(tmp_path)]) == 0
+    assert (tmp_path / "train.lmdb").read_bytes() == data
+    assert "GET /checkpoints/data/train.lmdb" in log.read_text()[seen:]
+    (tmp_path / "train.lmdb").unlink()
+    with store.open_output_stream(f"{BUCKET}/data/train.lmdb") as stream:
+        stream.write(data[:-1])
+    assert main(["fetch", source, str(tmp_path)]) == 2
+    assert "damaged" in capsys.readouterr().err and not (tmp_path / "train.lmdb").exists()
+    assert (
+        main(["fetch", f"s3://nosuch/x?scheme=http&endpoint_override={server}", str(tmp_path)]) == 2
+    )
+    assert "SHA256SUMS" in capsys.readouterr().err
+    store.delete_dir(f"{BUCKET}/data")
 
 
 @pytest.mark.usefixtures("in_memory")

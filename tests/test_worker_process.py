@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import platform
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import pytest
 
 from srsgd_ray.backends import Assignment, Plan
 from srsgd_ray.backends.base import Slot
+from srsgd_ray.backends.probe import DRIVER, UNSEEN, put
 from srsgd_ray.backends.ray import process, slot
 from srsgd_ray.backends.ray.slot import TrialError, WarmTrainable, trial_config
 
@@ -114,3 +117,18 @@ def test_a_process_leaves_in_the_middle_of_a_trial_when_its_tune_actor_is_killed
     while worker.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_machine_that_does_not_find_the_drivers_file_runs_no_trial(
+    begin: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    given = config(str(tmp_path))
+    given["_slot"] = dataclasses.replace(given["_slot"], token="mine")
+    made = begin(given)
+    scores, end = whole(made)
+    assert scores == [] and end["state"] == UNSEEN
+    assert f"of {tmp_path} node {platform.node()} does not find there" in end["reason"]
+    put(str(tmp_path / DRIVER), "mine")
+    made.reset_config(given)
+    scores, end = whole(made)
+    assert len(scores) == 3 and end["state"] == "complete"

@@ -76,6 +76,7 @@ class Slot:
         silence_limit: seconds that a trial may go without a sign of life, and that workers may
             take to come up.
         study: that processes and runs are named after.
+        token: what the driver put into ``root``, for machines to recognise it; "" for nothing.
     """
 
     plan: Plan = ALONE
@@ -86,6 +87,7 @@ class Slot:
     root: str = ""
     silence_limit: float = 900.0
     study: str = ""
+    token: str = ""
 
     @property
     def grouped(self) -> bool:
@@ -150,6 +152,9 @@ class Backend(ABC):
     def autoscaler(self) -> Autoscaler | None:
         """What may start more nodes of the opened place; None if nothing does, or tells of it."""
         return None
+
+    def check_shared(self, location: str) -> None:  # noqa: B027  one machine has nothing to check
+        """Raise ValueError unless all of its machines use one and the same ``location``."""
 
     @abstractmethod
     def run(self, trials: Trials, job: Job, plan: Plan, screen: TextIO | None) -> None:

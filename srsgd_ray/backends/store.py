@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
+import re
 import shutil
 import tempfile
 import uuid
@@ -15,11 +17,12 @@ from urllib.parse import quote
 
 import pyarrow.fs as pafs
 
-from srsgd_ray.backends.limit import within
 from srsgd_ray.results.place import UNREACHED, put_in_place
 
 FILE_NAME = "checkpoint.pt"
-PROBE_LIMIT = 20.0  # seconds within which a storage must take a small file
+SECRET = (
+    r"(?i)\b((?:\w*_)?(?:secret|password|token|sas|sig|signature|access_key|account_key))=[^&]*"
+)
 
 
 def is_uri(location: str) -> bool:
@@ -38,6 +41,19 @@ def join(root: str, *parts: str) -> str:
     if is_uri(root):
         parts = tuple(quote(part) for part in parts)
     return "/".join([base.rstrip("/"), *parts]) + mark + query
+
+
+def check_keys(location: str) -> None:
+    """Raise ValueError if a URI holds a password or a key, which records and lists would show."""
+    head, mark, query = location.partition("?") if is_uri(location) else ("", "", "")
+    hidden = re.sub(r"(://[^/?#@]*:)[^/?#]+@", r"\1***@", head)
+    hidden += mark + re.sub(SECRET, r"\1=***", query)
+    if head and hidden != location:
+        raise ValueError(
+            f"a URI must hold no keys, since records, process and job lists show it, but got "
+            f"{hidden}. Set them where Ray starts on every node: AWS_ACCESS_KEY_ID and "
+            f"AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials."
+        )
 
 
 def trial_folder(trial: str) -> str:
@@ -130,39 +146,13 @@ class CheckpointStore:
             self._remote.delete_dir(self._path)
 
 
-def check_storage(location: str) -> None:
-    """Write a small file below ``location``, find it there, and delete it again.
+def forgetter(root: str) -> Callable[[str], None]:
+    """Deletes the checkpoint of a trial that has ended: none is needed any more."""
 
-    Raises:
-        ValueError: if that cannot be done; nothing is left then.
-    """
-    made: list[Path] = []
-    if not is_uri(location):
-        folder = Path(location)
-        made = [p for p in (folder, *folder.parents) if not p.exists()]
-    try:
-        within(PROBE_LIMIT, _try, join(location, f".srsgd-ray-probe-{uuid.uuid4().hex[:8]}"))
-    except Exception as error:
-        raise ValueError(
-            f"--storage must be a folder or URI that can be written, but {location} is not: "
-            f"{str(error).strip().splitlines()[0] if str(error).strip() else error!r}. "
-            f"Choose another, or make it first."
-        ) from error
-    finally:
-        for path in made:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
+    def forget(trial: str) -> None:
+        try:
+            CheckpointStore(join(root, trial_folder(trial))).remove()
+        except OSError:
+            logging.getLogger(__name__).exception("could not delete the checkpoint of %s", trial)
 
-
-def _try(location: str) -> None:
-    store = CheckpointStore(location)
-    store.keep(_probe)
-    with store.fetch() as found:
-        if found is None:
-            raise OSError("what was written is not there")
-    store.remove()
-
-
-def _probe(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE_NAME).write_bytes(b"")
+    return forget

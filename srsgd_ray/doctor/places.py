@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 
-from srsgd_ray.backends.store import PROBE_LIMIT, absolute, check_storage
+from srsgd_ray.backends.probe import LIMIT, check_storage
+from srsgd_ray.backends.store import absolute, check_keys
 from srsgd_ray.doctor.finding import ERROR, OK, WARNING, Finding, Look
 
 NODES_LIMIT = 90.0  # seconds for joining the cluster and hearing of each node
@@ -17,8 +18,9 @@ def looks(address: str | None, storage: str | None) -> list[Look]:
     """Looks at a storage and at a cluster, where they were named."""
     found = []
     if storage is not None:
+        check_keys(storage)
         place = absolute(storage)
-        found.append(Look("storage", lambda: from_here(place), PROBE_LIMIT + 5))
+        found.append(Look("storage", lambda: from_here(place), LIMIT + 5))
     if address is not None:
         place = "" if storage is None else absolute(storage)
         found.append(Look("cluster", lambda: nodes(address, place), NODES_LIMIT + 5))
@@ -66,7 +68,8 @@ def nodes(address: str, storage: str) -> list[Finding]:
             else Finding(OK, what, value)
         )
         if storage and node["storage"]:
-            found.append(Finding(ERROR, what, "cannot use the storage", node["storage"]))
+            cure = "Mount the same folder on every node, or give a bucket"
+            found.append(Finding(ERROR, what, f"of {storage}: {node['storage']}", cure))
         elif storage:
             found.append(Finding(OK, what, f"writes and reads {storage}"))
     if told["dead"]:

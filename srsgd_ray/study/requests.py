@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from srsgd_ray.backends import Assignment, Trials
+from srsgd_ray.backends.probe import UNSEEN, UnseenError
 from srsgd_ray.knobs import one_of
 from srsgd_ray.results.place import at_fault, of_place
 from srsgd_ray.study.controller import Controller
@@ -150,6 +151,8 @@ class Attended(Trials):
         with self._storing():
             if state == "failed" and (full := at_fault(str(reason))) is not None:
                 raise full  # the trial is sound: it goes on when there is room
+            if state == UNSEEN:
+                raise UnseenError(reason)
             self._running.discard(trial)
             request = self._asked.pop(trial, None)
             if request is not None and state == "pruned":

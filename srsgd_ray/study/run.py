@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import os
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, make_backend
-from srsgd_ray.backends.store import CheckpointStore, absolute, check_storage, join, trial_folder
+from srsgd_ray.backends.probe import check_storage
+from srsgd_ray.backends.store import absolute, forgetter, join
 from srsgd_ray.export.live import following
 from srsgd_ray.knobs import one_of
 from srsgd_ray.progress import all_output_to, watched
@@ -141,6 +141,8 @@ def execute(
         with opened as screen, backend.open() as nodes:
             autoscaler = backend.autoscaler() if options.autoscaling else None
             plan = plan_of(study, options, nodes, autoscaler)
+            if options.plan != "only":
+                backend.check_shared(absolute(options.storage or str(folder)))
             session = _Session(study, options, backend, job, plan, screen, lost)
             if options.autoscaling and autoscaler is None:
                 session.say(f"No autoscaler tells its node types here: --slots {plan.slots} is "
@@ -229,7 +231,7 @@ class _Session:
                 if stopped := self._work(study, record, job):
                     return stopped
                 study = self._undecided(study, record)
-            _forgetter(storage)(checkpoints)
+            forgetter(storage)(checkpoints)
             return FINISHED
         except Exception as error:
             if (cause := of_place(error, record.folder)) is error:
@@ -244,7 +246,7 @@ class _Session:
         budget = HoursLimit(self.options.budget_hours, spent, self.plan, self.backend.stop)
         searches = searches_of(study, record, lambda line: self.say(logged(record.folder, line)))
         storage = next((search.storage for search in searches.values()), None)
-        forget = with_confirmation(study, record, storage, _forgetter(job.root))
+        forget = with_confirmation(study, record, storage, forgetter(job.root))
         controller = Controller(study, record, searches, forget)
         self.backend.numbers = lambda: numbers(study, record.trials.values())
         attended = Attended(controller, self.backend.stop)
@@ -289,15 +291,3 @@ class _Session:
             record.extend(more.to_dict(), columns_to_plain(more.columns()), script)
             self.say(f"\nUndecided after {study.pairs} pairs: {more.pairs} in all now.")
         return more
-
-
-def _forgetter(root: str) -> Callable[[str], None]:
-    """Deletes the checkpoint of a trial that has ended: none is needed any more."""
-
-    def forget(trial: str) -> None:
-        try:
-            CheckpointStore(join(root, trial_folder(trial))).remove()
-        except OSError:
-            logging.getLogger(__name__).exception("could not delete the checkpoint of %s", trial)
-
-    return forget

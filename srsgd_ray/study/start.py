@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from srsgd_ray.backends import Autoscaler, Job, Plan, check_counts, plan_slots
+from srsgd_ray.backends.store import check_keys
 from srsgd_ray.export.place import library
 from srsgd_ray.knobs import affecting, machine_knobs, one_of, plain
 from srsgd_ray.results.log import OUTPUT
@@ -23,6 +24,7 @@ def check_options(study: Study, options: Options) -> None:
     """Raise ValueError for options that can never work."""
     check_fields(options)
     one_of("plan", options.plan, ("yes", "no", "only"))
+    check_keys(options.storage or "")
     if options.tensorboard:
         library("tensorboard")
     workers = _workers(study, options)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, TextIO
 
 from srsgd_ray.backends.base import Backend, Job, NotMeasured, Slot, Trials
 from srsgd_ray.backends.capacity import Autoscaler, Node, Plan
+from srsgd_ray.backends.probe import DRIVER, put
 from srsgd_ray.backends.ray.cluster import gentle_stop, ray_cluster
 from srsgd_ray.backends.ray.left import end_left
 from srsgd_ray.backends.signals import interrupt
@@ -45,6 +48,15 @@ class RayBackend(Backend):
 
         return find_autoscaler()
 
+    def check_shared(self, location: str) -> None:
+        """Have the nodes find there what the driver writes, and the driver what they write."""
+        if self.here:
+            return
+        from srsgd_ray.backends.ray.nodes import alive, check_shared
+
+        if len(alive()) > 1:
+            check_shared(location)
+
     def stop(self) -> None:
         """As Ctrl-C does."""
         interrupt()
@@ -58,9 +70,13 @@ class RayBackend(Backend):
         from srsgd_ray.backends.ray.tuning import StopScheduler, TrialCallback, TrialSearcher
 
         again: list[dict[str, Any]] = []
+        slot = job.slot(plan)
+        if not self.here:  # nodes that join later look for it
+            slot = replace(slot, token=uuid.uuid4().hex)
+            put(join(job.root, DRIVER), slot.token)
         tuner = tune.Tuner(
             WarmTrainable,
-            param_space={"_slot": job.slot(plan)},
+            param_space={"_slot": slot},
             tune_config=tune.TuneConfig(
                 search_alg=TrialSearcher(trials, again),
                 scheduler=StopScheduler(trials),

@@ -9,6 +9,7 @@ from typing import Any
 
 from srsgd_ray.backends.base import Artifacts, Assignment, Slot
 from srsgd_ray.backends.ends import TROUBLE, attempt, users_place
+from srsgd_ray.backends.probe import UNSEEN, UnseenError, check_seen
 from srsgd_ray.backends.ray.channel import CLOSE
 from srsgd_ray.backends.trial import Cache, Link, TrialRun
 from srsgd_ray.trainable import RankError, find
@@ -37,6 +38,7 @@ def take_trials(
     """
     if rank == 0:
         channel.hello()
+    seen = not slot.token
     cache = Cache()  # a slot's trials nearly always share their data set: the last one is kept
     after = 0
     while True:
@@ -49,6 +51,13 @@ def take_trials(
         if rank == 0:
             channel.begin(after)
         named(f"{slot.study} {assignment.trial}")
+        if not seen:
+            try:
+                check_seen(slot.root, slot.token)
+            except UnseenError as unseen:
+                channel.report(after, {"kind": "end", "state": UNSEEN, "reason": str(unseen)})
+                continue
+            seen = True
         link = _Link(channel, after, assignment.epochs, rank)
         start = partial(_start, slot, assignment, link, rank=rank, size=size, device=device,
                         cache=cache)  # fmt: skip

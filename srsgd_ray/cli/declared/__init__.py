@@ -5,6 +5,7 @@ A module here imports next to nothing: what a verb needs is imported when it is 
 
 from srsgd_ray.cli.declared import (
     control,
+    data,
     doctor,
     exports,
     lmdb,
@@ -24,6 +25,7 @@ MODULES = (
     pages,
     exports,
     lmdb,
+    data,
     train,
     shell,
 )
@@ -37,5 +39,5 @@ GROUPS = {
         "simulate",
     ),
     "Grow": ("extend", "enqueue", "rerun", "retry", "skip", "stop"),
-    "Data": ("lmdb build", "lmdb convert", "lmdb verify", "lmdb info"),
+    "Data": ("lmdb build", "lmdb convert", "lmdb verify", "lmdb info", "fetch"),
 }  # fmt: skip

@@ -1,0 +1,140 @@
+"""Whether a place for checkpoints can be used, and is one and the same from every node."""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from srsgd_ray.backends.limit import within
+from srsgd_ray.backends.store import FILE_NAME, CheckpointStore, is_uri, join
+
+LIMIT = 20.0  # seconds within which a storage must take a small file, and give it back
+DRIVER = "driver"  # the file by which nodes recognise the driver's place
+NOT_THERE = "does not find there what the driver wrote"
+UNSEEN = "unseen"  # the state of a trial that such a machine was to run
+
+
+class UnseenError(ValueError):
+    """A machine whose place for checkpoints is not the driver's."""
+
+
+def check_storage(location: str) -> None:
+    """Write a small file below ``location``, find it there, and delete it again.
+
+    Raises:
+        ValueError: if that cannot be done; nothing is left then.
+    """
+    try:
+        with _no_new_folders(location):
+            within(LIMIT, _try, new_place(location))
+    except Exception as error:
+        raise ValueError(
+            f"--storage must be a folder or URI that can be written, but {location} is not: "
+            f"{why(error)}. Choose another, or make it first."
+        ) from error
+
+
+@contextmanager
+def probing(location: str, text: str) -> Iterator[str]:
+    """A place below ``location`` that holds the driver's file, and is gone afterwards."""
+    place = new_place(location)
+    with _no_new_folders(location):
+        try:
+            within(LIMIT, put, join(place, DRIVER), text)
+            yield place
+        finally:
+            within(LIMIT, remove, place)
+
+
+@contextmanager
+def _no_new_folders(location: str) -> Iterator[None]:
+    """Delete the folders that were made for ``location``."""
+    made: list[Path] = []
+    if not is_uri(location):
+        folder = Path(location)
+        made = [p for p in (folder, *folder.parents) if not p.exists()]
+    try:
+        yield
+    finally:
+        for path in made:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+def _try(place: str) -> None:
+    put(place, "")
+    if take(place) != "":
+        raise OSError("what was written is not there")
+    remove(place)
+
+
+def new_place(location: str) -> str:
+    """A name below ``location`` that nobody has."""
+    return join(location, f".srsgd-ray-probe-{uuid.uuid4().hex[:8]}")
+
+
+def put(place: str, text: str) -> None:
+    """Write a file in the folder ``place``, as a checkpoint is written."""
+
+    def write(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE_NAME).write_text(text, encoding="utf-8")
+
+    CheckpointStore(place).keep(write)
+
+
+def take(place: str) -> str | None:
+    """What :func:`put` wrote there, or None."""
+    with CheckpointStore(place).fetch() as found:
+        return None if found is None else (found / FILE_NAME).read_text(encoding="utf-8")
+
+
+def remove(place: str) -> None:
+    """Delete the folder, if it is there."""
+    CheckpointStore(place).remove()
+
+
+def answer(place: str, text: str, name: str) -> str:
+    """On a node: find what the driver put below ``place``, and put a file ``name`` beside it.
+
+    Returns:
+        What is wrong, or "".
+    """
+    try:
+        if within(LIMIT, take, join(place, DRIVER)) != text:
+            return NOT_THERE
+        within(LIMIT, put, join(place, name), text)
+    except Exception as error:
+        return f"cannot use it: {why(error)}"
+    return ""
+
+
+def why(error: Exception) -> str:
+    """The first line of what an error says."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else repr(error)
+
+
+def check_seen(root: str, text: str) -> None:
+    """On a machine that begins its first trial: find what the driver put below ``root``.
+
+    Raises:
+        UnseenError: if it is not there.
+    """
+    try:
+        wrong = "" if within(LIMIT, take, join(root, DRIVER)) == text else NOT_THERE
+    except Exception as error:
+        wrong = f"cannot use it: {why(error)}"
+    if wrong:
+        raise not_shared(root, platform.node(), wrong)
+
+
+def not_shared(location: str, node: str, wrong: str) -> UnseenError:
+    """The one message about a node that does not use the driver's place."""
+    return UnseenError(
+        f"--storage must be a folder or URI that every node uses, but of {location} node {node} "
+        f"{wrong}. Give a folder that every node mounts at the same path, or a bucket."
+    )
