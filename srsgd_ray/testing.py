@@ -55,8 +55,9 @@ class Played:
 
     def row(self, row: dict[str, Any], artifacts: Any) -> None:
         """Keep the row; a resumed trial reports the earlier ones again."""
+        row = {name: value for name, value in row.items() if name != "facts"}
         if row["epoch"] > len(self.rows):
-            self.rows.append(dict(row))
+            self.rows.append(row)
             if self.show is not None:
                 self.show(dict(row))
 

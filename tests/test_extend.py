@@ -136,7 +136,7 @@ def test_no_verdict_while_a_new_winner_is_confirmed(tmp_path: Path) -> None:
 
 
 def conduct_table(folder: Path) -> Any:
-    from srsgd_ray.results.tables import frames
+    from srsgd_ray.results.reading import frames
 
     found = frames(read_record(folder / "t"))[0]
     return found[found["state"] != "running"]

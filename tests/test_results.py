@@ -66,7 +66,7 @@ def test_columns_are_unique_and_documented() -> None:
 def test_no_knob_or_metric_may_take_the_name_of_a_column_of_every_study() -> None:
     # A trainable may report train_seconds itself.
     groups = (*IDENTITY, *STATE, *END, *DESIGN, *PROVENANCE)
-    own = {"epoch", "time", "epochs_done", "diverged_step", "superseded"}
+    own = {"epoch", "time", "epochs_done", "diverged_step", "superseded", "facts"}
     assert set(SHARED) == {column.name for column in groups} - {"train_seconds"} | own
 
 

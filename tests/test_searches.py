@@ -19,7 +19,7 @@ from test_resume import cut, start
 
 from srsgd_ray import analysis, figures
 from srsgd_ray.results import read_record
-from srsgd_ray.results.tables import frames
+from srsgd_ray.results.reading import frames
 from srsgd_ray.study import Arm, Study, searches
 from srsgd_ray.study.search import open_storage
 from srsgd_ray.study.seeds import hashed_seed

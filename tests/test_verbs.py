@@ -33,7 +33,7 @@ from srsgd_ray.cli.declared import VERBS
 from srsgd_ray.cli.seen import Seen
 from srsgd_ray.restarts import RestartSchedule
 from srsgd_ray.results import Record, read_record
-from srsgd_ray.results.tables import frames
+from srsgd_ray.results.reading import frames
 from srsgd_ray.typed import typed
 
 ROOT = Path(__file__).parents[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import site
 import sys
 import traceback
@@ -13,7 +12,7 @@ from typing import Any
 from srsgd_ray.backends.generators import seed_all
 from srsgd_ray.backends.trial import TrialRun
 from srsgd_ray.knobs import make
-from srsgd_ray.results.provenance import processor
+from srsgd_ray.results.provenance import ran_on
 from srsgd_ray.trainable import Diverged, RankError, StopTraining
 
 TROUBLE = "trouble"  # the state of an attempt whose error may pass
@@ -58,9 +57,7 @@ def run_trial(run: TrialRun) -> dict[str, Any]:
         "state": state,
         "reason": reason,
         "diverged_step": step,
-        "parameters": facts.get("parameters"),
-        "host": platform.node(),
-        "hardware": _hardware(),
+        **ran_on(run.size, facts.get("parameters", run.parameters)),
     }
 
 
@@ -81,13 +78,6 @@ def attempt(start: Callable[[], TrialRun]) -> tuple[dict[str, Any], Exception | 
         return {"state": "failed", "reason": reason_of(said)}, said
     except Exception as error:
         return {"state": TROUBLE, "reason": reason_of(error)}, error
-
-
-def _hardware() -> str:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return processor()
 
 
 def reason_of(error: BaseException) -> str:

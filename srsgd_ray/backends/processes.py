@@ -56,7 +56,7 @@ class Running:
         elif state == "stopped":
             state, reason = "pruned", f"stopped by the scheduler at epoch {self._known}"
         facts = {k: v for k, v in end.items() if v is not None and k not in ("state", "reason")}
-        self._trials.ended(self.assignment.trial, state, reason, workers=1, **facts)
+        self._trials.ended(self.assignment.trial, state, reason, **{"workers": 1, **facts})
         return True
 
     def died(self, why: str) -> bool:

@@ -15,6 +15,7 @@ from srsgd_ray.backends.generators import generator_states, set_generator_states
 from srsgd_ray.backends.store import FILE_NAME, CheckpointStore, join, trial_folder
 from srsgd_ray.knobs import knob_types
 from srsgd_ray.results.columns import IDENTITY
+from srsgd_ray.results.provenance import ran_on
 from srsgd_ray.trainable import PREDICTIONS, Diverged, Metric, Run, StopTraining, Trainable
 
 FORMAT = 1
@@ -104,7 +105,8 @@ class TrialRun(Run):
     def report_row(self, row: dict[str, Any], write: Callable[[Path], Path] | None) -> None:
         """An epoch is over."""
         if self.rank == 0 or self.all_report:
-            self._link.row(row, self._artifacts)
+            facts = ran_on(self.size, self.parameters)
+            self._link.row({**row, "facts": facts}, self._artifacts)
             self._artifacts = {}
         last = row["epoch"] == self.epochs
         if self.rank == 0 and write is not None and not last and self._beside is not None:

@@ -13,8 +13,8 @@ import pandas as pd
 from srsgd_ray.pages.live import live
 from srsgd_ray.results import RecordError, read_record, read_trials
 from srsgd_ray.results.contents import Contents
+from srsgd_ray.results.reading import frames
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.results.tables import frames
 
 SIGNS = (RECORD, "trials.parquet", "epochs.parquet", "optuna.db")  # of a folder that held a study
 

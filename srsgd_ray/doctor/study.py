@@ -8,11 +8,12 @@ from collections import Counter
 from pathlib import Path
 from shlex import quote
 
+import pandas as pd
 import psutil
 
 from srsgd_ray.doctor.finding import ERROR, OK, WARNING, Finding, Look, gigabytes
 from srsgd_ray.doctor.left import used
-from srsgd_ray.results import RecordError, read_record, read_table
+from srsgd_ray.results import RecordError, read_record
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.lines import examine
 from srsgd_ray.results.record import FILE_NAME
@@ -92,7 +93,10 @@ def _writers(folder: Path) -> list[int | str]:
 def tables(folder: Path) -> list[Finding]:
     """Whether the Parquet tables have all that the record has."""
     contents, lags = _read(folder)
-    trials, epochs = read_table(folder, "trials"), read_table(folder, "epochs")
+    trials, epochs = (
+        pd.read_parquet(folder / f"{name}.parquet", columns=["trial", column])
+        for name, column in (("trials", "state"), ("epochs", "epoch"))
+    )
     told = dict(zip(trials["trial"], trials["state"], strict=True))
     known = {name: trial.state for name, trial in contents.trials.items()}
     rows = sum(len(trial.rows) for trial in contents.trials.values())
@@ -103,7 +107,7 @@ def tables(folder: Path) -> list[Finding]:
         return [Finding(OK, "tables", f"{value} of {len(known)} and {rows}: the study runs")]
     differ = sum(told.get(name) != state for name, state in known.items())
     value += f", but the record has {len(known)} and {rows}; {differ} trials differ"
-    return [Finding(ERROR, "tables", value, typed("srsgd-ray", "resume", folder))]
+    return [Finding(WARNING, "tables", value, typed("srsgd-ray", "resume", folder))]
 
 
 def optuna(folder: Path) -> list[Finding]:

@@ -22,8 +22,8 @@ from srsgd_ray.results import (
     schema_of,
 )
 from srsgd_ray.results.contents import Contents
+from srsgd_ray.results.reading import frames
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.results.tables import frames
 from srsgd_ray.typed import typed
 
 ALWAYS = ("trial", "arm", "phase", "state", "reason", "epochs_done")

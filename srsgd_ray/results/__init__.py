@@ -26,14 +26,16 @@ from srsgd_ray.results.record import Record, read_record
 
 if TYPE_CHECKING:
     from srsgd_ray.results.predictions import read_predictions, write_predictions
+    from srsgd_ray.results.reading import read_epochs, read_table, read_trials
     from srsgd_ray.results.schema import Schema, schema_of
-    from srsgd_ray.results.tables import read_epochs, read_table, read_trials, write_tables
+    from srsgd_ray.results.tables import write_tables
 
 # Where what needs pandas stands.
 _LATER = {
+    "reading": ("read_epochs", "read_table", "read_trials"),
     "predictions": ("read_predictions", "write_predictions"),
     "schema": ("Schema", "schema_of"),
-    "tables": ("read_epochs", "read_table", "read_trials", "write_tables"),
+    "tables": ("write_tables",),
 }
 
 __all__ = [

@@ -28,13 +28,14 @@ class TrialRecord:
     end: dict[str, Any] | None = None
     artifacts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)  # of the driver that assigned it first
+    facts: dict[str, Any] = field(default_factory=dict)  # of what it ran on, for its end
     failures: list[str] = field(default_factory=list)  # how it ended before it was run again
 
     def again(self) -> None:
         """It is to be run again: what it reported counts no more."""
         assert self.end is not None
         self.failures.append(f"{self.state}, {self.end.get('reason')}")
-        self.rows, self.artifacts, self.end = [], {}, None
+        self.rows, self.artifacts, self.facts, self.end = [], {}, {}, None
 
     @property
     def state(self) -> str:
@@ -49,6 +50,7 @@ class Contents:
     header: dict[str, Any]
     sessions: list[dict[str, Any]]
     trials: dict[str, TrialRecord]
+    size: int = 0  # of the record so far, in bytes
     # Of each search that has ended, the trials of each arm that are confirmed.
     selected: dict[int, dict[str, list[str]]] = field(default_factory=dict)
     # Known points: by arm and search, the number of the trial that takes each.
@@ -59,8 +61,39 @@ class Contents:
         """How often the study was extended after results of its confirmation were seen."""
         return int(self.header.get("look", 0))
 
-    def apply(self, event: dict[str, Any]) -> bool:
-        """Take in one event; False if it repeats what is known (a trial resumed earlier)."""
+    def news(self, event: Mapping[str, Any]) -> bool:
+        """Whether an event tells what is not known; False if a resumed trial repeats it.
+
+        Raises:
+            RecordError, KeyError: if it cannot come now.
+        """
+        kind = event["event"]
+        if kind == "trial":
+            return event["trial"] not in self.trials
+        if kind not in ("epoch", "artifact", "end", "retry"):
+            if kind not in ("session", "pause", "spec", "selected", "enqueue"):
+                raise RecordError(f"unknown event {kind!r} in the record.")
+            return True
+        trial = self.trials[event["trial"]]
+        if kind == "artifact":
+            return event["name"] not in trial.artifacts
+        if kind == "retry":
+            if trial.end is None:
+                raise RecordError(f"{trial.trial} cannot run again: it has not ended.")
+            return True
+        if kind == "end" or trial.end is not None:
+            return trial.end is None
+        if event["epoch"] > len(trial.rows) + 1:
+            raise RecordError(
+                f"epochs of a trial must come in order, but {trial.trial} reported epoch "
+                f"{event['epoch']} after {len(trial.rows)}."
+            )
+        return bool(event["epoch"] == len(trial.rows) + 1)
+
+    def apply(self, event: Mapping[str, Any]) -> bool:
+        """Take in one event; False if it is no news."""
+        if not self.news(event):
+            return False
         event = dict(event)
         kind, at = event.pop("event"), event.pop("at")
         if self.sessions and kind != "session":
@@ -73,8 +106,6 @@ class Contents:
         elif kind == "pause":
             pass
         elif kind == "trial":
-            if event["trial"] in self.trials:
-                return False
             self.trials[event["trial"]] = TrialRecord(
                 **event,
                 started=at,
@@ -83,13 +114,7 @@ class Contents:
             )
         elif kind == "epoch":
             trial = self.trials[event.pop("trial")]
-            if event["epoch"] <= len(trial.rows) or trial.end is not None:
-                return False
-            if event["epoch"] != len(trial.rows) + 1:
-                raise RecordError(
-                    f"epochs of a trial must come in order, but {trial.trial} reported epoch "
-                    f"{event['epoch']} after {len(trial.rows)}."
-                )
+            trial.facts |= event.pop("facts", {})
             trial.rows.append(event)
         elif kind == "spec":
             self._next_look(event)
@@ -100,13 +125,9 @@ class Contents:
             self._name_confirmed(event["search"], event["arms"])
         elif kind == "artifact":
             trial = self.trials[event["trial"]]
-            if event["name"] in trial.artifacts:
-                return False
             trial.artifacts[event["name"]] = event["columns"]
         elif kind == "end":
             trial = self.trials[event.pop("trial")]
-            if trial.end is not None:
-                return False
             trial.end = {**event, "ended": at}
         elif kind == "retry":
             self.trials[event["trial"]].again()
@@ -114,8 +135,6 @@ class Contents:
         elif kind == "enqueue":
             place = (event["arm"], event["search"])
             self.enqueued.setdefault(place, {})[event["number"]] = event["point"]
-        else:
-            raise RecordError(f"unknown event {kind!r} in the record.")
         return True
 
     def _next_look(self, event: dict[str, Any]) -> None:

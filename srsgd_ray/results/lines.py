@@ -64,6 +64,8 @@ class Lines:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise RecordError(self._damaged(error)) from error
         self.number, self.size = self.number + 1, self.size + len(line)
+        assert self.contents is not None
+        self.contents.size = self.size
         return event if fresh else None
 
     def sound(self, line: bytes) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,21 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def ran_on(workers: int, parameters: int | None) -> dict[str, Any]:
+    """The same columns of a trial that runs in this process, and how large it is."""
+    found = {"parameters": parameters, "workers": workers, "host": platform.node()}
+    found["hardware"] = _hardware()
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _hardware() -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return processor()
+
+
+@cache
 def processor() -> str:
     """Model name of this machine's processor."""
     try:

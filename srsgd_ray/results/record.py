@@ -40,10 +40,27 @@ def read_record(folder: Path) -> Contents:
     return _parse(folder / FILE_NAME)[0]
 
 
+def holds_line(folder: Path) -> bool:
+    """Whether a folder holds the record of a study that has begun."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
+
+
+def only_paused(folder: Path, size: int) -> bool:
+    """Whether a record holds nothing after its first ``size`` bytes but that its driver left."""
+    with (folder / FILE_NAME).open("rb") as file:
+        if file.seek(0, os.SEEK_END) < size:
+            return False
+        file.seek(size)
+        return all(b'{"event": "pause"' in line or not line.endswith(b"\n") for line in file)
+
+
 def check_free(folder: Path) -> None:
     """Raise RecordError if a folder holds a study; one whose first line is torn never began."""
-    path = folder / FILE_NAME
-    if path.is_file() and b"\n" in path.read_bytes():
+    if holds_line(folder):
         raise RecordError(
             f"{folder} already holds a study. Resume it with --resume, or choose another name with "
             f"--name."
@@ -93,7 +110,7 @@ class Record:
         file.truncate(0)
         first = {"event": "study", "format": FORMAT, "at": time.time(), **header}
         record = cls(folder, Contents(first, [], {}), file, Lines(path))
-        record._write(first)
+        record.contents.size = record._write(first)
         return record
 
     @classmethod
@@ -147,7 +164,15 @@ class Record:
             self._event("selected", search=search, arms=dict(arms))
 
     def epoch(self, trial: str, row: Mapping[str, Any]) -> bool:
-        """A trial finished an epoch; False if that epoch is known already."""
+        """A trial finished an epoch; False if that epoch is known already.
+
+        Args:
+            trial: its name.
+            row: what it reports; under ``facts`` what its end needs if the driver dies before it,
+                which is written with the first row alone unless it changes.
+        """
+        if row.get("facts") == self.trials[trial].facts:
+            row = {name: value for name, value in row.items() if name != "facts"}
         return self._event("epoch", trial=trial, **row)
 
     def artifact(self, trial: str, name: str, columns: dict[str, list[Any]]) -> bool:
@@ -210,15 +235,19 @@ class Record:
 
     def _event(self, event: str, **fields: Any) -> bool:
         line = {"event": event, "at": time.time(), **fields}
-        fresh = self.contents.apply(line)
+        fresh = self.contents.news(line)
         if fresh:
-            self._write(line)
+            size = self._write(line)
+            self.contents.apply(line)
+            self.contents.size = size
             note(self.folder, self.contents, line)
         return fresh
 
-    def _write(self, line: Mapping[str, Any]) -> None:
-        path, before = self.folder / FILE_NAME, copy(self._lines)
-        end, left = self._file.seek(0, os.SEEK_END), self._lines.write(line)
+    def _write(self, line: Mapping[str, Any]) -> int:
+        """Write a line, which memory takes in when it is on the disk; the record's size then."""
+        path, lines = self.folder / FILE_NAME, copy(self._lines)
+        end, left = self._file.seek(0, os.SEEK_END), lines.write(line)
+        size = end + len(left)
         try:
             if not os.path.samestat(path.stat(), os.fstat(self._file.fileno())):
                 raise FileNotFoundError(errno.ENOENT, "another file lies here now")
@@ -226,13 +255,11 @@ class Record:
                 left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            # What is in memory must not run ahead of the disk: the line counts as never written.
-            self._lines = before
             with suppress(OSError):
                 self._file.truncate(end)
-            with suppress(OSError, RecordError):
-                self.contents = _parse(path)[0]
             raise OSError(error.errno, error.strerror, str(path)) from error
+        self._lines = lines
+        return size
 
 
 def _sweep(folder: Path) -> None:

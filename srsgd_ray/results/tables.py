@@ -27,12 +27,11 @@ from srsgd_ray.results.columns import (
     first_edition,
 )
 from srsgd_ray.results.contents import Contents, TrialRecord
-from srsgd_ray.results.place import RecordError
 from srsgd_ray.results.planned import superseded
 from srsgd_ray.results.schema import KEY, Schema
 
 AGAIN = "run again after: "  # begins what the reason of a trial says of its earlier attempts
-SHARED = (b"identity", b"design", b"provenance")  # roles of columns that every study has
+SIZE = b"record"  # in a table: of how many bytes of the record it was made
 
 
 def columns_in(contents: Contents) -> Columns:
@@ -44,24 +43,22 @@ def columns_in(contents: Contents) -> Columns:
 def write_tables(folder: Path, contents: Contents, columns: Columns | None = None) -> None:
     """Write the Parquet tables of a study into its folder, each by an atomic rename."""
     given = columns or columns_in(contents)
-    for name, table in _tables(contents, given).items():
-        replace_table(folder / f"{name}.parquet", table)
-    for name in dict.fromkeys(n for t in contents.trials.values() for n in t.artifacts):
-        _write_artifact(folder, contents, name, given)
+    own = dict.fromkeys(name for trial in contents.trials.values() for name in trial.artifacts)
+    for name in (*own, *reversed(ROWS)):  # the trials' last: it says that all were written
+        path = folder / f"{name}.parquet"
+        if name in ROWS or stamp(path, b"trials") != _count(of_name(contents, name)):
+            replace_table(path, made(contents, name, given))
 
 
-def _tables(contents: Contents, columns: Columns) -> dict[str, pa.Table]:
-    rows = {"trials": trial_rows(contents, columns), "epochs": epoch_rows(contents, columns)}
-    return {
-        name: pa.Table.from_pylist(list(made), schema=arrow_schema(name, columns))
-        for name, made in rows.items()
-    }
-
-
-def frames(contents: Contents) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables of trials and of epochs of a record, as they are read from Parquet."""
-    trials, epochs = _tables(contents, columns_in(contents)).values()
-    return _framed([trials]), _framed([epochs])
+def made(contents: Contents, name: str, columns: Columns) -> pa.Table:
+    """A table of a record; what it was made of is written into it."""
+    size = contents.size
+    if name not in ROWS:
+        return _artifact(contents, name, columns)
+    table = pa.Table.from_pylist(
+        list(ROWS[name](contents, columns)), schema=arrow_schema(name, columns)
+    )
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), SIZE: b"%d" % size})
 
 
 def replace_table(path: Path, table: pa.Table, *, sync: bool = False) -> None:
@@ -81,14 +78,23 @@ def replace_table(path: Path, table: pa.Table, *, sync: bool = False) -> None:
             partial.unlink()  # what was not finished; on a full disk its room is needed
 
 
-def _write_artifact(folder: Path, contents: Contents, name: str, columns: Columns) -> None:
-    """Write the tables that trials made under one name as one, unless that is up to date."""
-    path = folder / f"{name}.parquet"
-    mine = [trial for trial in contents.trials.values() if name in trial.artifacts]
-    if path.is_file():
-        with path.open("rb") as file:
-            if pq.read_metadata(file).metadata.get(b"trials") == _count(mine):
-                return
+def stamp(path: Path, key: bytes) -> bytes | None:
+    """What a Parquet file says that it was made of; None for one that is missing, or says none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        found: bytes | None = (pq.read_metadata(file).metadata or {}).get(key)
+        return found
+
+
+def of_name(contents: Contents, name: str) -> list[TrialRecord]:
+    """The trials that made a table of that name."""
+    return [trial for trial in contents.trials.values() if name in trial.artifacts]
+
+
+def _artifact(contents: Contents, name: str, columns: Columns) -> pa.Table:
+    """The tables that trials made under one name, as one."""
+    mine = of_name(contents, name)
     knobs = [c for c in columns["trials"] if c.role == "knob"]
     shared = [column.field() for column in (*IDENTITY, *knobs)]
     parts = []
@@ -100,7 +106,7 @@ def _write_artifact(folder: Path, contents: Contents, name: str, columns: Column
         kept = [own[f.name] for f in own.schema if f.name not in row]
         parts.append(pa.Table.from_arrays([*repeated, *kept], schema=schema))
     table = pa.concat_tables(parts, promote_options="permissive")
-    replace_table(path, table.replace_schema_metadata({"trials": _count(mine)}))
+    return table.replace_schema_metadata({"trials": _count(mine)})
 
 
 def _count(trials: list[TrialRecord]) -> bytes:
@@ -162,6 +168,9 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
         yield _texts(made)
 
 
+ROWS = {"trials": trial_rows, "epochs": epoch_rows}
+
+
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
     """The row with texts that UTF-8 can hold: names of files, in knobs and reasons, need not be."""
     return {
@@ -214,87 +223,3 @@ def _identity(contents: Contents, trial: TrialRecord) -> dict[str, Any]:
         "look": trial.look,
         "confirms": trial.confirms or None,
     }
-
-
-def read_epochs(*paths: Path | str) -> pd.DataFrame:
-    """One row an epoch: of a study's folder, of several, or of a folder of studies.
-
-    What a study does not have of the columns of all of them is missing in its rows.
-
-    Raises:
-        RecordError: if no table is found, or two studies have one column with different types.
-    """
-    return _read("epochs", paths)
-
-
-def read_trials(*paths: Path | str) -> pd.DataFrame:
-    """One row a trial; otherwise as :func:`read_epochs`."""
-    return _read("trials", paths)
-
-
-def read_table(*paths: Path | str, name: str = "") -> pd.DataFrame:
-    """A table that trials made themselves: ``read_table(folder, name="curves")``."""
-    if not name:
-        *paths_, name = paths  # type: ignore[assignment]
-        return _read(str(name), paths_)
-    return _read(name, paths)
-
-
-def _read(name: str, paths: Iterable[Path | str]) -> pd.DataFrame:
-    files: list[Path] = []
-    for own in (Path(path) / f"{name}.parquet" for path in paths):
-        found = [own] if own.is_file() else sorted(own.parent.glob(f"*/{name}.parquet"))
-        if not found:
-            raise RecordError(f"no results: expected {own}, or studies with {name}.parquet in it.")
-        files += found
-    tables = []
-    for file in files:
-        # Opened once: pyarrow opens a path twice, and a study may replace it in between.
-        with file.open("rb") as opened:
-            tables.append(_whole(name, pq.read_table(opened)))
-    _check_types(tables, files)
-    return _framed(tables)
-
-
-def _framed(tables: list[pa.Table]) -> pd.DataFrame:
-    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
-    frame.attrs[KEY] = Schema.of_arrow([table.schema for table in tables])
-    return frame
-
-
-def _whole(name: str, table: pa.Table) -> pa.Table:
-    """A table of an older version with all columns that it should have, empty where it had none.
-
-    Folders of the first edition do not say what their columns are: they are image classification.
-    """
-    if name not in first_edition():
-        return table
-    there = set(table.column_names)
-    schema = arrow_schema(name)
-    if any(b"role" in (field.metadata or {}) for field in table.schema):
-        shared = [f for f in schema if f.name not in there and f.metadata[b"role"] in SHARED]
-        schema = pa.schema([*table.schema, *shared], metadata=table.schema.metadata)
-    made = [
-        table[f.name].cast(f.type) if f.name in there else pa.nulls(len(table), f.type)
-        for f in schema
-    ]
-    return pa.Table.from_arrays(made, schema=schema)
-
-
-def _check_types(tables: list[pa.Table], files: list[Path]) -> None:
-    """Whole numbers and others may be mixed; every other difference of types is refused."""
-    seen: dict[str, tuple[pa.DataType, Path]] = {}
-    for table, file in zip(tables, files, strict=True):
-        for field in table.schema:
-            was, first = seen.setdefault(field.name, (field.type, file))
-            alike = was == field.type or pa.types.is_null(was) or pa.types.is_null(field.type)
-            if not alike and not (_number(was) and _number(field.type)):
-                raise RecordError(
-                    f"a column must have one type in all studies that are read together, but "
-                    f"{field.name} is {was} in {first.parent} and {field.type} in {file.parent}. "
-                    f"Read them one after the other."
-                )
-
-
-def _number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

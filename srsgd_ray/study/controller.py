@@ -83,7 +83,8 @@ class Controller:
         """End the trials whose last epoch is known but whose end is not: the driver died there."""
         for trial in self.record.trials.values():
             if trial.end is None and len(trial.rows) == self.length(trial):
-                self.record.end(trial.trial, "complete")
+                state, reason = self._judged(trial, "complete", None)
+                self.record.end(trial.trial, state, reason, **trial.facts)
 
     # What is next.
 
@@ -192,15 +193,19 @@ class Controller:
     def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:
         """A trial ended; a complete one without a finite value of each goal counts as diverged."""
         known = self.record.trials[trial]
-        for goal in self.study.goals() if known.phase == "search" else ():
-            value = goal.value(known.rows)
-            if state == "complete" and (value is None or not math.isfinite(value)):
-                state, reason = "diverged", f"{goal.metric} is {value} at the last epoch"
+        state, reason = self._judged(known, state, reason)
         if self.record.end(trial, state, reason, **facts):
             if known.phase == "search":
                 self._searches[known.arm, known.search].tell(known)
             self._forget(trial)
         self.write_tables()
+
+    def _judged(self, trial: TrialRecord, state: str, reason: str | None) -> tuple[str, str | None]:
+        for goal in self.study.goals() if trial.phase == "search" else ():
+            value = goal.value(trial.rows)
+            if state == "complete" and (value is None or not math.isfinite(value)):
+                state, reason = "diverged", f"{goal.metric} is {value} at the last epoch"
+        return state, reason
 
     def enqueue(self, arm: str, point: Mapping[str, Any]) -> str:
         """Plan a known point as the next trial of an arm; what was done, as a line."""

@@ -17,7 +17,7 @@ SHARED = (
     "epoch", "time", "state", "reason", "epochs_done", "diverged_step", "parameters", "workers",
     "started", "ended", "baseline", "metric", "mode", "confirm_metric", "tie_break", "pareto",
     "pareto_metric", "protocol", "trainable", "search_space", "confirm_seeds", "searches",
-    "search_trials", "extended", "schema_version", "commit", "host", "hardware",
+    "search_trials", "extended", "facts", "schema_version", "commit", "host", "hardware",
     "python_version", "srsgd_ray_version", "torch_version", "ray_version", "optuna_version",
 )  # fmt: skip
 PREDICTIONS = "predictions"  # see Run.artifact
@@ -100,6 +100,7 @@ class Run(ABC):
         threads: CPU threads that this worker may use.
         device: torch's name of the device of this worker, such as ``cpu`` or ``cuda:0``.
         final: whether this is a confirmation run, which alone may read the test split.
+        parameters: set it to the number of trainable parameters, before the first report.
     """
 
     seed: int = 0
@@ -108,6 +109,7 @@ class Run(ABC):
     threads: int = 1
     device: str = "cpu"
     final: bool = False
+    parameters: int | None = None
 
     @abstractmethod
     def resume(self, **parts: Any) -> int:
@@ -195,7 +197,7 @@ class Trainable(ABC):
         """Do the work of one trial, with a report an epoch.
 
         Returns:
-            Facts of the run, if any: ``parameters``, the number of trainable parameters.
+            Facts of the run, if any: ``parameters``, if :attr:`Run.parameters` does not say it.
 
         Raises:
             ValueError: for what would go wrong again: it fails the trial at once. Any other

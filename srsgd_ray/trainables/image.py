@@ -153,7 +153,7 @@ class ImageClassification(Trainable):
             f"the same."
         )
 
-    def train(self, config: TrainConfig, run: Run) -> dict[str, Any]:
+    def train(self, config: TrainConfig, run: Run) -> None:
         """The training loop, with its own rows and checkpoints."""
         from srsgd_ray.data import load_dataset
         from srsgd_ray.training import train
@@ -178,13 +178,13 @@ class ImageClassification(Trainable):
                 progress=run.alive,
                 load=lambda config: run.cached(load, key),
                 keep=run.save,
+                ready=lambda parameters: setattr(run, "parameters", parameters),
                 predictions=store if run.final else None,
             )
         if outcome.state == "stopped":
             raise StopTraining(outcome.reason)
         if outcome.state == "diverged":
             raise Diverged(outcome.reason or "diverged", outcome.diverged_step)
-        return {"parameters": outcome.parameters}
 
 
 IMAGE = ImageClassification()

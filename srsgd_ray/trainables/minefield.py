@@ -7,7 +7,6 @@ judged by their mean; a confirmation run trains one. The trajectory picture is d
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from srsgd_ray.knobs import affecting
@@ -45,7 +44,7 @@ class Minefield(Trainable):
         """A few steps of two networks."""
         return {"steps": 60, "every": 5, "runs": 2}
 
-    def train(self, config: MinefieldConfig, run: Run) -> Mapping[str, Any] | None:
+    def train(self, config: MinefieldConfig, run: Run) -> None:
         """Train ``runs`` networks at once; the metrics are their means."""
         from srsgd_ray.trainables import spirals
 
@@ -65,8 +64,8 @@ class Minefield(Trainable):
                     raise Diverged(f"the {part} loss of a network is not finite at the end")
                 means |= {f"{part}_loss": loss.mean().item(), f"{part}_error": error.mean().item()}
         del means["train_error"]
+        run.parameters = sum(config.sizes)
         run.report(**means)
-        return {"parameters": sum(config.sizes)}
 
 
 MINEFIELD = Minefield()

@@ -43,7 +43,7 @@ def train(
     progress: Progress | None = None,
     load: Callable[[TrainConfig], Data] = load_dataset,
     keep: Keep | None = None,
-    ready: Callable[[], None] | None = None,
+    ready: Callable[[int], object] | None = None,
     predictions: Predictions | None = None,
 ) -> Outcome:
     """Train one network as ``config`` says, reporting every finished epoch.
@@ -62,7 +62,8 @@ def train(
         load: reads the data set; a long-lived worker passes a cached one.
         keep: called on the first rank as ``keep(save)`` every ``checkpoint_steps`` steps within an
             epoch; a run that resumes from there begins at the very next sample.
-        ready: called on every rank once all is checked and built, before the first step.
+        ready: called on every rank with the number of trainable parameters, once all is checked and
+            built, before the first step.
         predictions: called on every rank with the labels and the predicted classes of the test
             images, in order, before the last epoch is reported; not if one was unreadable.
 
@@ -78,7 +79,7 @@ def train(
         raise RankError(str(error)) from error
     try:
         if ready is not None:
-            ready()
+            ready(run.parameters)
         with kernels(config):
             return run(report, resume_from, progress or (lambda step: None), keep)
     except checkpoint.CheckpointError:

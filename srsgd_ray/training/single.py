@@ -102,7 +102,7 @@ def _run(
     phase, arm, trial = study["phase"], study["spec"]["arms"][0]["name"], ""
     resume_from = out if resume and (out / FILE_NAME).is_file() else None
 
-    def ready() -> None:
+    def ready(parameters: int) -> None:
         nonlocal record, trial
         if size > 1:
             dist.barrier()  # nothing is written before every rank has found all that it needs
