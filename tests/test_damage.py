@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,18 @@ from typing import Any
 import optuna
 import pytest
 from made_results import events_of, rewrite
-from test_local import STUDY, conduct
+from test_local import STUDY, conduct, rows
 
 from srsgd_ray.cli import main
+from srsgd_ray.cli.doctor import _mended
+from srsgd_ray.doctor.study import record
 from srsgd_ray.results import RecordError, read_record
+from srsgd_ray.results.crc import before, one_byte_mended
 from srsgd_ray.results.lines import examine
+from srsgd_ray.results.mending import mend, mended
 from srsgd_ray.results.record import Record
+from srsgd_ray.study import searches
+from srsgd_ray.study.search import open_storage
 
 
 @pytest.fixture(autouse=True)
@@ -124,10 +131,82 @@ def test_the_doctor_names_lines_and_trials_and_its_cure_works(
     out = capsys.readouterr().out
     assert f"damaged: line {at + 1} of {path}; 9 trials whole" in out
     assert f"something lost of {lost}" in out
-    path.write_bytes(b"".join(lines[:at]))  # as the cure's head does
-    assert f"head -n {at} " in out
-    conduct(STUDY, folder.parent, resume=True)
-    assert configs(folder) == configs(whole)
+    damaged = path.read_bytes()
+    assert f"doctor {folder} --mend && " in out and f"{len(lines)} lines are sound." in out
+    main(["doctor", str(folder), "--mend"])
+    assert "The damaged file is record.jsonl.set-aside-1 now." in capsys.readouterr().out
+    assert path.read_bytes() == (whole / "record.jsonl").read_bytes()
+    assert (folder / "record.jsonl.set-aside-1").read_bytes() == damaged
+    assert "no line of record.jsonl is damaged, and nothing was changed" in _mended(folder)
+    with Record.reopen(folder), pytest.raises(RecordError, match="another process is working"):
+        mend(folder)
+
+
+def test_a_crc_backwards() -> None:
+    rng = random.Random(0)
+    for _ in range(200):
+        text, begun = rng.randbytes(rng.randrange(1, 400)), rng.getrandbits(32)
+        crc, place = zlib.crc32(text, begun), rng.randrange(len(text))
+        assert before(text, crc) == begun
+        other = bytes([text[place] ^ rng.randrange(1, 256)])
+        assert one_byte_mended(text[:place] + other + text[place + 1 :], begun, crc) == text
+
+
+def heavily(data: bytes, rng: random.Random) -> bytes:
+    """Three bytes of a line changed, or up to four lines lost."""
+    lines = data.splitlines(keepends=True)
+    at = rng.randrange(1, len(lines) - 1)
+    if rng.randrange(2):
+        line = bytearray(lines[at])
+        for _ in range(3):
+            line[rng.randrange(len(line) - 1)] = rng.choice(b"0123456789abc")
+        lines[at] = bytes(line)
+    else:
+        del lines[at : at + rng.randrange(1, 5)]
+    return b"".join(lines)
+
+
+def test_a_mutation_of_one_byte_or_line_is_undone(folder: Path) -> None:
+    path, rng, undone = folder / "record.jsonl", random.Random(3), []
+    data = path.read_bytes()
+    for _ in range(60):
+        path.write_bytes(mutated(data, rng))
+        if examine(path)[0]:  # else it is a torn last line
+            try:
+                undone.append(mended(folder).lines == data)
+            except RecordError:
+                assert data.partition(b"\n")[0] not in path.read_bytes()
+    assert undone.count(True) > 30
+
+
+@pytest.mark.parametrize("tables", [True, False])
+def test_a_study_that_was_mended_is_resumed_to_the_same_rows(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: bool
+) -> None:
+    """benchmarks/damage.py does so as often as one likes."""
+    monkeypatch.setattr(searches, "open_storage", lambda file: open_storage(None))
+    rng, said = random.Random(tables), []
+    for number in range(7):
+        folder = Path(shutil.copytree(whole, tmp_path / str(number) / "t"))
+        for name in () if tables else ("trials", "epochs"):
+            (folder / f"{name}.parquet").unlink()
+        path = folder / "record.jsonl"
+        path.write_bytes(heavily(path.read_bytes(), rng))
+        said.append(mend(folder))
+        conduct(STUDY, folder.parent, resume=True)
+        assert (configs(folder), rows(folder)) == (configs(whole), rows(whole)), said[-1]
+    wanted = ("as the tables say",) if tables else ("will run again", "before the damage are kept")
+    assert all(any(words in each for each in said) for words in wanted)
+
+
+def test_a_record_without_its_first_line_is_refused(folder: Path) -> None:
+    path = folder / "record.jsonl"
+    path.write_bytes(damaged := path.read_bytes().partition(b"\n")[2])
+    with pytest.raises(RecordError, match=r"cannot be mended: its first line is lost.*from a copy"):
+        mend(folder)
+    assert path.read_bytes() == damaged and not list(folder.glob("*.set-aside-*"))
+    (found,) = record(folder)
+    assert found.level == "error" and "its first line is lost" in found.value
 
 
 def unknown(database: sqlite3.Connection) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -82,16 +80,14 @@ def test_what_reads_the_tables_after_a_kill_knows_what_the_record_knows(
 ) -> None:
     """The tables were written when the first trial had ended its first epoch, 2 s ago or less."""
     killed(tmp_path, STUDY, 8)
-    folder, other = tmp_path / "t", str(shutil.copytree(tmp_path / "t", tmp_path / "u" / "t"))
-    verbs = [["table"], ["best"], ["compare", other], ["export", "--to", "csv"], ["report"]]
+    folder, verbs = tmp_path / "t", [["table"], ["best"], ["export", "--to", "csv"]]
 
     def said() -> list[str]:
         found = []
         for name, *more in verbs:
             assert main([name, str(folder), *more]) == 0
             found.append(capsys.readouterr().out)
-        page = re.sub(r'"(at|made|took)":[^,}]*', "", (folder / "report.html").read_text())
-        return [*found, page, (folder / "export" / "csv" / "epochs.csv").read_text()]
+        return [*found, (folder / "export" / "csv" / "epochs.csv").read_text()]
 
     before = said()
     assert len(pd.read_parquet(folder / "epochs.parquet")) < len(read_epochs(folder)) == 24

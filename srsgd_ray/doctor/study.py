@@ -6,7 +6,6 @@ import fcntl
 import sqlite3
 from collections import Counter
 from pathlib import Path
-from shlex import quote
 
 import pandas as pd
 import psutil
@@ -16,6 +15,7 @@ from srsgd_ray.doctor.left import used
 from srsgd_ray.results import RecordError, read_record
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.lines import examine
+from srsgd_ray.results.mending import mended
 from srsgd_ray.results.record import FILE_NAME
 from srsgd_ray.typed import typed
 
@@ -60,13 +60,13 @@ def _damage(folder: Path, said: str) -> Finding:
     value = f"damaged: line {', '.join(map(str, damaged))} of {path}; {len(whole)} trials whole"
     value += f": {', '.join(whole)}" if whole else ""
     value += f"; something lost of {', '.join(lost)}" if lost else ""
-    cure = "Restore the folder from a copy"
-    if damaged[0] > 1:
-        kept = damaged[0] - 1
-        old, copy = quote(str(path)), quote(f"{path}.damaged")
-        cut = f"cp {old} {copy} && head -n {kept} {copy} > {old}"
-        cure += f"; without one, keep the {kept} lines before the damage and run again what came "
-        cure += f"after:\n  {cut} && {typed('srsgd-ray', 'resume', folder)}"
+    try:
+        found = mended(folder)
+    except RecordError as error:
+        return Finding(ERROR, "record", f"{value}. {error}", "Restore the folder from a copy.")
+    mend = f"{typed('srsgd-ray', 'doctor', folder, '--mend')} && "
+    mend += typed("srsgd-ray", "resume", folder)
+    cure = f"Restore the folder from a copy, or mend it. {found.said}\n  {mend}"
     return Finding(ERROR, "record", value, cure)
 
 

@@ -54,6 +54,14 @@ def put_in_place(aside: Path, folder: Path) -> None:
         path.replace(place)
 
 
+def free_name(path: Path) -> Path:
+    """A name beside a file under which it can be set aside; nothing is there yet."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.set-aside-{number}")).exists():
+        number += 1
+    return aside
+
+
 def at_fault(said: str) -> OSError | None:
     """The error of a full, read-only or silent place that a text tells of, as a trial's reason."""
     if UNREACHED in said:

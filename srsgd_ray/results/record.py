@@ -101,7 +101,7 @@ class Record:
         check_writable(folder, "results", "--results")
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("ab", buffering=0)
-        _lock(file, path)
+        lock(file, path)
         try:
             check_free(folder)
         except RecordError:
@@ -123,7 +123,7 @@ class Record:
             file = path.open("r+b", buffering=0)
         except OSError as error:
             raise RecordError(f"{path} must be writable, but is not: {error}.") from error
-        _lock(file, path)
+        lock(file, path)
         contents, lines = _parse(path)
         file.truncate(lines.size)
         file.seek(lines.size)
@@ -273,7 +273,8 @@ def _sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def _lock(file: FileIO, path: Path) -> None:
+def lock(file: FileIO, path: Path) -> None:
+    """Hold a record; raises RecordError, and closes the file, if another process holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage, RDBStorage
 
 from srsgd_ray.results import Record, TrialRecord
 from srsgd_ray.results.log import one_line
+from srsgd_ray.results.place import free_name
 from srsgd_ray.study.search import Search, open_storage
 from srsgd_ray.study.spec import Study
 
@@ -77,9 +78,7 @@ def _set_aside(file: Path, storage: BaseStorage | None) -> str:
     if isinstance(storage, RDBStorage):
         storage.remove_session()
         storage.engine.dispose()
-    number = 1
-    while (aside := file.with_name(f"{file.name}.set-aside-{number}")).exists():
-        number += 1
+    aside = free_name(file)
     for end in BESIDE:
         if (part := file.with_name(file.name + end)).exists():
             part.rename(aside.with_name(aside.name + end))
