@@ -250,6 +250,32 @@ def test_a_database_that_contradicts_the_record_is_set_aside(
     assert not (folder / "optuna.db.set-aside-2").exists()
 
 
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("trial_values SET value = value + 1", "confirm-near-000 is another one"),
+        (
+            """trial_user_attributes SET value_json = '"x"' WHERE key = 'trial' AND""",
+            "x of the conf",
+        ),
+    ],
+)
+def test_a_confirmation_that_contradicts_the_record_is_made_anew(
+    folder: Path, sql: str, why: str
+) -> None:
+    of = "trial_id = (SELECT min(trial_id) FROM trials JOIN studies USING (study_id) "
+    of += "WHERE study_name = 't/confirmation')"
+    with sqlite3.connect(folder / "optuna.db") as database:
+        database.execute(f"UPDATE {sql} {'' if sql.endswith('AND') else 'WHERE'} {of}")
+    conduct(STUDY, folder.parent, resume=True)
+    assert why in (folder / "log.txt").read_text()
+    assert (folder / "optuna.db.set-aside-1").exists()
+    shown = optuna.load_study(
+        study_name="t/confirmation", storage=open_storage(folder / "optuna.db")
+    )
+    assert len(shown.trials) == 4
+
+
 @pytest.mark.parametrize("how", ["page", "text", "missing"])
 def test_a_database_that_is_none_is_made_anew_as_it_was(
     folder: Path, whole: Path, how: str

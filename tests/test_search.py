@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from srsgd_ray.config import TrainConfig
@@ -179,3 +180,21 @@ def test_a_storage_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, na
         optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
     assert file.is_file()
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_prior_that_is_not_that_of_the_record_is_named(row: Row) -> None:
+    """One that lags behind a crash is completed."""
+    storage, space = open_storage(None), SearchSpace("g", "?", {"lr": FloatDistribution(0.01, 1.0)})
+    prior = [{"folder": "f", "trial": str(n), "params": {"lr": n / 10}, "values": [n]}
+             for n in (1, 2, 3)]  # fmt: skip
+
+    def known(*which: int) -> Search:
+        return Search(storage, "s", "a", space, goals=[Goal("val_error")], searcher="tpe", trials=3,
+                      seed=0, prior=[prior[n] for n in which])  # fmt: skip
+
+    known(0, 1)
+    assert known(0, 1, 2).differs([]) == known(0, 1, 2).differs([]) == ""
+    records = run(known(0, 1, 2), range(1), row)
+    assert known(0, 1, 2).differs(records) == ""
+    for other in ((0, 1), (0, 2, 1), ()):
+        assert known(*other).differs(records) == "its prior is not that of the record"

@@ -105,8 +105,7 @@ class TrialRun(Run):
     def report_row(self, row: dict[str, Any], write: Callable[[Path], Path] | None) -> None:
         """An epoch is over."""
         if self.rank == 0 or self.all_report:
-            facts = ran_on(self.size, self.parameters)
-            self._link.row({**row, "facts": facts}, self._artifacts)
+            self._link.row({**row, "facts": ran_on(self.size, self.parameters)}, self._artifacts)
             self._artifacts = {}
         last = row["epoch"] == self.epochs
         if self.rank == 0 and write is not None and not last and self._beside is not None:

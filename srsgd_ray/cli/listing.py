@@ -13,7 +13,7 @@ from srsgd_ray import analysis
 from srsgd_ray.backends.ends import said_by
 from srsgd_ray.cli.seen import Seen, fitted, holds_study, study_folders
 from srsgd_ray.knobs import one_of
-from srsgd_ray.results import schema_of
+from srsgd_ray.results import RecordError, schema_of
 from srsgd_ray.table import FORMATS, table
 
 
@@ -48,7 +48,8 @@ def _line(folder: Path) -> dict[str, Any]:
             row["last"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(seen.last))
         row["result"] = "" if seen.trials.empty or seen.single else _result(seen.trials)
     except Exception as error:  # whatever it is, the other studies are shown
-        row |= {"state": "broken", "result": said_by(error).splitlines()[0]}
+        said = str(error) if isinstance(error, RecordError) else said_by(error)
+        row |= {"state": "broken", "result": said.splitlines()[0]}
     return row
 
 

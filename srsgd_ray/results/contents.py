@@ -29,10 +29,12 @@ class TrialRecord:
     artifacts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)  # of the driver that assigned it first
     facts: dict[str, Any] = field(default_factory=dict)  # of what it ran on, for its end
+    retried: list[int] = field(default_factory=list)  # before which trial of its arm, each time
     failures: list[str] = field(default_factory=list)  # how it ended before it was run again
 
-    def again(self) -> None:
-        """It is to be run again: what it reported counts no more."""
+    def again(self, number: int) -> None:
+        """It is to be run again, before its arm's trial of that number: its reports are void."""
+        self.retried.append(number)
         assert self.end is not None
         self.failures.append(f"{self.state}, {self.end.get('reason')}")
         self.rows, self.artifacts, self.facts, self.end = [], {}, {}, None
@@ -130,7 +132,9 @@ class Contents:
             trial = self.trials[event.pop("trial")]
             trial.end = {**event, "ended": at}
         elif kind == "retry":
-            self.trials[event["trial"]].again()
+            trial = self.trials[event["trial"]]
+            arm = (trial.arm, trial.phase)
+            trial.again(sum((t.arm, t.phase) == arm for t in self.trials.values()))
             self._next_look(event)
         elif kind == "enqueue":
             place = (event["arm"], event["search"])

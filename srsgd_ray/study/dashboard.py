@@ -7,9 +7,11 @@ record alone, an Optuna study of its own that nothing is proposed from.
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from srsgd_ray.knobs import value_in
 from srsgd_ray.results import Record, TrialRecord
@@ -65,6 +67,16 @@ def attributes(record: TrialRecord) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def alike(there: Sequence[FrozenTrial], wanted: Sequence[FrozenTrial]) -> bool:
+    """Whether trials in the database are those that it should have, in this order."""
+
+    def said(trial: FrozenTrial) -> tuple[Any, ...]:
+        attrs = json.dumps(trial.user_attrs, sort_keys=True)  # as the database keeps them
+        return trial.state, trial.values, trial.params, trial.distributions, attrs
+
+    return list(map(said, there)) == list(map(said, wanted))
+
+
 def with_confirmation(
     study: Study, record: Record, storage: BaseStorage | None, forget: Callable[[str], None]
 ) -> Callable[[str], None]:
@@ -78,7 +90,7 @@ def with_confirmation(
     """
     if storage is None:
         return forget
-    shown = _Confirmation(study, record, storage)
+    shown = Confirmation(study, record, storage)
     shown.bring_up()
 
     def ended(trial: str) -> None:
@@ -88,7 +100,7 @@ def with_confirmation(
     return ended
 
 
-class _Confirmation:
+class Confirmation:
     """The Optuna study ``NAME/confirmation``: a trial a run that has ended, with its arm as knob.
 
     Its value is the metric by which arms are compared; seed, search and searched knobs are
@@ -103,6 +115,28 @@ class _Confirmation:
             StudyDirection.MINIMIZE if better == "lower" else StudyDirection.MAXIMIZE
         ]
         self._arms = CategoricalDistribution([arm.name for arm in study.arms])
+
+    @property
+    def _name(self) -> str:
+        return f"{self._record.contents.header['study']}/confirmation"  # no arm's name has a slash
+
+    def differs(self) -> str:
+        """What the database says of confirmation runs that the record does not, or ""."""
+        try:
+            there = optuna.load_study(study_name=self._name, storage=self._storage)
+        except KeyError:
+            return ""
+        names = Counter[str]()
+        for frozen in there.get_trials(deepcopy=False):
+            name = frozen.user_attrs.get("trial", "")
+            known, names[name] = self._record.trials.get(name), names[name] + 1
+            if known is None or known.phase != "confirm" or names[name] > 1:
+                return f"{name or 'a trial'} of the confirmation is not in the record"
+            if known.failures or frozen.distributions["arm"] != self._arms:
+                continue  # it is to run again, or arms came: it is shown anew
+            if known.end is None or not alike([frozen], [self._frozen(known)]):
+                return f"{name} is another one"
+        return ""
 
     def bring_up(self) -> None:
         """Show what has ended and is not shown yet; what goes wrong is a line in the log."""
@@ -120,7 +154,7 @@ class _Confirmation:
             )
 
     def _add(self, ended: Mapping[str, TrialRecord]) -> None:
-        name = f"{self._record.contents.header['study']}/confirmation"  # no arm's name has a slash
+        name = self._name
         there = opened(self._storage, name, self._directions, [self._metric])
         shown = {frozen.user_attrs["trial"]: frozen for frozen in there.get_trials(deepcopy=False)}
         for trial, frozen in shown.items():

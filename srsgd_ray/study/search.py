@@ -26,9 +26,9 @@ from optuna.trial import FrozenTrial, TrialState
 from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.arm import params_in
-from srsgd_ray.study.dashboard import attributes, opened
+from srsgd_ray.study.dashboard import alike, attributes, opened
 from srsgd_ray.study.samplers import sampler_of
-from srsgd_ray.study.view import as_optuna, differ, end_of
+from srsgd_ray.study.view import as_optuna, differ, end_of, in_order
 
 LOCK_WAIT = 60.0  # seconds
 BUDGET = "epochs"  # what a second aim is called that is no metric
@@ -121,20 +121,22 @@ class Search:
         aims, named = [goal.direction for goal in goals], [goal.metric or BUDGET for goal in goals]
         self.storage, self._study = storage, opened(storage, name, aims, named)
         self._handles: dict[str, optuna.trial.Trial] = {}
-        self._add(prior)
+        self._prior = [made for one in prior if (made := self._of_prior(one)) is not None]
+        there = self._study.get_trials(deepcopy=False)
+        if all("prior" in trial.user_attrs for trial in there):  # the first that a sampler knows
+            for trial in self._prior[len(there) :]:
+                self._study.add_trial(trial)
 
-    def _add(self, prior: Sequence[Mapping[str, Any]]) -> None:
-        """Have the sampler know trials of other studies, if it does not know them yet."""
-        known = {trial.user_attrs.get("prior") for trial in self._study.get_trials(deepcopy=False)}
-        for one in prior:
-            name = f"{one['folder']}: {one['trial']}"
-            # A space that was changed since may not hold it any more.
-            params = params_in(self.space, self._fixed, one["params"])
-            if params is not None and params == one["params"] and name not in known:
-                self._study.add_trial(optuna.trial.create_trial(
-                    params=params, values=one["values"], user_attrs={"prior": name},
-                    distributions={k: self.space.ranges[k] for k in params},
-                ))  # fmt: skip
+    def _of_prior(self, one: Mapping[str, Any]) -> FrozenTrial | None:
+        """A trial of another study; None if a space that was changed since does not hold it."""
+        params = params_in(self.space, self._fixed, one["params"])
+        if params is None or params != one["params"]:
+            return None
+        return optuna.trial.create_trial(
+            params=params, values=one["values"],
+            user_attrs={"prior": f"{one['folder']}: {one['trial']}"},
+            distributions={k: self.space.ranges[k] for k in params},
+        )  # fmt: skip
 
     def enqueue(self, number: int, point: Mapping[str, Any]) -> None:
         """Have the trial of that number take a known point."""
@@ -195,6 +197,10 @@ class Search:
         Args:
             records: of the arm's trials in this search.
         """
+        every = self._study.get_trials(deepcopy=False)
+        prior = [trial for trial in every if "prior" in trial.user_attrs]
+        if not alike(prior, self._prior) or prior != every[: len(prior)]:
+            return "its prior is not that of the record"
         there, asked = self._there()
         for name in there.keys() - {record.trial for record in records}:
             if any(frozen not in asked for frozen in there[name]):
@@ -218,18 +224,20 @@ class Search:
             if frozen.user_attrs.get("trial") not in known:
                 # Asked, but the driver died before it assigned the trial.
                 self._study.tell(frozen.number, state=TrialState.FAIL)
-        for record in records:
+        for record, attempt in in_order(records):
             own = there.get(record.trial, [])
             wanted = as_optuna(record, self.space, self._fixed, self.goals)
-            for frozen in own[: len(record.failures)]:  # before it was run again
-                if not frozen.state.is_finished():  # nobody has told its end
-                    before = optuna.trial.Trial(self._study, frozen._trial_id)
+            if attempt < len(record.failures):  # before it was run again
+                if attempt >= len(own):
+                    said = record.failures[attempt]
+                    attrs = {"trial": record.trial, "state": "failed", "reason": said}
+                    self._study.add_trial(_failed(wanted, attrs))
+                elif not own[attempt].state.is_finished():  # nobody has told its end
+                    before = optuna.trial.Trial(self._study, own[attempt]._trial_id)
                     before.set_user_attr("state", "failed")
                     self._study.tell(before, state=TrialState.FAIL)
-            for said in [] if own else record.failures:
-                attrs = {"trial": record.trial, "state": "failed", "reason": said}
-                self._study.add_trial(_failed(wanted, attrs))
-            if len(own) <= len(record.failures):
+                continue
+            if len(own) <= attempt:
                 if record.end is not None:
                     self._study.add_trial(wanted)
                     continue

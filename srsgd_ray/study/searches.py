@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from srsgd_ray.results import Record, TrialRecord
 from srsgd_ray.results.log import one_line
 from srsgd_ray.results.place import free_name
+from srsgd_ray.study.dashboard import Confirmation
 from srsgd_ray.study.search import Search, open_storage
 from srsgd_ray.study.spec import Study
 
@@ -40,6 +41,7 @@ def searches_of(
                 storage = open_storage(file)
                 found = _opened(study, record, storage)
                 why = next(filter(None, (s.differs(_of(record, *k)) for k, s in found.items())), "")
+                why = why or Confirmation(study, record, storage).differs()
             except Exception as error:
                 if "locked" in str(error) or not os.access(file, os.W_OK):
                     raise

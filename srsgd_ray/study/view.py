@@ -84,3 +84,12 @@ def differ(there: FrozenTrial, wanted: FrozenTrial) -> str:
     else:
         alike = there.intermediate_values.items() <= wanted.intermediate_values.items()
     return "" if alike else "has other reports"
+
+
+def in_order(records: Sequence[TrialRecord]) -> list[tuple[TrialRecord, int]]:
+    """The attempts of an arm's trials, in the order in which Optuna was asked for them."""
+    every = [(record, attempt) for record in records for attempt in range(len(record.retried) + 1)]
+    return sorted(
+        every, key=lambda each: (each[0].number, -1, 0) if not each[1]
+        else (each[0].retried[each[1] - 1] - 0.5, each[1], each[0].number)
+    )  # fmt: skip
