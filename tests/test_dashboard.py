@@ -87,7 +87,7 @@ def test_a_view_that_cannot_be_made_stops_nothing(
     def broken(self: object, *args: object) -> None:
         raise OSError("disk is full")
 
-    monkeypatch.setattr(dashboard._Confirmation, "_add", broken)
+    monkeypatch.setattr(dashboard.Confirmation, "_add", broken)
     study = dataclasses.replace(STUDY, confirm_seeds=1)
     assert conduct(study, tmp_path).status == "finished"
     said = {r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR}

@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -114,7 +115,7 @@ class CheckpointStore:
         """A local folder that holds the checkpoint, or None if there is none."""
         if self._remote is None:
             folder = Path(self.location)
-            yield folder if (folder / FILE_NAME).is_file() else None
+            yield folder if (folder / FILE_NAME).is_file() and self._whole(folder) else None
             return
         file = f"{self._path}/{FILE_NAME}"
         with self._at_fault():
@@ -126,7 +127,8 @@ class CheckpointStore:
             if local is not None:
                 with self._at_fault():
                     pafs.copy_files(self._path, local, source_filesystem=self._remote)
-            yield None if local is None else Path(local)
+            whole = local is not None and self._whole(Path(local))
+            yield Path(local) if local is not None and whole else None
 
     @contextmanager
     def _at_fault(self) -> Iterator[None]:
@@ -136,6 +138,23 @@ class CheckpointStore:
         except OSError as error:
             said = f"{UNREACHED} {self.location}: {error}"
             raise OSError(errno.EREMOTEIO, said) from error
+
+    def _whole(self, folder: Path) -> bool:
+        """Whether a checkpoint is as it was written: torch's are archives with checksums."""
+        path = folder / FILE_NAME
+        with path.open("rb") as file:
+            if file.read(2) not in (b"PK", b"P", b""):
+                return True  # of a loop that writes something else
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except (zipfile.BadZipFile, OSError, EOFError) as error:
+            damaged = str(error)
+        if damaged is not None:
+            logging.getLogger(__name__).warning(
+                "the checkpoint %s is damaged (%s): the trial begins anew.", self.location, damaged
+            )
+        return damaged is None
 
     def remove(self) -> None:
         """Delete the folder, if it is there."""

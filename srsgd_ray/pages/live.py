@@ -27,7 +27,7 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
         As :func:`progress`, with ``trials`` (of those that run: ``trial``, ``epoch``, ``epochs``,
         the search metric at each epoch), ``idle`` slots, the last ``failures`` and ``log``.
     """
-    now = time.time() if now is None else now
+    now = max(contents.last, time.time() if now is None else now)
     found = progress(folder, contents, now)
     running, trials = found["running"], list(contents.trials.values())
     open_ = [t for t in trials if t.end is None] if running else []

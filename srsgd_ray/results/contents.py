@@ -28,6 +28,7 @@ class TrialRecord:
     end: dict[str, Any] | None = None
     artifacts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)  # of the driver that assigned it first
+    times: list[float] = field(default_factory=list)  # when each row came, by the record's clock
     facts: dict[str, Any] = field(default_factory=dict)  # of what it ran on, for its end
     retried: list[int] = field(default_factory=list)  # before which trial of its arm, each time
     failures: list[str] = field(default_factory=list)  # how it ended before it was run again
@@ -37,7 +38,7 @@ class TrialRecord:
         self.retried.append(number)
         assert self.end is not None
         self.failures.append(f"{self.state}, {self.end.get('reason')}")
-        self.rows, self.artifacts, self.facts, self.end = [], {}, {}, None
+        self.rows, self.times, self.artifacts, self.facts, self.end = [], [], {}, {}, None
 
     @property
     def state(self) -> str:
@@ -57,6 +58,11 @@ class Contents:
     selected: dict[int, dict[str, list[str]]] = field(default_factory=dict)
     # Known points: by arm and search, the number of the trial that takes each.
     enqueued: dict[tuple[str, int], dict[int, dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def last(self) -> float:
+        """When the last event came, in seconds since 1970."""
+        return float(self.sessions[-1]["last"] if self.sessions else self.header.get("at", 0.0))
 
     @property
     def look(self) -> int:
@@ -118,6 +124,7 @@ class Contents:
             trial = self.trials[event.pop("trial")]
             trial.facts |= event.pop("facts", {})
             trial.rows.append(event)
+            trial.times.append(at)
         elif kind == "spec":
             self._next_look(event)
             remarks = [*self.header.get("remarks", []), *event.pop("remarks", [])]

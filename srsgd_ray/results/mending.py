@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from srsgd_ray.results.chain import pieces
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.lines import Lines
-from srsgd_ray.results.place import RecordError, free_name
-from srsgd_ray.results.record import FILE_NAME, lock
+from srsgd_ray.results.place import RecordError, free_name, lock
+from srsgd_ray.results.record import FILE_NAME
 from srsgd_ray.results.tables import AGAIN
 
 Event = dict[str, Any]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import sqlite3
 import tempfile
+from io import FileIO
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of a place, and never of what is written there
@@ -80,6 +82,24 @@ def of_place(error: Exception, folder: Path) -> Exception:
             return OSError(errno.EIO, str(cause), str(folder / "optuna.db"))
         cause = cause.__cause__ or cause.__context__
     return at_fault(str(error)) or error
+
+
+def lock(file: FileIO, path: Path) -> None:
+    """Hold a record; raises RecordError, and closes the file, if another process holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise RecordError(
+            f"another process is working on this study: it holds {path}. Wait for it to end, "
+            f"or stop it first."
+        ) from error
+
+
+def check_idle(path: Path) -> None:
+    """Raise RecordError if another process works on the study with this record."""
+    with path.open("rb", buffering=0) as file:
+        lock(file, path)
 
 
 def held(path: Path) -> bool:

@@ -9,7 +9,6 @@ reading then ignores. :mod:`srsgd_ray.results.lines` says what a line is.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import time
@@ -24,7 +23,7 @@ from srsgd_ray.results.columns import STATES
 from srsgd_ray.results.contents import Contents, TrialRecord
 from srsgd_ray.results.lines import FORMAT, Lines
 from srsgd_ray.results.log import note
-from srsgd_ray.results.place import RecordError, check_writable
+from srsgd_ray.results.place import RecordError, check_writable, lock
 from srsgd_ray.results.planned import asks_more, look_ended, look_seen
 
 FILE_NAME = "record.jsonl"
@@ -93,6 +92,7 @@ class Record:
         self.folder = folder
         self.contents = contents
         self._file, self._lines = file, lines
+        self._ahead = max(time.time(), contents.last) - _elapsed()
 
     @classmethod
     def create(cls, folder: Path, header: Mapping[str, Any]) -> Record:
@@ -129,6 +129,13 @@ class Record:
         file.seek(lines.size)
         _sweep(folder)
         return cls(folder, contents, file, lines)
+
+    def now(self) -> float:
+        """Seconds since 1970 by a clock that the machine's own cannot make jump.
+
+        It is set when the record is opened, and never before the record's last event.
+        """
+        return self._ahead + _elapsed()
 
     @property
     def trials(self) -> dict[str, TrialRecord]:
@@ -234,7 +241,7 @@ class Record:
         self.close()
 
     def _event(self, event: str, **fields: Any) -> bool:
-        line = {"event": event, "at": time.time(), **fields}
+        line = {"event": event, "at": self.now(), **fields}
         fresh = self.contents.news(line)
         if fresh:
             size = self._write(line)
@@ -273,13 +280,6 @@ def _sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def lock(file: FileIO, path: Path) -> None:
-    """Hold a record; raises RecordError, and closes the file, if another process holds it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise RecordError(
-            f"another process is working on this study: it holds {path}. Wait for it to end, "
-            f"or stop it first."
-        ) from error
+def _elapsed() -> float:
+    """Seconds by a clock that is never set; where there is one, it counts sleep of the machine."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

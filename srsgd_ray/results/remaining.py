@@ -53,7 +53,7 @@ def remaining(contents: Contents, now: float | None = None) -> Remaining:
         contents: of the record.
         now: seconds since 1970; None: the present.
     """
-    now = time.time() if now is None else now
+    now = max(contents.last, time.time() if now is None else now)
     contents = replace(contents, trials=dict(contents.trials))  # another thread may add one
     trials = list(contents.trials.values())
     open_, coming = [t for t in trials if t.end is None], to_come(contents)
@@ -186,8 +186,7 @@ class _Pace:
 
     def _take(self, trial: TrialRecord, since: float, parts: tuple[str, str]) -> None:
         last, part = trial.started, parts[0]
-        for row in trial.rows:
-            at = float(row.get("time") or 0.0)
+        for at in _times(trial):
             if at and last > since:  # else it began before the session, or waited for it
                 self._add(part, trial.arm, trial.phase, at - last)
             last, part = at, parts[1]
@@ -241,10 +240,15 @@ class _Pace:
             whole = self.whole(trial.arm, trial.phase, epochs)
             return max(0.0, whole - (now - trial.started if trial.started > self.since else 0.0))
         further = self.epoch(trial.arm, trial.phase)
-        last = float(trial.rows[-1].get("time") or now)
+        last = _times(trial)[-1] or now
         gone = min(now - last, further) if last > self.since else 0.0
         to_do = max(0.0, epochs - len(trial.rows)) * further - gone
         return max(0.0, to_do) + self.typical("end", trial.arm, trial.phase)
+
+
+def _times(trial: TrialRecord) -> list[float]:
+    """When each row came; 0.0 where nobody knows."""
+    return trial.times or [float(row.get("time") or 0.0) for row in trial.rows]
 
 
 def _until_the_end(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -27,7 +26,7 @@ class Display:
     """What the terminal shows of a study; asked from another thread, also while Ray starts."""
 
     def __init__(self, controller: Controller) -> None:
-        self._controller, self._began = controller, time.time()
+        self._controller, self._began = controller, controller.record.now()
         self._lanes: list[str] = []  # so that a trial's lines stay where they are
 
     def __call__(self) -> Overview:
@@ -53,7 +52,7 @@ class Display:
         items = [
             f"{left.ended}/{left.trials} trials",
             ", ".join(f"{states[end]} {end}" for end in ENDS),
-            f"{duration(time.time() - self._began)} gone",
+            f"{duration(self._controller.record.now() - self._began)} gone",
         ]
         if left.seconds is not None:
             items.append(f"{duration(left.seconds)} left")
@@ -85,7 +84,7 @@ class Display:
             far.append(f"{statistics.median(times):.3g} s each")
         else:
             begun = max(trial.started, self._began)
-            far.append(f"begun {duration(time.time() - begun)} ago")
+            far.append(f"begun {duration(self._controller.record.now() - begun)} ago")
         return Piece([trial.trial, *knobs], done, total, far)
 
 

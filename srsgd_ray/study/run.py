@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
+from zlib import crc32
 
 from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, make_backend
 from srsgd_ray.backends.probe import check_storage
@@ -21,8 +22,8 @@ from srsgd_ray.progress import all_output_to, watched
 from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.log import OUTPUT, logged
-from srsgd_ray.results.place import of_place
-from srsgd_ray.results.record import check_free
+from srsgd_ray.results.place import check_idle, of_place
+from srsgd_ray.results.record import FILE_NAME, check_free
 from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.ahead import Ahead
 from srsgd_ray.study.arm import check_name
@@ -37,7 +38,7 @@ from srsgd_ray.study.requests import Attended
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
 from srsgd_ray.study.searches import searches_of
 from srsgd_ray.study.spec import Study
-from srsgd_ray.study.start import check_data, check_options, fresh_folder, job_of, plan_of
+from srsgd_ray.study.start import check_data, check_options, copied, fresh_folder, job_of, plan_of
 
 STOPPED = 130  # exit status, as after Ctrl-C
 
@@ -115,7 +116,9 @@ def execute(
     folder = (options.results / (name if resume else check_name(name))).resolve()
     growth = Growth(study)
     if resume:
-        growth = extended(study, read_record(folder), folder, extend, extend and changed_space)
+        there = read_record(folder)
+        check_idle(folder / FILE_NAME)
+        growth = extended(study, there, folder, extend, extend and changed_space)
         study = growth.study
     study.check()
     check_options(study, options)
@@ -221,9 +224,11 @@ class _Session:
         held = self.plan.slots * self.plan.workers
         # With other threads, a sum over a batch differs in its last bits.
         share = {"threads": self.plan.threads, "gpus_per_worker": self.plan.gpus_per_worker}
-        record.session(**provenance(), held_workers=held, **share)
+        record.session(**provenance(), held_workers=held, **share, folder=str(record.folder))
         storage = absolute(self.options.storage or str(record.folder))
         checkpoints = f"checkpoints-{record.contents.header['id']}"
+        if self.options.storage and copied(record.contents, record.folder):
+            checkpoints += f"-{crc32(str(record.folder).encode()):08x}"
         job = replace(self.job, root=join(storage, checkpoints), study=record.folder.name)
         try:
             study: Study | None = self.study

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,8 +13,10 @@ from srsgd_ray.backends import Autoscaler, Job, Plan, check_counts, plan_slots
 from srsgd_ray.backends.store import check_keys
 from srsgd_ray.export.place import library
 from srsgd_ray.knobs import affecting, machine_knobs, one_of, plain
+from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.log import OUTPUT
-from srsgd_ray.results.place import check_writable
+from srsgd_ray.results.place import RecordError, check_writable
+from srsgd_ray.results.record import holds_line, read_record
 from srsgd_ray.study.check import check_fields
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.spec import Study
@@ -107,6 +110,22 @@ def check_data(study: Study) -> None:
         if key not in seen:
             seen.add(key)
             study.work.check_data(config)
+
+
+def copied(contents: Contents, folder: Path) -> bool:
+    """Whether a study's folder is a copy of the one that it began in, and was not only moved.
+
+    Its checkpoints in a common place are then the other's. From another machine nobody can tell.
+    """
+    first = contents.sessions[0] if contents.sessions else {}
+    home = Path(first.get("folder", folder))
+    if home == folder:
+        return False
+    try:
+        there = read_record(home).header.get("id") if holds_line(home) else None
+    except (OSError, RecordError):  # damaged, or no longer to be read
+        return True
+    return first.get("host") != platform.node() or there == contents.header["id"]
 
 
 @contextmanager
