@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import sqlite3
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,9 @@ from srsgd_ray.results.record import Record
 from srsgd_ray.study import searches
 from srsgd_ray.study.search import open_storage
 
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+from damage import heavily, mutated
+
 
 @pytest.fixture(autouse=True)
 def quiet() -> None:
@@ -47,27 +51,6 @@ def folder(whole: Path, tmp_path: Path) -> Path:
 
 def configs(folder: Path) -> dict[str, Any]:
     return {n: (t.config, len(t.rows), t.state) for n, t in read_record(folder).trials.items()}
-
-
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """A byte changed, a line lost, doubled, moved or replaced, or the end torn off."""
-    lines, kind = data.splitlines(keepends=True), rng.randrange(7)
-    at = rng.randrange(len(lines) - 1)
-    if kind <= 1:
-        place = rng.randrange(len(data) - 1)
-        other = rng.choice([b for b in b'0123456789,:{}"\n\r\x00\xff' if b != data[place]])
-        return data[:place] + bytes([other]) + data[place + 1 :]
-    if kind == 2:
-        del lines[at]
-    elif kind == 3:
-        lines.insert(at, lines[at])
-    elif kind == 4:
-        lines[at], lines[at + 1] = lines[at + 1], lines[at]
-    elif kind == 5:
-        lines[at] = rng.choice([b"{}\n", b"null\n", b"123\n", b'{"event": "pause"}\n', b"\n"])
-    else:
-        lines[-1] = lines[-1][: rng.randrange(len(lines[-1]))]
-    return b"".join(lines)
 
 
 def test_each_of_200_mutations_is_found_or_a_torn_last_line(folder: Path) -> None:
@@ -152,20 +135,6 @@ def test_a_crc_backwards() -> None:
         assert one_byte_mended(text[:place] + other + text[place + 1 :], begun, crc) == text
 
 
-def heavily(data: bytes, rng: random.Random) -> bytes:
-    """Three bytes of a line changed, or up to four lines lost."""
-    lines = data.splitlines(keepends=True)
-    at = rng.randrange(1, len(lines) - 1)
-    if rng.randrange(2):
-        line = bytearray(lines[at])
-        for _ in range(3):
-            line[rng.randrange(len(line) - 1)] = rng.choice(b"0123456789abc")
-        lines[at] = bytes(line)
-    else:
-        del lines[at : at + rng.randrange(1, 5)]
-    return b"".join(lines)
-
-
 def test_a_mutation_of_one_byte_or_line_is_undone(folder: Path) -> None:
     path, rng, undone = folder / "record.jsonl", random.Random(3), []
     data = path.read_bytes()
@@ -199,7 +168,9 @@ def test_a_study_that_was_mended_is_resumed_to_the_same_rows(
     assert all(any(words in each for each in said) for words in wanted)
 
 
-def test_a_record_without_its_first_line_is_refused(folder: Path) -> None:
+def test_a_record_without_its_first_line_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = folder / "record.jsonl"
     path.write_bytes(damaged := path.read_bytes().partition(b"\n")[2])
     with pytest.raises(RecordError, match=r"cannot be mended: its first line is lost.*from a copy"):
@@ -207,6 +178,9 @@ def test_a_record_without_its_first_line_is_refused(folder: Path) -> None:
     assert path.read_bytes() == damaged and not list(folder.glob("*.set-aside-*"))
     (found,) = record(folder)
     assert found.level == "error" and "its first line is lost" in found.value
+    assert main(["list", str(folder.parent)]) == 0
+    out = capsys.readouterr().out
+    assert f"line 1 of {path} is damaged" in out and "RecordError" not in out
 
 
 def unknown(database: sqlite3.Connection) -> None:
