@@ -52,7 +52,9 @@ def test_a_place_is_extended_before_its_query(root: str, below: str) -> None:
 @pytest.mark.parametrize("end", ["", "/", "?", "/?"])
 def test_what_was_extended_is_where_arrow_finds_it(tmp_path: Path, end: str) -> None:
     place = CheckpointStore(join(f"file://{tmp_path}{end}", "checkpoints-1", "a b"))
-    place.keep(lambda folder: (folder.mkdir(parents=True), (folder / "checkpoint.pt").touch()))
+    place.keep(
+        lambda folder: (folder.mkdir(parents=True), (folder / "checkpoint.pt").write_bytes(b"x"))
+    )
     assert (tmp_path / "checkpoints-1" / "a b" / "checkpoint.pt").is_file()
     with place.fetch() as found:
         assert found is not None
