@@ -65,8 +65,8 @@ def _no_new_folders(location: str) -> Iterator[None]:
 
 
 def _try(place: str) -> None:
-    put(place, "")
-    if take(place) != "":
+    put(place, "probe")
+    if take(place) != "probe":
         raise OSError("what was written is not there")
     remove(place)
 
