@@ -23,7 +23,7 @@ from typing import Any
 EPOCHS = 12
 GOALS = {"local": 1.1, "ray": 1.5}
 RANGE = (0.01, 0.3)
-BASE = {"dataset": "digits", "model": "preresnet", "depth": 8, "batch_size": 64}
+BASE: dict[str, Any] = {"dataset": "digits", "model": "preresnet", "depth": 8, "batch_size": 64}
 
 
 def ours(folder: Path, backend: str, trials: int) -> None:
