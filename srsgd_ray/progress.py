@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ __all__ = [
     "State",
     "all_output_to",
     "duration",
+    "waiting",
     "watched",
 ]
 
@@ -44,6 +45,14 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def waiting(since: Mapping[str, float], need: str, now: float) -> str:
+    """How many wait, for what and for how long, as in "2 wait for X, 0:31 so far"; "" for none."""
+    if not since:
+        return ""
+    said = f"{len(since)} wait{'s' * (len(since) == 1)} for {need}"
+    return f"{said}, {duration(now - min(since.values()))} so far"
 
 
 class Pace:

@@ -50,7 +50,7 @@ def test_slots(
     ("nodes", "request_", "message"),
     [
         ([{"CPU": 2.0}], {"gpus_per_worker": 1}, "do not fit 1 node with 2 CPUs, 0 GPUs"),
-        (GPU_NODES, {"gpus_per_worker": 1, "workers": 9}, "9 workers a trial"),
+        (GPU_NODES, {"gpus_per_worker": 1, "workers": 9}, "9 workers with 3 CPUs and 1 GPU each"),
         (GPU_NODES, {"gpus_per_worker": 1, "slots": 9}, "slots <= 8 must hold"),
         ([{"CPU": 2.0}], {"cpus_per_worker": 1, "workers": 2}, "and 0.01 CPU for the trial itself"),
         ([{"CPU": 2.0}], {"slots": 3}, "slots <= 2 must hold"),
@@ -99,19 +99,22 @@ available_node_types:
     [
         ({"slots": 4, "cpus_per_worker": 3, "gpus_per_worker": 1}, ""),
         ({"slots": 8, "cpus_per_worker": 1, "gpus_per_worker": 0.5}, ""),
-        ({"slots": 10, "cpus_per_worker": 2}, ""),  # the large node, three others
+        (
+            {"slots": 10, "cpus_per_worker": 2},
+            "",
+        ),  # the large node, three others
         ({"slots": 11, "cpus_per_worker": 2}, "slots <= 10 must hold"),
         ({"slots": 2, "cpus_per_worker": 4, "gpus_per_worker": 1, "workers": 2}, ""),
         (
             {"slots": 8, "cpus_per_worker": 3, "gpus_per_worker": 1},
-            "slots <= 4 must hold for 1 worker a trial with 3 CPUs and 1 GPU each on what the "
+            "slots <= 4 must hold for trials of 1 worker with 3 CPUs and 1 GPU on what the "
             "autoscaler's file allows: the head (2 CPUs, 0 GPUs) and at most 3 spot (4 CPUs, 1 GPU "
             "each), 4 on_demand (4 CPUs, 1 GPU each), 1 large (8 CPUs, 0 GPUs each), 4 of them "
             "together, but got slots=8. Ask for fewer slots",
         ),
         (
             {"slots": 1, "cpus_per_worker": 6, "gpus_per_worker": 1},
-            "1 worker a trial with 6 CPUs and 1 GPU each (and 0.01 CPU for the trial itself) do",
+            "but 1 worker with 6 CPUs and 1 GPU (and 0.01 CPU for the trial itself) do",
         ),
     ],
 )

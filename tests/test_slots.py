@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from srsgd_ray.backends.ray.slot import TrialError, WarmTrainable, trial_config
 from srsgd_ray.backends.ray.tuning import TrialCallback, TrialSearcher
 from srsgd_ray.backends.store import CheckpointStore, join, trial_folder
 
-PULSE = {"silent": 0.0, "step": 5, "groups": 1, "trouble": None, "epoch": 2}
+PULSE = {"silent": 0.0, "sought": None, "step": 5, "groups": 1, "trouble": None, "epoch": 2}
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def slot(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def make(**pulse: Any) -> Any:
         made = object.__new__(WarmTrainable)
         made._slot = Slot(Plan(1, 2, 1.0, 0.0), silence_limit=100.0)
-        made._error = None
+        made._error, made._freed, made._waiting = None, -1e9, False
         made._thread = threading.current_thread()
         made._assignment, made._epoch = Assignment("search-sgd-000", {}, 2, 9, 0, False), 2
         made._channel = Mock(**{"heartbeat.return_value": {**PULSE, **pulse}})
@@ -53,7 +54,7 @@ def test_a_trial_that_lives_is_waited_for(slot: Callable[..., Any]) -> None:
     ("pulse", "message"),
     [
         ({"silent": 101.0}, "waited 100 s for row of epoch 3 (step 5) and saw no sign of life"),
-        ({"silent": 101.0, "groups": 0}, "waited 100 s for a group of 2 workers with 1.0 CPUs"),
+        ({"silent": 101.0, "groups": 0}, "waited 100 s for 2 workers with 1 CPU each"),
     ],
 )
 def test_every_wait_ends_and_says_what_was_awaited(
@@ -64,20 +65,25 @@ def test_every_wait_ends_and_says_what_was_awaited(
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("groups", "waited", "freed"),
-    [(0, FREE_AFTER + 1, 1), (0, FREE_AFTER - 1, 0), (1, 10_000.0, 0)],
-)
+@pytest.mark.parametrize(("sought", "freed"), [(FREE_AFTER + 1, 1), (FREE_AFTER - 1, 0), (None, 0)])
 def test_workers_that_do_not_come_are_looked_for(
     slot: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
-    groups: int,
-    waited: float,
+    sought: float | None,
     freed: int,
 ) -> None:
     calls: list[None] = []
     monkeypatch.setattr("srsgd_ray.backends.ray.slot.free_abandoned", lambda: calls.append(None))
-    assert slot(groups=groups)._watch("row", waited) is None
+    made = slot(sought=sought, silent=10_000.0 if sought else 0.0)
+    said = made._watch("row", 10_000.0)  # no silence, while there is no place for workers
+    assert len(calls) == freed
+    if not freed:
+        assert said is None
+        return
+    assert said["kind"] == "sought" and time.time() - said["since"] == pytest.approx(sought, abs=5)
+    assert made._watch("row", 10_000.0) is None  # said once
+    made._channel.heartbeat.return_value = PULSE
+    assert made._watch("row", 10_000.0) == {"kind": "sought", "since": 0}
     assert len(calls) == freed
 
 
@@ -96,6 +102,7 @@ def test_a_trial_that_kills_its_workers_fails_and_frees_the_slot(slot: Callable[
         "row": None,
         "artifacts": {},
         "epoch": 2,
+        "waiting": 0,
         "done": True,
         "end": {"state": "failed", "reason": message["reason"], "workers": 2},
     }

@@ -12,7 +12,14 @@ from __future__ import annotations
 from typing import Any
 
 from srsgd_ray.backends.base import Assignment, Backend, Job, NotMeasured, Trials
-from srsgd_ray.backends.capacity import Autoscaler, CapacityError, Plan, check_counts, plan_slots
+from srsgd_ray.backends.capacity import (
+    Autoscaler,
+    CapacityError,
+    Plan,
+    check_counts,
+    plan_slots,
+    workers_on,
+)
 from srsgd_ray.knobs import one_of
 
 __all__ = [
@@ -28,6 +35,7 @@ __all__ = [
     "check_counts",
     "make_backend",
     "plan_slots",
+    "workers_on",
 ]
 
 BACKENDS = {

@@ -7,6 +7,7 @@ whoever decides it does not know where trials run.
 from __future__ import annotations
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -62,6 +63,13 @@ class Trials(Protocol):
     def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:
         """A trial ended."""
 
+    def waits(self, trials: Mapping[str, float], need: str, over: bool = False) -> None:
+        """These trials, and no others, have no workers: since when, and what they need.
+
+        ``over``: for so long, with none that runs, that the study is stopped.
+        """
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -73,8 +81,8 @@ class Slot:
         place: ``workers``, or ``actor``: one process, without a group of workers.
         judged: the metric that must be in every row.
         root: folder or URI for checkpoints; "" for none.
-        silence_limit: seconds that a trial may go without a sign of life, and that workers may
-            take to come up.
+        silence_limit: seconds that a trial may go without a sign of life once there is a place
+            for its workers.
         study: that processes and runs are named after.
         token: what the driver put into ``root``, for machines to recognise it; "" for nothing.
     """
@@ -99,6 +107,7 @@ class Slot:
 class Job:
     """What a backend must know of a study: ``work`` is the trainable, the rest as in :class:`Slot`.
 
+    After ``wait_limit`` seconds in which no trial has workers the study stops.
     ``work`` may be alive in this process only; other processes import it by its ``path``.
     """
 
@@ -109,6 +118,7 @@ class Job:
     root: str
     silence_limit: float = 900.0
     study: str = ""
+    wait_limit: float = math.inf
 
     def slot(self, plan: Plan) -> Slot:
         """What each slot of a plan must know."""

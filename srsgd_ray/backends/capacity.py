@@ -71,6 +71,19 @@ class Plan:
         """CPU threads of a worker: never more than its CPUs."""
         return max(1, math.floor(self.cpus_per_worker))
 
+    @property
+    def need(self) -> str:
+        """What a trial takes, in words."""
+        gpus = f" and {_count(self.gpus_per_worker, 'GPU')}" if self.gpus_per_worker else ""
+        each = " each" if self.workers > 1 else ""
+        workers, cpus = _count(self.workers, "worker"), _count(self.cpus_per_worker, "CPU")
+        return f"{workers} with {cpus}{gpus}{each}"
+
+
+def workers_on(node: Node, plan: Plan) -> int:
+    """How many of a plan's workers fit a node."""
+    return int(_holds(node, {"CPU": plan.cpus_per_worker, "GPU": plan.gpus_per_worker}))
+
 
 def check_counts(slots: int | None, workers: int) -> None:
     """Raise ValueError unless there is at least one slot and one worker."""
@@ -122,9 +135,7 @@ def plan_slots(
         cpus_per_worker = _share(nodes, slots, workers, gpus_per_worker)
     need = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
     fitting = next(n for n in itertools.count() if not _packs(nodes, need, workers, n + 1))
-    request = f"{_count(workers, 'worker')} a trial with {_count(cpus_per_worker, 'CPU')}" + (
-        f" and {_count(gpus_per_worker, 'GPU')} each" if gpus_per_worker else " each"
-    )
+    plan = Plan(slots or fitting, workers, cpus_per_worker, gpus_per_worker)
     if growing and autoscaler is not None:
         there = f"what the autoscaler's file allows: {autoscaler}"
         cure = " Ask for fewer slots or smaller shares, or change max_workers and node types there."
@@ -133,14 +144,15 @@ def plan_slots(
         there, cure = f"{_count(len(nodes), 'node')} with {_has(have)} together", ""
     if fitting == 0:
         raise CapacityError(
-            f"a trial must fit the cluster, but {request} (and {ACTOR_SHARE} CPU for the trial "
+            f"a trial must fit the cluster, but {plan.need} (and {ACTOR_SHARE} CPU for the trial "
             f"itself) do not fit {there}.{cure or ' Ask for fewer workers or smaller shares.'}"
         )
     if slots is not None and slots > fitting:
         raise CapacityError(
-            f"slots <= {fitting} must hold for {request} on {there}, but got slots={slots}.{cure}"
+            f"slots <= {fitting} must hold for trials of {plan.need} on {there}, but got "
+            f"slots={slots}.{cure}"
         )
-    return Plan(slots or fitting, workers, cpus_per_worker, gpus_per_worker)
+    return plan
 
 
 def _share(nodes: Sequence[Node], slots: int | None, workers: int, gpus: float) -> float:

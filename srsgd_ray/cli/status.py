@@ -13,7 +13,7 @@ import pandas as pd
 from srsgd_ray import analysis
 from srsgd_ray.cli.seen import Seen, fitted, holds_study, study_folders
 from srsgd_ray.knobs import one_of
-from srsgd_ray.progress import duration
+from srsgd_ray.progress import duration, waiting
 from srsgd_ray.results import RecordError, schema_of
 from srsgd_ray.results.place import held
 from srsgd_ray.results.record import FILE_NAME as RECORD
@@ -70,6 +70,8 @@ def _status(seen: Seen) -> list[str]:
         elif seen.state not in ("finished", "running"):
             head += f", last {duration(now['at'] - seen.last)} ago"
     counts = Counter(seen.trials["state"])
+    if now is not None and now["waiting"]:
+        head += f"\nOf its trials {waiting(now['waiting'], now['need'], now['at'])}"
     states = ", ".join(f"{counts[s]} {s}" for s in analysis.ENDS if counts[s]) or "no trial yet"
     parts = [f"{head}\n{seen.question}".strip(), states, _arms_text(seen)]
     if now is not None:

@@ -46,8 +46,11 @@ function drawNow(now) {
   table("slots", ["trial", "epoch", "of", now.metric, "seconds since"], now.trials.map((row) => ({
     ...row, of: row.epochs, [now.metric]: row.value, "seconds since": Math.round(now.at - row.since)})));
   const slots = `${now.idle} of ${now.slots} slot${now.slots > 1 ? "s" : ""} idle: `;
-  $("idle").textContent = !now.running ? "No process works on this study." : now.idle
-    ? `${slots}the last trials of a search, or the next one has yet to begin.` : "";
+  const since = Object.values(now.waiting);
+  const waiting = since.length ? `${since.length} wait${since.length > 1 ? "" : "s"} for ` +
+    `${now.need}, ${time(now.at - Math.min(...since))} so far. ` : "";
+  $("idle").textContent = waiting + (!now.running ? "No process works on this study." : now.idle
+    ? `${slots}the last trials of a search, or the next one has yet to begin.` : "");
   const lines = now.trials.filter((row) => row.curve.some((value) => value !== null));
   $("live-plot").hidden = !lines.length;
   if (lines.length) draw("live-plot", lines.map((row) => ({type: "scatter", mode: "lines+markers",

@@ -25,7 +25,8 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
 
     Returns:
         As :func:`progress`, with ``trials`` (of those that run: ``trial``, ``epoch``, ``epochs``,
-        the search metric at each epoch), ``idle`` slots, the last ``failures`` and ``log``.
+        the search metric at each epoch), ``idle`` slots, those ``waiting`` for workers
+        (since when) and what they ``need``, the last ``failures`` and ``log``.
     """
     now = max(contents.last, time.time() if now is None else now)
     found = progress(folder, contents, now)
@@ -40,6 +41,8 @@ def live(folder: Path, contents: Contents, now: float | None = None) -> dict[str
         "metric": spec.get("metric", ""),
         "trials": [_shown(t, contents) for t in open_],
         "idle": max(0, found["slots"] - len(open_)) if running else 0,
+        "waiting": contents.waiting if running else {},
+        "need": contents.need,
         "failures": [
             {"trial": t.trial, "state": t.state, "reason": _last_line(t)} for t in lost[-FAILURES:]
         ],

@@ -69,6 +69,18 @@ class Contents:
         """How often the study was extended after results of its confirmation were seen."""
         return int(self.header.get("look", 0))
 
+    @property
+    def waiting(self) -> dict[str, float]:
+        """The trials that have no workers, and since when."""
+        last = self.sessions[-1] if self.sessions else {}
+        return {name: since for name, since in last.get("waiting", {}).get("trials", {}).items()
+                if name in self.trials and self.trials[name].end is None}  # fmt: skip
+
+    @property
+    def need(self) -> str:
+        """What those trials wait for."""
+        return str(self.sessions[-1]["waiting"]["need"]) if self.waiting else ""
+
     def news(self, event: Mapping[str, Any]) -> bool:
         """Whether an event tells what is not known; False if a resumed trial repeats it.
 
@@ -79,7 +91,7 @@ class Contents:
         if kind == "trial":
             return event["trial"] not in self.trials
         if kind not in ("epoch", "artifact", "end", "retry"):
-            if kind not in ("session", "pause", "spec", "selected", "enqueue"):
+            if kind not in ("session", "pause", "spec", "selected", "enqueue", "wait"):
                 raise RecordError(f"unknown event {kind!r} in the record.")
             return True
         trial = self.trials[event["trial"]]
@@ -143,6 +155,8 @@ class Contents:
             arm = (trial.arm, trial.phase)
             trial.again(sum((t.arm, t.phase) == arm for t in self.trials.values()))
             self._next_look(event)
+        elif kind == "wait":
+            self.sessions[-1]["waiting"] = event
         elif kind == "enqueue":
             place = (event["arm"], event["search"])
             self.enqueued.setdefault(place, {})[event["number"]] = event["point"]

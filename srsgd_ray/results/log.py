@@ -89,6 +89,14 @@ def _line(contents: Contents, event: Mapping[str, Any]) -> str:
     if kind == "enqueue":
         point = ", ".join(f"{k} {v}" for k, v in event["point"].items())
         return f"arm {event['arm']} is to try {point}, in search {event['search']}"
+    if kind == "wait":
+        waiting = ", ".join(event["trials"])
+        if event["over"]:
+            return f"the study stops: no trial has workers for so long (--wait-hours): {waiting}"
+        verb = "wait" if len(event["trials"]) > 1 else "waits"
+        return (
+            f"{waiting} {verb} for {event['need']}" if waiting else "no trial waits for workers now"
+        )
     if kind == "trial":
         trial = contents.trials[event["trial"]]
         knobs = ", ".join(f"{k} {v}" for k, v in searched(contents.header, trial).items())

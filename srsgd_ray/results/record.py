@@ -230,6 +230,10 @@ class Record:
         """The trial of that number of a search will take a known point."""
         self._event("enqueue", arm=arm, search=search, number=number, point=dict(point))
 
+    def waits(self, trials: Mapping[str, float], need: str, over: bool = False) -> None:
+        """These trials have no workers, since when; ``over``: the study stops for it."""
+        self._event("wait", trials=dict(trials), need=need, over=over)
+
     def close(self) -> None:
         """Release the record for other processes."""
         self._file.close()

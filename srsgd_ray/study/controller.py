@@ -207,6 +207,10 @@ class Controller:
                 state, reason = "diverged", f"{goal.metric} is {value} at the last epoch"
         return state, reason
 
+    def waits(self, trials: Mapping[str, float], need: str, over: bool = False) -> None:
+        """These trials have no workers."""
+        self.record.waits(trials, need, over)
+
     def enqueue(self, arm: str, point: Mapping[str, Any]) -> str:
         """Plan a known point as the next trial of an arm; what was done, as a line."""
         search, number, said = enqueue(self.study, self.record, arm, point)

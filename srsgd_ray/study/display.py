@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from srsgd_ray.backends.base import Number
-from srsgd_ray.progress import Overview, Piece, duration
+from srsgd_ray.progress import Overview, Piece, duration, waiting
 from srsgd_ray.results import TrialRecord
 from srsgd_ray.results.columns import STATES
 from srsgd_ray.results.contents import Contents
@@ -49,11 +49,13 @@ class Display:
     def _whole(self, contents: Contents) -> list[str]:
         study, left = self._controller.study, remaining(contents)
         states = Counter(trial.state for trial in contents.trials.values())
+        wait = waiting(contents.waiting, contents.need, time.time())
         items = [
             f"{left.ended}/{left.trials} trials",
             ", ".join(f"{states[end]} {end}" for end in ENDS),
             f"{duration(self._controller.record.now() - self._began)} gone",
         ]
+        items += [wait] if wait else []
         if left.seconds is not None:
             items.append(f"{duration(left.seconds)} left")
         best = [f"{arm} {v:.4g}" for arm, v in best_so_far(study, contents.trials.values()).items()]
@@ -78,6 +80,10 @@ class Display:
         done, total = len(trial.rows), self._controller.length(trial)
         far = [f"{done} of {total} {unit(header)}"]
         far += [f"{name} {_short(value)}" for name, value in reached(header, trial).items()]
+        since = self._controller.record.contents.waiting.get(trial.trial)
+        if since is not None:
+            far.append(f"waits for workers {duration(time.time() - since)}")
+            return Piece([trial.trial, *knobs], done, total, far)
         last = trial.rows[-LATEST:]
         times = [(row.get("train_seconds") or 0) + (row.get("eval_seconds") or 0) for row in last]
         if times:

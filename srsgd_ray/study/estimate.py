@@ -16,6 +16,7 @@ from srsgd_ray.knobs import affecting
 from srsgd_ray.progress import duration
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.planned import superseded
+from srsgd_ray.study.prices import price_line
 from srsgd_ray.study.spec import Study
 
 Key = tuple[Any, ...]
@@ -49,8 +50,8 @@ class Cost:
         """Seconds to the end, if the slots are never idle."""
         return self.seconds / self.plan.slots
 
-    def text(self, now: datetime.datetime) -> str:
-        """The plan, in a line or two."""
+    def text(self, now: datetime.datetime, price: str | None = None) -> str:
+        """The plan, in a line or two, and its dollars at that price of a machine."""
         kind = "GPU-hours" if self.plan.gpus_per_worker == 1 else "worker-hours"
         timed, known = self.measured
         how = [f"{timed} configuration{'s' * (timed > 1)} timed here"] * (timed > 0)
@@ -58,10 +59,11 @@ class Cost:
         said = "; ".join([*filter(None, [", ".join(how)]), OFF])
         ends = now + datetime.timedelta(seconds=self.wall)
         form = "%H:%M" if ends.date() == now.date() else "%a %d %b %Y, %H:%M"
+        dollars = "" if price is None else f"\n{price_line(price, self.plan, self.wall)}"
         return (
             f"Plan: {self.trials} trials, {self.epochs:,} epochs, {self.hours:.3g} {kind} "
             f"({said}). "
-            f"{self.plan.slots} at a time: {duration(self.wall)}, until {ends:{form}}."
+            f"{self.plan.slots} at a time: {duration(self.wall)}, until {ends:{form}}.{dollars}"
         )
 
 

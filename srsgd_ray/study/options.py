@@ -42,12 +42,25 @@ class Options:
     autoscaling: bool = knob(
         False, "the cluster adds nodes; give --slots, --cpus-per-worker", affects="", flag=ON
     )
-    silence_limit: float = knob(
-        900.0,
-        "seconds a trial may wait for its workers or a sign of life of them before it restarts",
+    wait_hours: float = knob(
+        12.0,
+        "hours to wait for workers while no trial runs, before the study stops, to be resumed",
         affects="",
         flag=ON,
         within="(0, inf]",
+    )
+    silence_limit: float = knob(
+        900.0,
+        "seconds a trial may go without a sign of life of its workers before it restarts",
+        affects="",
+        flag=ON,
+        within="(0, inf]",
+    )
+    price: str | None = knob(
+        None,
+        "for the plan: dollars an hour of a machine for a slot, or its type, such as g5.xlarge",
+        affects="",
+        flag=ON,
     )
     figures: bool = knob(True, "draw figures at the end", affects="", flag=HERE)
     tensorboard: bool = knob(

@@ -50,7 +50,8 @@ class Attended(Trials):
     """A study's trials as a backend runs them, with an ear for requests.
 
     A context: within it a thread takes requests. A trial that is to end does so where it reports
-    next, as if a scheduler stopped it; one that only waits to be resumed ends at once.
+    next, as if a scheduler stopped it; one that only waits to be resumed ends at once. After it,
+    ``gave_up`` says whether it was stopped because no workers came.
 
     Args:
         controller: of the study.
@@ -67,6 +68,7 @@ class Attended(Trials):
         self._asked: dict[str, dict[str, Any]] = {}  # requests about trials that run
         self._to_stop: list[dict[str, Any]] = []
         self._broken: Exception | None = None
+        self.gave_up = False
         self._thread = threading.Thread(target=self._listen, daemon=True, name="requests")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -161,6 +163,14 @@ class Attended(Trials):
             self._controller.ended(trial, state, reason, **facts)
             if request is not None:
                 self._answer(request, self._end_said(trial))
+
+    def waits(self, trials: Mapping[str, float], need: str, over: bool = False) -> None:
+        """Trials without workers."""
+        with self._storing():
+            self._controller.waits(trials, need, over)
+        if over:
+            self.gave_up = True
+            self._stop()
 
     # What users ask.
 

@@ -132,6 +132,9 @@ class _Again(Trials):
     def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:
         self.artifacts[name] = _as_recorded(columns)
 
+    def waits(self, trials: Mapping[str, float], need: str, over: bool = False) -> None:
+        """Nothing: nobody is told."""
+
     def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:
         self.end = {"state": state, "reason": reason, **facts}
 

@@ -148,8 +148,7 @@ def execute(
                 backend.check_shared(absolute(options.storage or str(folder)))
             session = _Session(study, options, backend, job, plan, screen, lost)
             if options.autoscaling and autoscaler is None:
-                session.say(f"No autoscaler tells its node types here: --slots {plan.slots} is "
-                            f"believed, whether so many fit or not.")  # fmt: skip
+                session.say("No autoscaler tells its node types here: --slots is believed.")
             backend.lost = session.end
             session.show_plan(known, ahead)
             if options.plan == "only":
@@ -213,7 +212,8 @@ class _Session:
             return
         try:
             measure = ahead.or_else(self.plan, self.backend.measure(self.job, self.plan))
-            self.say(cost(self.study, self.plan, known, measure).text(datetime.datetime.now()))
+            planned, now = cost(self.study, self.plan, known, measure), datetime.datetime.now()
+            self.say(planned.text(now, self.options.price))
         except NotMeasured as reason:
             if self.options.plan == "only":
                 raise ValueError(f"no plan can be made: {reason}") from reason
@@ -269,6 +269,8 @@ class _Session:
             controller.write_tables(force=True)
         if controller.finished:
             return None
+        if attended.gave_up:
+            self.say(f"\nNo trial has had workers for {self.options.wait_hours:g} h: --wait-hours.")
         if budget.spent:
             self.say(f"\nThe budget is spent: {budget.used:.3g} worker-hours.")
         return OUT_OF_BUDGET if budget.spent else INTERRUPTED

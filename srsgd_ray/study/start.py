@@ -19,6 +19,7 @@ from srsgd_ray.results.place import RecordError, check_writable
 from srsgd_ray.results.record import holds_line, read_record
 from srsgd_ray.study.check import check_fields
 from srsgd_ray.study.options import Options
+from srsgd_ray.study.prices import check_price
 from srsgd_ray.study.spec import Study
 from srsgd_ray.trainable import find, path_of
 
@@ -28,6 +29,8 @@ def check_options(study: Study, options: Options) -> None:
     check_fields(options)
     one_of("plan", options.plan, ("yes", "no", "only"))
     check_keys(options.storage or "")
+    if options.price is not None:
+        check_price(options.price)
     if options.tensorboard:
         library("tensorboard")
     workers = _workers(study, options)
@@ -79,7 +82,10 @@ def job_of(study: Study, options: Options) -> Job:
         )
     if not alone:
         _check_module(path, folder)
-    return Job(study.work, path, folder or study.folder, study.metric, "", options.silence_limit)
+    return Job(
+        study.work, path, folder or study.folder, study.metric, "", options.silence_limit,
+        wait_limit=options.wait_hours * 3600,
+    )  # fmt: skip
 
 
 def _check_module(path: str, folder: str) -> None:

@@ -92,7 +92,15 @@ class RayBackend(Backend):
                 name=trial_folder(job.study or "tune"),
                 storage_path=join(job.root, "ray"),
                 verbose=0,
-                callbacks=[TrialCallback(trials, StudyMetrics(job.study, self.numbers), again)],
+                callbacks=[
+                    TrialCallback(
+                        trials,
+                        StudyMetrics(job.study, self.numbers),
+                        again,
+                        plan.need,
+                        job.wait_limit,
+                    )
+                ],
                 failure_config=tune.FailureConfig(max_failures=2),
                 # The workers keep each trial's checkpoint themselves.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

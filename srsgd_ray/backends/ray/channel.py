@@ -49,6 +49,7 @@ class Channel:
         self._trial = _Trial()
         self._messages: deque[Message] = deque()
         self._answer = (0, 0, False)  # serial and epoch of the last decision, and what it was
+        self._sought: float | None = None
 
     def _replace(self, command: Any, known_epochs: int = 0, ended: bool = True) -> int:
         with self._changed:
@@ -97,15 +98,26 @@ class Channel:
         return bool(self._trial.command == CLOSE)
 
     def heartbeat(self) -> Message:
-        """How the trial is doing: seconds since its last sign of life, step, worker groups."""
+        """How the trial is doing: seconds since its last sign of life, step, worker groups.
+
+        ``sought``: seconds for which a place for a group has been sought; None if there is one.
+        """
         trial = self._trial
         return {
             "silent": time.monotonic() - trial.touched,
+            "sought": None if self._sought is None else time.monotonic() - self._sought,
             "step": trial.step,
             "groups": trial.groups,
             "trouble": trial.trouble,
             "epoch": trial.reported,
         }
+
+    # What the controller of the worker groups calls.
+
+    def seek(self, sought: bool) -> None:
+        """A place for a worker group is sought from now on, or was found."""
+        self._sought = (self._sought or time.monotonic()) if sought else None
+        self._trial.touched = time.monotonic()
 
     # What the workers call.
 

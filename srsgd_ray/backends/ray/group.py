@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 import ray
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 
 from srsgd_ray.backends.base import Slot
 from srsgd_ray.backends.ray.channel import Channel
@@ -37,6 +38,22 @@ class RemoteChannel:
         return call
 
 
+class _Seeking(WorkerGroupCallback):
+    """Tells the channel whether a group waits for its place: no machine is no silent worker."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def before_worker_group_start(self, worker_group_context: Any) -> None:
+        """Ray Train asks for the place, for the first time or anew."""
+        self._channel.seek.remote(True)
+
+    def before_init_train_context(self, workers: Any) -> dict[str, Any]:
+        """The workers are there."""
+        self._channel.seek.remote(False)
+        return {}
+
+
 class WorkerGroup:
     """One long-lived TorchTrainer, whose workers run what comes through ``channel``."""
 
@@ -45,7 +62,7 @@ class WorkerGroup:
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
         # Ray's pages know of no Train run otherwise (REST: /api/train/v2/runs/v1).
         os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
-        # Train begins a group anew after 60 s by default; the slot's own limit is to count.
+        # Train asks for a place anew after 60 s by default; nobody counts how often.
         limit = str(slot.silence_limit)
         os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", limit)
         self._slot, self.channel = slot, RemoteChannel()
@@ -72,6 +89,7 @@ class WorkerGroup:
                 storage_path=join(self._slot.root, "ray"),
                 # Deaths are counted trial by trial instead, by the slot.
                 failure_config=FailureConfig(max_failures=-1),
+                callbacks=[_Seeking(self.channel.actor)],  # type: ignore[list-item]
             ),
         ).fit()
 

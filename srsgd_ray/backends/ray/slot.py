@@ -101,6 +101,7 @@ class WarmTrainable(tune.Trainable):
         self._slot: Slot = config["_slot"]
         self._error: BaseException | None = None
         self._serial: int | None = None
+        self._freed = 0.0
         self._server = _server(self._slot)
         self._channel: Any = self._server.channel
         self._thread = threading.Thread(target=self._serve, daemon=True, name="trials")
@@ -122,15 +123,20 @@ class WarmTrainable(tune.Trainable):
         self._assignment = Assignment(config=knobs, **facts)
         self._epoch = self._assignment.known_epochs
         self._serial = None
+        self._told = self._waiting = False
         return True
 
     def step(self) -> dict[str, Any]:
         """One epoch: let the workers continue, wait for their row, give it to Tune."""
         if self._serial is None:
             self._serial = self._channel.assign(self._assignment, self._epoch)
-        else:
+        elif not self._told:
             self._channel.release(self._epoch)
+        self._told = False
         message = self._await("row or end")
+        if message["kind"] == "sought":
+            self._told = True
+            return {**self._result(None, None), "waiting": message["since"]}
         if message["kind"] == "end":
             return self._result(None, message)
         self._epoch = message["row"]["epoch"]
@@ -142,7 +148,7 @@ class WarmTrainable(tune.Trainable):
 
         An error is a result, too, and is not raised: the slot is sound and serves the next trial.
         """
-        result: dict[str, Any] = {"epoch": self._epoch, "row": None, "artifacts": {}}
+        result: dict[str, Any] = {"epoch": self._epoch, "row": None, "artifacts": {}, "waiting": 0}
         if row is not None:
             result |= {"row": row["row"], "artifacts": row["artifacts"]}
         if end is not None:
@@ -161,7 +167,8 @@ class WarmTrainable(tune.Trainable):
         """Examine a silent trial.
 
         Returns:
-            The message that it failed, if its worker groups died too often; else None.
+            The message that it failed, if its worker groups died too often, or that it begins or
+            ceases to wait for a place for them; else None.
 
         Raises:
             TrialError: if the slot itself cannot continue; Tune then gives the trial another one.
@@ -178,15 +185,19 @@ class WarmTrainable(tune.Trainable):
                 f"{pulse['trouble'] or 'none was reported: the processes were killed'}"
             )
             return {"kind": "end", "state": "failed", "reason": reason}
-        if self._slot.grouped and not pulse["groups"] and waited > FREE_AFTER:
+        sought = pulse["sought"] or 0.0
+        if sought > FREE_AFTER and time.monotonic() - self._freed > FREE_AFTER:
             # Workers usually come up sooner: something may hold their place that nobody owns.
+            self._freed = time.monotonic()
             free_abandoned()
-        if min(pulse["silent"], waited) > self._slot.silence_limit:
+        if (sought > FREE_AFTER) != self._waiting and what != "end":
+            self._waiting = not self._waiting
+            return {"kind": "sought", "since": time.time() - sought if self._waiting else 0}
+        if pulse["sought"] is None and min(pulse["silent"], waited) > self._slot.silence_limit:
             awaited = (
                 f"{what} of epoch {pulse['epoch'] + 1} (step {pulse['step']})"
                 if pulse["groups"]
-                else f"a group of {plan.workers} workers with {plan.cpus_per_worker} CPUs "
-                f"and {plan.gpus_per_worker} GPUs each"
+                else plan.need
             )
             raise TrialError(
                 f"{trial} waited {self._slot.silence_limit:.0f} s for {awaited} and saw no sign "

@@ -7,6 +7,7 @@ never read back.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from srsgd_ray.backends.ray.metrics import StudyMetrics
 from srsgd_ray.backends.ray.slot import trial_config
 
 logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0  # seconds between two looks for trials without workers
 
 
 class TrialSearcher(Searcher):
@@ -54,20 +57,60 @@ class TrialSearcher(Searcher):
 
 
 class TrialCallback(Callback):
-    """Reports to the study what happened, row by row and end by end."""
+    """Reports to the study what happened, row by row and end by end.
 
-    def __init__(self, trials: Trials, metrics: StudyMetrics, again: list[dict[str, Any]]) -> None:
+    Args:
+        trials, metrics: who hears it.
+        need: what a trial takes, in words.
+        again: where trials go that Tune gave up too soon.
+        wait_limit: seconds without a trial that runs, for lack of workers, that are too long.
+    """
+
+    def __init__(
+        self,
+        trials: Trials,
+        metrics: StudyMetrics,
+        again: list[dict[str, Any]],
+        need: str,
+        wait_limit: float,
+    ) -> None:
         self._trials, self._metrics, self._again = trials, metrics, again
-        self._ran = time.monotonic()
+        self._need, self._limit = need, wait_limit
+        self._looked = self._ran = self._freed = time.monotonic()
+        self._pending: dict[str, float] = {}
+        self._told: dict[str, float] = {}
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Look for abandoned reservations while no slot finds its place."""
-        now = time.monotonic()
-        if not trials or any(trial.status == Trial.RUNNING for trial in trials):
+        """See which trials have no workers; look for abandoned reservations if none has any."""
+        now, clock = time.monotonic(), time.time()
+        if now - self._looked < LOOK_EVERY:
+            return
+        self._looked = now
+        waiting = self._waiting(trials, clock)
+        if not waiting or any(t.status == Trial.RUNNING and not _waits(t) for t in trials):
             self._ran = now
-        elif now - self._ran > FREE_AFTER:
-            self._ran = now
+        elif now - max(self._ran, self._freed) > FREE_AFTER:
+            self._freed = now
             free_abandoned()
+        over = now - self._ran > self._limit
+        told = {name: since for name, since in waiting.items() if clock - since > FREE_AFTER}
+        if over or told.keys() != self._told.keys():
+            self._trials.waits(waiting if over else told, self._need, over)
+            self._told = told
+        if over:
+            self._limit = math.inf
+
+    def _waiting(self, trials: list[Trial], now: float) -> dict[str, float]:
+        """Since when each trial without workers has been so; the slot tells, once it is there."""
+        found = {}
+        for trial in trials:
+            if trial.status == Trial.PENDING:
+                name = trial.config["_trial"]
+                found[name] = self._pending.get(name, now)
+            elif trial.status == Trial.RUNNING and (since := _waits(trial)):
+                found[trial.config["_trial"]] = since
+        self._pending = found
+        return found
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -129,6 +172,11 @@ class TrialCallback(Callback):
 def _note_known(trial: Trial) -> None:
     known = (trial.last_result or {}).get("epoch", 0)
     trial.config["_known_epochs"] = max(trial.config["_known_epochs"], known)
+
+
+def _waits(trial: Trial) -> float:
+    """Since when the workers of a trial that runs have been sought; 0 if they are there."""
+    return float((trial.last_result or {}).get("waiting") or 0)
 
 
 def _last_line(text: str) -> str:
