@@ -24,6 +24,7 @@ from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.ahead import Ahead
 from srsgd_ray.study.estimate import HoursLimit, cost, spent_hours
 from srsgd_ray.study.options import Options
+from srsgd_ray.study.prices import check_price
 from srsgd_ray.study.shorten import select, smoke, with_epochs
 from srsgd_ray.study.start import job_of, plan_of
 from srsgd_ray.trainables.image import ImageClassification
@@ -60,6 +61,39 @@ def test_a_plan_is_trials_times_epochs_times_seconds() -> None:
     text = found.text(datetime.datetime(2026, 1, 1, 23, 59))
     assert "14 trials, 140 epochs, 0.111 worker-hours (2 configurations timed here" in text
     assert "2 at a time: 3:20, until Fri 02 Jan 2026, 00:02." in text
+
+
+@pytest.mark.parametrize(
+    ("price", "gpus", "said"),
+    [
+        # 200 s of two machines, and of the head.
+        ("0.9", 0, "an estimate: $0.11: 2 machines of a slot each at $0.9 an hour, which is your"),
+        ("m5.xlarge", 0, "$0.021 on demand or $0.015 spot: 1 m5.xlarge for up to 4 workers each"),
+        ("g5.xlarge", 0, "$0.12 on demand or $0.068 spot: 2 g5.xlarge for up to 1 worker each"),
+        (
+            "g5.xlarge",
+            1,
+            "($1.006 an hour on demand and $0.5134 an hour spot) and the head (m5.xla",
+        ),
+        ("m5.xlarge", 1, "No price: a worker of trials of 1 worker with 1 CPU and 1 GPU does not"),
+    ],
+)
+def test_a_price_is_an_estimate_and_says_from_when(price: str, gpus: int, said: str) -> None:
+    found = cost(STUDY, dataclasses.replace(TWO_SLOTS, gpus_per_worker=gpus), None, timed)
+    found = dataclasses.replace(found, seconds=400.0)
+    text = found.text(datetime.datetime(2026, 1, 1), price)
+    assert said in text
+    if "No price" not in said:
+        assert "Prices of us-west-2 from" in text and "read in November 2026" in text
+
+
+@pytest.mark.parametrize(
+    ("price", "message"),
+    [("0", "price > 0"), ("nan", "price > 0"), ("inf", "price > 0"), ("g5.xlrge", "mean 'g5.xl")],
+)
+def test_a_bad_price_is_refused(price: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_price(price)
 
 
 def test_a_test_of_every_epoch_and_the_gpus_are_in_the_plan() -> None:

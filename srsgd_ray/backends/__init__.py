@@ -18,6 +18,7 @@ from srsgd_ray.backends.capacity import (
     Plan,
     check_counts,
     plan_slots,
+    slots_in,
     workers_on,
 )
 from srsgd_ray.knobs import one_of
@@ -35,6 +36,7 @@ __all__ = [
     "check_counts",
     "make_backend",
     "plan_slots",
+    "slots_in",
     "workers_on",
 ]
 

@@ -166,6 +166,10 @@ class Backend(ABC):
     def check_shared(self, location: str) -> None:  # noqa: B027  one machine has nothing to check
         """Raise ValueError unless all of its machines use one and the same ``location``."""
 
+    def free(self) -> Sequence[Node] | None:
+        """What no other work holds now of the opened place's nodes; None: there is no other."""
+        return None
+
     @abstractmethod
     def run(self, trials: Trials, job: Job, plan: Plan, screen: TextIO | None) -> None:
         """Run trials until all are finished, or until it was stopped.

@@ -155,6 +155,13 @@ def plan_slots(
     return plan
 
 
+def slots_in(nodes: Sequence[Node], plan: Plan) -> int:
+    """How many of a plan's slots fit what the nodes have, at most its own number."""
+    need = {"CPU": plan.cpus_per_worker, "GPU": plan.gpus_per_worker}
+    counts = range(plan.slots, 0, -1)
+    return next((n for n in counts if _packs(nodes, need, plan.workers, n)), 0)
+
+
 def _share(nodes: Sequence[Node], slots: int | None, workers: int, gpus: float) -> float:
     """CPUs a worker: an equal part of the smallest node that can serve, a whole number or < 1."""
     serving = [node for node in nodes if not gpus or node.get("GPU", 0.0) > 0] or list(nodes)

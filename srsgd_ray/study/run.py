@@ -38,7 +38,9 @@ from srsgd_ray.study.requests import Attended
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
 from srsgd_ray.study.searches import searches_of
 from srsgd_ray.study.spec import Study
-from srsgd_ray.study.start import check_data, check_options, copied, fresh_folder, job_of, plan_of
+from srsgd_ray.study.start import (
+    check_data, check_options, copied, fresh_folder, job_of, plan_of, said_of,
+)  # fmt: skip
 
 STOPPED = 130  # exit status, as after Ctrl-C
 
@@ -142,13 +144,13 @@ def execute(
         opened = nullcontext(None) if quiet else all_output_to(folder / OUTPUT)
         ahead = Ahead(study, options, job, known, backend.here)
         with opened as screen, backend.open() as nodes:
-            autoscaler = backend.autoscaler() if options.autoscaling else None
-            plan = plan_of(study, options, nodes, autoscaler)
+            free, grows = backend.free(), backend.autoscaler() if options.autoscaling else None
+            plan = plan_of(study, options, nodes, grows, free)
             if options.plan != "only":
                 backend.check_shared(absolute(options.storage or str(folder)))
             session = _Session(study, options, backend, job, plan, screen, lost)
-            if options.autoscaling and autoscaler is None:
-                session.say("No autoscaler tells its node types here: --slots is believed.")
+            for line in said_of(plan, options, grows, free):
+                session.say(line)
             backend.lost = session.end
             session.show_plan(known, ahead)
             if options.plan == "only":

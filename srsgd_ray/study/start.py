@@ -7,9 +7,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from srsgd_ray.backends import Autoscaler, Job, Plan, check_counts, plan_slots
+from srsgd_ray.backends import Autoscaler, Job, Plan, check_counts, plan_slots, slots_in
 from srsgd_ray.backends.store import check_keys
 from srsgd_ray.export.place import library
 from srsgd_ray.knobs import affecting, machine_knobs, one_of, plain
@@ -55,12 +56,13 @@ def plan_of(
     options: Options,
     nodes: Sequence[Mapping[str, float]],
     autoscaler: Autoscaler | None = None,
+    free: Sequence[Mapping[str, float]] | None = None,
 ) -> Plan:
-    """How many trials at a time, and what each gets."""
+    """How many trials at a time, and what each gets; as many as are free now, if not asked."""
     gpus = options.gpus_per_worker
     if gpus is None:
         gpus = 1.0 if any(node.get("GPU", 0.0) >= 1 for node in nodes) else 0.0
-    return plan_slots(
+    plan = plan_slots(
         nodes,
         slots=1 if options.backend == "local" and options.slots is None else options.slots,
         workers=_workers(study, options),
@@ -69,6 +71,26 @@ def plan_of(
         growing=options.autoscaling,
         autoscaler=autoscaler,
     )
+    if options.slots is not None or free is None:
+        return plan
+    # The share of a machine stays that of an empty cluster: with other threads rows would differ.
+    return replace(plan, slots=max(1, slots_in(free, plan)))
+
+
+def said_of(
+    plan: Plan,
+    options: Options,
+    autoscaler: Autoscaler | None,
+    free: Sequence[Mapping[str, float]] | None,
+) -> list[str]:
+    """What a user should know of a plan on a cluster."""
+    if options.autoscaling:
+        unknown = "No autoscaler tells its node types here: --slots is believed."
+        return [unknown] if autoscaler is None else []
+    if free is None or (now := slots_in(free, plan)) == plan.slots:
+        return []
+    return [f"Other work holds a part of the cluster: {now} of {plan.slots} slots can begin now, "
+            f"the others wait."]  # fmt: skip
 
 
 def job_of(study: Study, options: Options) -> Job:

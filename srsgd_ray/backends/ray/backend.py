@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from srsgd_ray.backends.base import Backend, Job, NotMeasured, Slot, Trials
 from srsgd_ray.backends.capacity import Autoscaler, Node, Plan
 from srsgd_ray.backends.probe import DRIVER, put
-from srsgd_ray.backends.ray.cluster import gentle_stop, ray_cluster
+from srsgd_ray.backends.ray.cluster import alone, free_resources, gentle_stop, ray_cluster
 from srsgd_ray.backends.ray.left import end_left
 from srsgd_ray.backends.signals import interrupt
 from srsgd_ray.backends.store import join, trial_folder
@@ -56,6 +56,10 @@ class RayBackend(Backend):
 
         if len(alive()) > 1:
             check_shared(location)
+
+    def free(self) -> Sequence[Node] | None:
+        """Asks Ray, unless it was started here for this study alone."""
+        return None if self.here and alone() else free_resources()
 
     def stop(self) -> None:
         """As Ctrl-C does."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +18,10 @@ from srsgd_ray.backends.ray.left import check_room, noted
 from srsgd_ray.backends.signals import handled, on_interrupt
 
 logger = logging.getLogger(__name__)
+
+SETTLE = 3.0  # seconds
+_LOCK = threading.Lock()
+_HELD: list[int] = []  # of a Ray that was connected to here: how many studies are on it
 
 
 @contextmanager
@@ -26,7 +32,7 @@ def ray_cluster(
 
     Args:
         address: ``local`` to start one, ``auto`` or a URL to join. A process that is connected
-            already stays where it is.
+            already stays where it is; of several studies in its threads the last one leaves it.
         quiet: nothing that Ray and its workers say is printed.
         lost: called in another thread with what happened if the cluster's head or this machine's
             part of it is gone; Ray ends the process some 40 s later, or never.
@@ -45,9 +51,29 @@ def ray_cluster(
     import ray
 
     check_address(address)
-    if ray.is_initialized():
-        yield _nodes()
-        return
+    ours: AbstractContextManager[object] = nullcontext()
+    with _LOCK:
+        if not ray.is_initialized():
+            ours = _connect(address, quiet)
+            _HELD.append(0)
+        if _HELD:
+            _HELD[0] += 1
+    try:
+        with ours, watched(_vital(), lost) if _HELD else nullcontext():
+            yield _nodes()
+    finally:
+        with _LOCK:
+            if _HELD:
+                _HELD[0] -= 1
+                if not _HELD[0]:
+                    _HELD.clear()
+                    ray.shutdown()
+
+
+def _connect(address: str, quiet: bool) -> AbstractContextManager[object]:
+    """Start Ray or join it; what notes, within it, that it is ours, if it was started."""
+    import ray
+
     if address == "local":
         check_room()
     # A terminal that closes ends the study in order, and not Ray's processes before that.
@@ -64,12 +90,7 @@ def ray_cluster(
             )
         except Exception as error:  # Ray raises that very class where a node is slow to start
             raise no_cluster(address, error) from error
-    try:
-        ours = noted(Path(started["session_dir"])) if own else nullcontext()
-        with ours, watched(_vital(), lost):
-            yield _nodes()
-    finally:
-        ray.shutdown()
+    return noted(Path(started["session_dir"])) if own else nullcontext()
 
 
 def _vital() -> dict[str, str]:
@@ -89,6 +110,25 @@ def _nodes() -> list[dict[str, float]]:
     import ray
 
     return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def alone() -> bool:
+    """Whether this process connected to Ray for the one study that it has on it."""
+    return _HELD == [1]
+
+
+def free_resources() -> list[dict[str, float]]:
+    """What nobody holds of each node; what was just left is waited for, as Ray hears of it late."""
+    import ray
+    from ray._private.state import available_resources_per_node
+
+    until = time.monotonic() + SETTLE
+    while True:
+        free: list[dict[str, float]] = list(available_resources_per_node().values())
+        cpus = sum(node.get("CPU", 0.0) for node in free)
+        if cpus >= ray.cluster_resources().get("CPU", 0.0) or time.monotonic() > until:
+            return free
+        time.sleep(0.2)
 
 
 @contextmanager

@@ -61,8 +61,8 @@ class TrialCallback(Callback):
 
     Args:
         trials, metrics: who hears it.
-        need: what a trial takes, in words.
         again: where trials go that Tune gave up too soon.
+        need: what a trial takes, in words.
         wait_limit: seconds without a trial that runs, for lack of workers, that are too long.
     """
 
@@ -71,8 +71,8 @@ class TrialCallback(Callback):
         trials: Trials,
         metrics: StudyMetrics,
         again: list[dict[str, Any]],
-        need: str,
-        wait_limit: float,
+        need: str = "",
+        wait_limit: float = math.inf,
     ) -> None:
         self._trials, self._metrics, self._again = trials, metrics, again
         self._need, self._limit = need, wait_limit
