@@ -166,13 +166,15 @@ def test_the_line_at_its_top_is_in_the_guide() -> None:
 
 def test_workers_are_spot_machines_with_gpus_and_none_when_idle(cluster: dict[str, Any]) -> None:
     _, workers = head_and_workers(cluster)
-    assert workers
-    for worker in workers.values():
-        assert worker["min_workers"] == 0
-        assert 0 < worker["max_workers"] <= cluster["max_workers"]
-        assert worker["resources"]["GPU"] >= 1
-        assert re.match(r"(g|p)\d", worker["node_config"]["InstanceType"])
-        assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    spot, usual = workers.pop("gpu_spot"), workers.pop("gpu_on_demand")
+    assert not workers
+    assert 0 == spot["min_workers"] < spot["max_workers"] <= cluster["max_workers"]
+    assert spot["resources"]["GPU"] >= 1
+    assert re.match(r"(g|p)\d", spot["node_config"]["InstanceType"])
+    assert spot["node_config"].pop("InstanceMarketOptions") == {"MarketType": "spot"}
+    # The same on demand: none, until the user wants some.
+    assert spot.pop("priority") > usual.get("priority", 0)
+    assert usual == {**spot, "max_workers": 0}
     assert 0 < cluster["max_workers"] <= 8
     assert 0 < cluster["idle_timeout_minutes"] <= 30
 
