@@ -26,7 +26,7 @@ from srsgd_ray.study.estimate import HoursLimit, cost, spent_hours
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.prices import check_price
 from srsgd_ray.study.shorten import select, smoke, with_epochs
-from srsgd_ray.study.start import job_of, plan_of
+from srsgd_ray.study.start import job_of, plan_of, said_of
 from srsgd_ray.trainables.image import ImageClassification
 from srsgd_ray.training.timing import measure
 
@@ -61,6 +61,26 @@ def test_a_plan_is_trials_times_epochs_times_seconds() -> None:
     text = found.text(datetime.datetime(2026, 1, 1, 23, 59))
     assert "14 trials, 140 epochs, 0.111 worker-hours (2 configurations timed here" in text
     assert "2 at a time: 3:20, until Fri 02 Jan 2026, 00:02." in text
+
+
+@pytest.mark.parametrize(
+    ("free", "asked", "slots", "said"),
+    [
+        (None, None, 2, ""),
+        (2.0, None, 2, ""),
+        (1.01, None, 1, ""),
+        (0.5, None, 1, "0 of 1 slots can begin now"),  # one at least: it waits for the others
+        (1.01, 2, 2, "1 of 2 slots can begin now, the others wait"),
+    ],
+)
+def test_others_slots_are_not_free(
+    free: float | None, asked: int | None, slots: int, said: str
+) -> None:
+    options, left = Options(slots=asked), None if free is None else [{"CPU": free}]
+    plan = plan_of(STUDY, options, [{"CPU": 2.0}], None, left)
+    assert (plan.slots, plan.cpus_per_worker) == (slots, 0.99)
+    lines = said_of(plan, options, None, left)
+    assert said in lines[0] if said else lines == []
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,9 @@ class Replay:
     def artifact(self, trial: str, name: str, columns: Mapping[str, list[Any]]) -> None:
         """Recordings have none."""
 
+    def waits(self, trials: Mapping[str, float], need: str, over: bool = False) -> None:
+        """Recordings have workers."""
+
     def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:
         """A trial ended."""
         self._open -= 1

@@ -119,14 +119,15 @@ def alone() -> bool:
 
 def free_resources() -> list[dict[str, float]]:
     """What nobody holds of each node; what was just left is waited for, as Ray hears of it late."""
-    import ray
     from ray._private.state import available_resources_per_node
 
+    ask: Callable[[], dict[str, dict[str, float]]] = available_resources_per_node
+    whole = sum(node.get("CPU", 0.0) for node in _nodes())
     until = time.monotonic() + SETTLE
     while True:
-        free: list[dict[str, float]] = list(available_resources_per_node().values())
+        free: list[dict[str, float]] = list(ask().values())
         cpus = sum(node.get("CPU", 0.0) for node in free)
-        if cpus >= ray.cluster_resources().get("CPU", 0.0) or time.monotonic() > until:
+        if cpus >= whole or time.monotonic() > until:
             return free
         time.sleep(0.2)
 
