@@ -89,8 +89,8 @@ def said_of(
         return [unknown] if autoscaler is None else []
     if free is None or (now := slots_in(free, plan)) == plan.slots:
         return []
-    return [f"Other work holds a part of the cluster: {now} of {plan.slots} slots can begin now, "
-            f"the others wait."]  # fmt: skip
+    return [f"Other work holds a part of the cluster: {now} of {plan.slots} slots can begin "
+            f"now, the others wait."]  # fmt: skip
 
 
 def job_of(study: Study, options: Options) -> Job:
