@@ -50,8 +50,7 @@ class Attended(Trials):
     """A study's trials as a backend runs them, with an ear for requests.
 
     A context: within it a thread takes requests. A trial that is to end does so where it reports
-    next, as if a scheduler stopped it; one that only waits to be resumed ends at once. After it,
-    ``gave_up`` says whether it was stopped because no workers came.
+    next, as if a scheduler stopped it; one that only waits to be resumed ends at once.
 
     Args:
         controller: of the study.
