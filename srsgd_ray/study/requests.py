@@ -168,10 +168,7 @@ class Attended(Trials):
         with self._storing():
             self._controller.waits(trials, need, over)
         if over:
-            self.gave_up = True
-            self._stop()
-
-    # What users ask.
+            self.gave_up = self._stop() is None
 
     def _listen(self) -> None:
         while not self._over.wait(LOOK_EVERY):
