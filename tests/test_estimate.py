@@ -22,11 +22,11 @@ from srsgd_ray.results.record import Contents
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.ahead import Ahead
-from srsgd_ray.study.estimate import HoursLimit, cost, spent_hours
+from srsgd_ray.study.estimate import HoursLimit, cost, said_of, spent_hours
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.prices import check_price
 from srsgd_ray.study.shorten import select, smoke, with_epochs
-from srsgd_ray.study.start import job_of, plan_of, said_of
+from srsgd_ray.study.start import job_of, plan_of
 from srsgd_ray.trainables.image import ImageClassification
 from srsgd_ray.training.timing import measure
 

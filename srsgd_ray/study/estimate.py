@@ -7,15 +7,16 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from srsgd_ray.backends import NotMeasured, Plan
+from srsgd_ray.backends import Autoscaler, NotMeasured, Plan, slots_in
 from srsgd_ray.knobs import affecting
 from srsgd_ray.progress import duration
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.planned import superseded
+from srsgd_ray.study.options import Options
 from srsgd_ray.study.prices import price_line
 from srsgd_ray.study.spec import Study
 
@@ -145,6 +146,22 @@ def plan_line(study: Study, plan: Plan) -> str:
         f"{times}{runs}{study.confirm_seeds} seed{'s' * (study.confirm_seeds != 1)} of {what}. "
         f"{plan.slots} at a time, {each} each with {plan.cpus_per_worker:g} CPU{gpus}."
     )
+
+
+def said_of(
+    plan: Plan,
+    options: Options,
+    autoscaler: Autoscaler | None,
+    free: Sequence[Mapping[str, float]] | None,
+) -> list[str]:
+    """What a user should know of a plan on a cluster."""
+    if options.autoscaling:
+        unknown = "No autoscaler tells its node types here: --slots is believed."
+        return [unknown] if autoscaler is None else []
+    if free is None or (now := slots_in(free, plan)) == plan.slots:
+        return []
+    return [f"Other work holds a part of the cluster: {now} of {plan.slots} slots can begin "
+            f"now, the others wait."]  # fmt: skip
 
 
 def _length(study: Study, arm: str) -> int:

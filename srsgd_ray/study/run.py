@@ -30,7 +30,7 @@ from srsgd_ray.study.arm import check_name
 from srsgd_ray.study.controller import Controller
 from srsgd_ray.study.dashboard import with_confirmation
 from srsgd_ray.study.display import Display, numbers
-from srsgd_ray.study.estimate import HoursLimit, cost, plan_line, spent_hours
+from srsgd_ray.study.estimate import HoursLimit, cost, plan_line, said_of, spent_hours
 from srsgd_ray.study.extend import Growth, extended, grown
 from srsgd_ray.study.options import Options
 from srsgd_ray.study.prior import in_header, prior_said, read_prior
@@ -38,9 +38,7 @@ from srsgd_ray.study.requests import Attended
 from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED, StudyResult
 from srsgd_ray.study.searches import searches_of
 from srsgd_ray.study.spec import Study
-from srsgd_ray.study.start import (
-    check_data, check_options, copied, fresh_folder, job_of, plan_of, said_of,
-)  # fmt: skip
+from srsgd_ray.study.start import check_data, check_options, copied, fresh_folder, job_of, plan_of
 
 STOPPED = 130  # exit status, as after Ctrl-C
 
@@ -149,8 +147,7 @@ def execute(
             if options.plan != "only":
                 backend.check_shared(absolute(options.storage or str(folder)))
             session = _Session(study, options, backend, job, plan, screen, lost)
-            for line in said_of(plan, options, grows, free):
-                session.say(line)
+            session.say(*said_of(plan, options, grows, free))
             backend.lost = session.end
             session.show_plan(known, ahead)
             if options.plan == "only":
@@ -198,10 +195,10 @@ class _Session:
     screen: TextIO | None
     lost: Callable[[TextIO, str], object] | None
 
-    def say(self, text: str) -> None:
-        """Print a line, unless all is quiet."""
-        if self.screen is not None:
-            print(text, file=self.screen)
+    def say(self, *lines: str) -> None:
+        """Print lines, unless all is quiet."""
+        if self.screen is not None and lines:
+            print(*lines, sep="\n", file=self.screen)
 
     def show_plan(self, known: Contents | None, ahead: Ahead) -> None:
         """Say what is left to do and what it will cost, after what the trainable remarks."""

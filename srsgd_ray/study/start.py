@@ -77,22 +77,6 @@ def plan_of(
     return replace(plan, slots=max(1, slots_in(free, plan)))
 
 
-def said_of(
-    plan: Plan,
-    options: Options,
-    autoscaler: Autoscaler | None,
-    free: Sequence[Mapping[str, float]] | None,
-) -> list[str]:
-    """What a user should know of a plan on a cluster."""
-    if options.autoscaling:
-        unknown = "No autoscaler tells its node types here: --slots is believed."
-        return [unknown] if autoscaler is None else []
-    if free is None or (now := slots_in(free, plan)) == plan.slots:
-        return []
-    return [f"Other work holds a part of the cluster: {now} of {plan.slots} slots can begin "
-            f"now, the others wait."]  # fmt: skip
-
-
 def job_of(study: Study, options: Options) -> Job:
     """What the backend must know; other processes must be able to import the work."""
     path, folder = path_of(study.work)
