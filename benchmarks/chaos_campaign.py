@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -84,9 +85,9 @@ class Campaign:
         }
 
     def files_of(self, name: str) -> set[str]:
-        """The files of a study, and those for a moment but for other packages' empty folders."""
+        """The files of a study, and those for a moment, but for what Ray and wandb leave."""
         own, tmp = self.folder / name, self.folder / "tmp"
-        brief = {p.name for p in tmp.iterdir() if not (p.is_dir() and not any(p.iterdir()))}
+        brief = {p.name for p in tmp.iterdir() if not re.search("^pymp-|wandb-", p.name)}
         return {str(p.relative_to(own)) for p in own.rglob("*")} | brief
 
     def family(self, name: str, driver: Any) -> set[psutil.Process]:

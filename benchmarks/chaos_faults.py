@@ -30,7 +30,7 @@ TITLES = {
 ANY = tuple(kind for kind in TITLES if kind != "Train controller")
 STAYS = (
     r"ray::IDLE|ray::\w*Agent|/agent|/raylet |/gcs_server |/dashboard/|ray-dashboard|_private/|"
-    r"multiprocessing"
+    r"multiprocessing|ray::TrainStateActor|ray::_AutoscalingCoordinatorActor"
 )
 DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 

@@ -214,11 +214,16 @@ def test_a_trial_whose_slot_died_as_it_began_begins_again_and_not_for_ever(tmp_p
     file = tmp_path / "error.txt"
     file.write_text("Failure # 2\nActorDiedError: it died.\n\n")
     for epoch in range(1, RESTARTS + 1):
-        trial = SimpleNamespace(config=config, last_result={"epoch": epoch}, error_file=str(file),
-                                should_recover=lambda: True)  # fmt: skip
+        trial = SimpleNamespace(
+            config={**config, "_slot": Slot()},
+            last_result={"epoch": epoch},
+            error_file=str(file),
+            should_recover=lambda: True,
+        )
         callback.on_trial_error(1, [], trial)
         config = searcher.suggest("id")
         assert (config["_trial"], config["_known_epochs"]) == ("search-sgd-000", epoch)
+        assert "_slot" not in config, "Tune puts it in, and fails at one that is there"
         trials.next.assert_not_called()
     callback.on_trial_error(1, [], SimpleNamespace(**{**vars(trial), "config": config}))
     trials.ended.assert_called_once_with("search-sgd-000", "failed", "ActorDiedError: it died.")

@@ -153,7 +153,9 @@ class TrialCallback(Callback):
         more = trial.should_recover()  # type: ignore[no-untyped-call]
         if more and begun <= RESTARTS:
             _note_known(trial)
-            self._again.append({**trial.config, "_begun": begun + 1})
+            # Tune puts the slot in itself, and fails at one that is there already.
+            own = {name: value for name, value in trial.config.items() if name != "_slot"}
+            self._again.append({**own, "_begun": begun + 1})
             return
         file = trial.error_file  # where it is written; get_error() looks where it will be copied to
         error = Path(file).read_text() if file and Path(file).is_file() else ""
