@@ -165,8 +165,8 @@ class Nodes:
         """End all of it, also what did not start as a whole; the next use starts another."""
         kill(marked(self._mark))
         if self._cluster is not None:
-            with suppress(AssertionError):
-                self._cluster.shutdown()
+            for node in self._cluster.list_all_nodes():  # its shutdown() would ask the dead head
+                node.kill_all_processes(check_alive=False, allow_graceful=False)
             self._cluster = None
 
 
