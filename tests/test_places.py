@@ -80,8 +80,13 @@ def job(tmp_path: Path) -> dict[str, str]:
 
 def test_slurms_end_of_time_stops_a_study_in_order(tmp_path: Path, job: dict[str, str]) -> None:
     record = tmp_path / "results" / "t" / "record.jsonl"
+    # As long as the verb that stops it may take to start on a busy machine, and longer.
     begun = subprocess.Popen(
-        [SBATCH, "mine.py"], cwd=tmp_path, env=job, text=True, stdout=subprocess.PIPE
+        [SBATCH, "mine.py", "--set", "wait=1"],
+        cwd=tmp_path,
+        env=job,
+        text=True,
+        stdout=subprocess.PIPE,
     )
     deadline = time.monotonic() + 60
     while not record.exists() or record.read_text().count('"event": "epoch"') < 3:

@@ -45,7 +45,9 @@ def noted(session: Path) -> Iterator[None]:
     note, me = session / NOTE, psutil.Process()
     ours = [process for process in me.children(recursive=True) if _has_open(process, session)]
     with suppress(OSError, psutil.Error):  # without it, what is left stays a minute
-        note.write_text(json.dumps([[p.pid, p.create_time()] for p in (me, *ours)]))
+        note.write_text(
+            json.dumps([[p.pid, p.create_time()] for p in (me, *ours)]), encoding="utf-8"
+        )
     try:
         yield
     finally:
@@ -60,7 +62,9 @@ def end_left() -> list[str]:
         try:
             if note.stat().st_uid != os.getuid():
                 continue
-            driver, *others = (_alive(*each) for each in json.loads(note.read_text()))
+            driver, *others = (
+                _alive(*each) for each in json.loads(note.read_text(encoding="utf-8"))
+            )
             if driver is not None:
                 continue
             left = [process for process in others if process is not None]

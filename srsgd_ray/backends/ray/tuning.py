@@ -158,7 +158,7 @@ class TrialCallback(Callback):
             self._again.append({**own, "_begun": begun + 1})
             return
         file = trial.error_file  # where it is written; get_error() looks where it will be copied to
-        error = Path(file).read_text() if file and Path(file).is_file() else ""
+        error = Path(file).read_text(encoding="utf-8") if file and Path(file).is_file() else ""
         logger.error("%s failed: %s", trial.config["_trial"], error)
         self._trials.ended(trial.config["_trial"], "failed", _last_line(error))
         self._metrics.tell()
