@@ -45,9 +45,8 @@ def noted(session: Path) -> Iterator[None]:
     note, me = session / NOTE, psutil.Process()
     ours = [process for process in me.children(recursive=True) if _has_open(process, session)]
     with suppress(OSError, psutil.Error):  # without it, what is left stays a minute
-        note.write_text(
-            json.dumps([[p.pid, p.create_time()] for p in (me, *ours)]), encoding="utf-8"
-        )
+        known = [[process.pid, process.create_time()] for process in (me, *ours)]
+        note.write_text(json.dumps(known), encoding="utf-8")
     try:
         yield
     finally:
