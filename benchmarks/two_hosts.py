@@ -10,7 +10,7 @@ too, and `cluster-local.yaml`'s setup commands, which run as they stand, find th
 
 Then, as docs/cluster.md has it: `ray up` twice, doctor, a study that is refused because its
 checkpoints would lie on one host, a submitted study on both hosts that `ray job stop` stops, its
-resume, `ray rsync-down`, `ray down`. Each step is timed; the first that fails ends the script with
+resume, `ray rsync-down`, `ray down` and `ray stop` on the worker. Each step is timed; the first that fails ends the script with
 status 1 and the end of what was said. It needs root, unshare, ip, rsync, OpenSSH, and some minutes.
 """
 
@@ -283,9 +283,11 @@ class Act:
         self._look(fetched)
         with step("ray down"):
             hosts.run("ray", "down", "--yes", str(self.file))
-        with step("no process of Ray is left on either host"):
-            until(150, lambda: not any(map(hosts.processes, NAMES)), str(
-                {name: hosts.processes(name) for name in NAMES}))  # fmt: skip
+        with step("no process of Ray is left on the head"):
+            until(60, lambda: not hosts.processes("head"), "end of Ray on the head")
+        with step("ray stop on the worker, where `ray down` of provider local leaves Ray"):
+            hosts.on("worker", f"{HOME}/srsgd-ray-env/bin/ray stop")
+            until(60, lambda: not hosts.processes("worker"), "end of Ray on the worker")
 
     def _both(self) -> bool:
         said = self.hosts.run("ray", "exec", str(self.file), "ray status", status=None)

@@ -23,7 +23,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Files that take long begin, Ray's first, so that two processes have done at the same time.
 LONG = (
-    "ray", "training", "chaos", "quadratic", "local", "searches", "contract", "image_lmdb_fuzz",
+    "ray", "training", "chaos", "quadratic", "environment", "ec2", "local", "faults", "folder",
+    "searches", "contract", "image_lmdb_fuzz",
     "image_studies", "image_lmdb_build", "image_lmdb_stores", "models", "trajectory", "face",
     "own_metrics", "optim_checkpoints", "resume", "quadratic_studies", "imagenet", "parts",
     "cli_lmdb",
