@@ -10,8 +10,9 @@ too, and `cluster-local.yaml`'s setup commands, which run as they stand, find th
 
 Then, as docs/cluster.md has it: `ray up` twice, doctor, a study that is refused because its
 checkpoints would lie on one host, a submitted study on both hosts that `ray job stop` stops, its
-resume, `ray rsync-down`, `ray down` and `ray stop` on the worker. Each step is timed; the first that fails ends the script with
-status 1 and the end of what was said. It needs root, unshare, ip, rsync, OpenSSH, and some minutes.
+resume, `ray rsync-down`, `ray down` and `ray stop` on the worker. Each step is timed; the first
+that fails ends the script with status 1 and the end of what was said. It needs root, unshare, ip,
+rsync, OpenSSH, and some minutes.
 """
 
 from __future__ import annotations
