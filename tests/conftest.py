@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.study import searches
-from srsgd_ray.study.search import open_storage
+from srsgd_ray.study.database import Database
 
 # Tests run in as many processes as there are cores: threads of one would wait for another's.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -76,9 +75,9 @@ def config() -> TrainConfig:
 
 @pytest.fixture
 def in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Optuna's storage in memory, but in a test marked ``on_disk``: most of a toy study's time."""
+    """No ``optuna.db``, but in a test marked ``on_disk``: it is most of a toy study's time."""
     if request.node.get_closest_marker("on_disk") is None:
-        monkeypatch.setattr(searches, "open_storage", lambda file: open_storage(None))
+        monkeypatch.setattr(Database, "bring_up", lambda self, contents: None)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from test_local import STUDY, conduct, ends
 from srsgd_ray.cli import main
 from srsgd_ray.results import Record, read_record, read_trials
 from srsgd_ray.study import Study, requests
-from srsgd_ray.study.search import open_storage
+from srsgd_ray.study.stored import open_storage
 
 pytestmark = pytest.mark.usefixtures("in_memory")
 

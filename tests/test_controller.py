@@ -15,12 +15,13 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from srsgd_ray import analysis
 from srsgd_ray.backends import Assignment
 from srsgd_ray.figures import best_so_far
-from srsgd_ray.results import Record, read_epochs, read_record, read_trials
+from srsgd_ray.results import Record, read_epochs, read_record, read_trials, write_tables
 from srsgd_ray.results.remaining import remaining
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study, display
 from srsgd_ray.study.controller import Controller
-from srsgd_ray.study.search import Search, open_storage
+from srsgd_ray.study.database import Database
+from srsgd_ray.study.search import Search
 
 Row = Callable[..., dict[str, Any]]
 LR = SearchSpace("lr", "?", {"lr": FloatDistribution(0.01, 0.3, log=True)})
@@ -45,7 +46,7 @@ def quiet() -> None:
 class Stage:
     """A controller on a record, and the trials that it let go of."""
 
-    def __init__(self, folder: Path, study: Study = STUDY, on_disk: bool = False) -> None:
+    def __init__(self, folder: Path, study: Study = STUDY) -> None:
         new = not (folder / "record.jsonl").exists()
         self.record = (
             Record.create(folder, {"study": "t", "spec": study.to_dict()})
@@ -53,11 +54,9 @@ class Stage:
             else Record.reopen(folder)
         )
         study.check()
-        storage = open_storage(folder / "optuna.db" if on_disk else None)
         self.forgotten: list[str] = []
         searches = {
             (arm.name, number): Search(
-                storage,
                 "t",
                 arm.name,
                 arm.searched,
@@ -72,6 +71,11 @@ class Stage:
             if study.trials_of(arm.name)
         }
         self.controller = Controller(study, self.record, searches, self.forgotten.append)
+        self.study, self.searches = study, searches
+
+    def write(self) -> None:
+        """Write the tables, as a study does beside its trials."""
+        write_tables(self.record.folder, self.record.contents, self.study.columns())
 
     def counts(self) -> tuple[int, int, int, int]:
         """Trials in all and those that ended, epochs in all and those done."""
@@ -173,7 +177,7 @@ def test_every_end_counts_in_the_budget_but_only_complete_can_be_best(
         assert stage.controller.next() is None  # no arm has a configuration to confirm
         assert stage.controller.finished
         assert display.best_so_far(STUDY, stage.record.trials.values()) == {}
-        stage.controller.write_tables(force=True)
+        stage.write()
     trials = read_trials(tmp_path)
     assert sorted(trials["state"]) == ["diverged", "diverged", "failed", "pruned"]
     assert trials.set_index("trial").loc[second.trial, "reason"] == "boom"
@@ -242,7 +246,7 @@ def test_without_a_search_each_fixed_configuration_is_run_over_the_seeds(
         while (assignment := stage.controller.next()) is not None:
             seen.append((assignment.trial, assignment.config["epochs"], assignment.config["seed"]))
             stage.run(assignment, row)
-        stage.controller.write_tables(force=True)
+        stage.write()
         assert seen == [
             ("confirm-short-000", 1, 6),
             ("confirm-other-000", 2, 6),
@@ -268,7 +272,7 @@ def test_an_arms_own_rival_stands_in_the_table(tmp_path: Path, row: Row) -> None
     with Stage(tmp_path, study) as stage:
         while (assignment := stage.controller.next()) is not None:
             stage.run(assignment, row)
-        stage.controller.write_tables(force=True)
+        stage.write()
     trials = read_trials(tmp_path)
     told = trials.drop_duplicates("arm").set_index("arm")["baseline"]
     assert told[["a", "b"]].to_dict() == {"a": "c", "b": "a"}
@@ -285,7 +289,7 @@ def test_two_aims_confirm_points_of_the_front(tmp_path: Path, row: Row) -> None:
         pareto=True,
         confirm_points=2,
     ).check()
-    with Stage(tmp_path, study, on_disk=True) as stage:
+    with Stage(tmp_path, study) as stage:
         lengths = set()
         for _ in range(8):
             assignment = stage.next()
@@ -307,6 +311,7 @@ def test_two_aims_confirm_points_of_the_front(tmp_path: Path, row: Row) -> None:
         ]
         trials, ended, epochs, done = stage.counts()
         assert (ended, done) == (trials, epochs)
+        Database(tmp_path, study, stage.searches, print).bring_up(stage.record.contents)
     stored = optuna.load_study(study_name="t-sgd", storage=f"sqlite:///{tmp_path}/optuna.db")
     assert [t.values for t in stored.trials] == [
         [30.0 - t.params["epochs"], t.params["epochs"]] for t in stored.trials
@@ -339,7 +344,7 @@ def test_table_and_figures_show_the_configuration_that_was_confirmed(
         while (assignment_ := stage.controller.next()) is not None:
             assert assignment_.config["lr"] == best[assignment_.config["optimizer"]]
             stage.run(assignment_, row)
-        stage.controller.write_tables(force=True)
+        stage.write()
     trials = read_trials(tmp_path)
     table = analysis.summary(trials).set_index("arm")
     assert table["lr"].to_dict() == best

@@ -26,7 +26,7 @@ from srsgd_ray.results.lines import examine
 from srsgd_ray.results.mending import mend, mended
 from srsgd_ray.results.record import Record
 from srsgd_ray.study import searches
-from srsgd_ray.study.search import open_storage
+from srsgd_ray.study.stored import open_storage
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from damage import heavily, mutated

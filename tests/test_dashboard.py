@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from pathlib import Path
 
 import optuna
@@ -13,7 +12,7 @@ from optuna.trial import TrialState
 from test_local import STUDY, conduct
 
 from srsgd_ray.results import read_trials
-from srsgd_ray.study import Arm, dashboard
+from srsgd_ray.study import Arm, database
 
 BAD = Arm("bad", fixed={"wrong": "diverge"}, trials=0)
 
@@ -79,16 +78,16 @@ def test_a_folder_without_names_and_confirmation_gets_them(tmp_path: Path) -> No
 
 
 def test_a_view_that_cannot_be_made_stops_nothing(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    in_memory: None,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: object, *args: object) -> None:
+    def full(self: object, *args: object) -> None:
         raise OSError("disk is full")
 
-    monkeypatch.setattr(dashboard.Confirmation, "_add", broken)
     study = dataclasses.replace(STUDY, confirm_seeds=1)
-    assert conduct(study, tmp_path).status == "finished"
-    said = {r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR}
-    assert said == {"the confirmation is not shown by optuna-dashboard: disk is full"}
+    with monkeypatch.context() as patch:
+        patch.setattr(database.Database, "_insert", full)
+        assert conduct(study, tmp_path).status == "finished"
+    said = (tmp_path / "t" / "log.txt").read_text()
+    assert said.count("optuna.db is not what the record says, and a resume makes it so: disk") == 1
+    assert conduct(study, tmp_path, resume=True).status == "finished"
+    check(tmp_path / "t")

@@ -16,7 +16,7 @@ from test_local import STUDY, X, conduct
 from srsgd_ray.cli import main
 from srsgd_ray.results import read_record, read_trials
 from srsgd_ray.study import Arm, Study
-from srsgd_ray.study.search import open_storage
+from srsgd_ray.study.stored import open_storage
 
 __all__ = ["soon"]
 

@@ -19,8 +19,8 @@ from srsgd_ray.paper.quadratic_agreement import show_agreement
 from srsgd_ray.paper.quadratic_report import compare, report, word
 from srsgd_ray.paper.quadratic_studies import SEARCHES, SHORT, figure2, schedule_search
 from srsgd_ray.results import read_record, read_table, read_trials
-from srsgd_ray.study import Study, StudyResult, launch, run, searches
-from srsgd_ray.study.search import open_storage
+from srsgd_ray.study import Study, StudyResult, launch, run
+from srsgd_ray.study.database import Database
 from srsgd_ray.study.shorten import select, smoke
 from srsgd_ray.testing import play
 from srsgd_ray.trainables import quadratic
@@ -187,7 +187,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The search with constant noise, 1,100 iterations, 2 trials an arm and 3 seeds."""
     folder = tmp_path_factory.mktemp("search")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searches, "open_storage", lambda file: open_storage(None))
+        patch.setattr(Database, "bring_up", lambda self, contents: None)
         assert conduct(short_search("constant"), folder).status == "finished"
     return folder / "t"
 

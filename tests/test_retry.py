@@ -19,7 +19,7 @@ from srsgd_ray.cli import main
 from srsgd_ray.export import export
 from srsgd_ray.results import Record, read_record, read_table, read_trials
 from srsgd_ray.study.rerun import rerun
-from srsgd_ray.study.search import open_storage
+from srsgd_ray.study.stored import open_storage
 
 pytestmark = pytest.mark.usefixtures("in_memory")
 

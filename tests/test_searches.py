@@ -20,8 +20,7 @@ from test_resume import cut, start
 from srsgd_ray import analysis, figures
 from srsgd_ray.results import read_record
 from srsgd_ray.results.reading import frames
-from srsgd_ray.study import Arm, Study, searches
-from srsgd_ray.study.search import open_storage
+from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.seeds import hashed_seed
 from srsgd_ray.study.shorten import smoke
 
@@ -39,12 +38,12 @@ STUDY = Study(
 )
 
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
+
 @pytest.fixture(autouse=True)
-def in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Optuna's storage in memory, but where a test looks at the file."""
+def quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if request.node.get_closest_marker("on_disk") is None:
-        monkeypatch.setattr(searches, "open_storage", lambda file: open_storage(None))
 
 
 def begun(folder: Path) -> list[str]:

@@ -22,8 +22,8 @@ from srsgd_ray.paper.trajectory import Picture, draw_picture, paths
 from srsgd_ray.paper.trajectory_figure import TABLES
 from srsgd_ray.results import read_trials
 from srsgd_ray.search_spaces import SearchSpace
-from srsgd_ray.study import Study, StudyResult, run, searches
-from srsgd_ray.study.search import open_storage
+from srsgd_ray.study import Study, StudyResult, run
+from srsgd_ray.study.database import Database
 from srsgd_ray.trainables import spirals as problem
 from srsgd_ray.trainables.minefield import APART, MinefieldConfig
 from srsgd_ray.trainables.spirals import scores, spirals, train
@@ -63,10 +63,10 @@ def conduct(study: Study, folder: Path, **options: Any) -> StudyResult:
 
 @pytest.fixture(autouse=True, scope="module")
 def in_memory() -> Any:
-    """Optuna's storage in memory."""
+    """No ``optuna.db``."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searches, "open_storage", lambda file: open_storage(None))
+        patch.setattr(Database, "bring_up", lambda self, contents: None)
         yield
 
 

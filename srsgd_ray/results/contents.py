@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from srsgd_ray.results.place import RecordError
@@ -32,11 +32,13 @@ class TrialRecord:
     facts: dict[str, Any] = field(default_factory=dict)  # of what it ran on, for its end
     retried: list[int] = field(default_factory=list)  # before which trial of its arm, each time
     failures: list[str] = field(default_factory=list)  # how it ended before it was run again
+    restarted: float = 0.0  # when it was to be run again, if it was
 
-    def again(self, number: int) -> None:
+    def again(self, number: int, at: float) -> None:
         """It is to be run again, before its arm's trial of that number: its reports are void."""
         self.retried.append(number)
         assert self.end is not None
+        self.restarted = at
         self.failures.append(f"{self.state}, {self.end.get('reason')}")
         self.rows, self.times, self.artifacts, self.facts, self.end = [], [], {}, {}, None
 
@@ -58,6 +60,19 @@ class Contents:
     selected: dict[int, dict[str, list[str]]] = field(default_factory=dict)
     # Known points: by arm and search, the number of the trial that takes each.
     enqueued: dict[tuple[str, int], dict[int, dict[str, Any]]] = field(default_factory=dict)
+
+    def copy(self) -> Contents:
+        """What it holds now, for another thread; of a trial that has ended all rows are there."""
+        size, trials = self.size, dict(self.trials)  # of this size at least is what follows
+        for name, trial in trials.items():
+            if trial.end is None:
+                times = list(trial.times)
+                rows = trial.rows[: len(times)]
+                trials[name] = replace(trial, end=None, rows=rows, times=times)
+        return replace(
+            self, size=size, header=dict(self.header), sessions=list(self.sessions), trials=trials,
+            selected=dict(self.selected),
+        )  # fmt: skip
 
     @property
     def last(self) -> float:
@@ -153,7 +168,7 @@ class Contents:
         elif kind == "retry":
             trial = self.trials[event["trial"]]
             arm = (trial.arm, trial.phase)
-            trial.again(sum((t.arm, t.phase) == arm for t in self.trials.values()))
+            trial.again(sum((t.arm, t.phase) == arm for t in self.trials.values()), at)
             self._next_look(event)
         elif kind == "wait":
             self.sessions[-1]["waiting"] = event

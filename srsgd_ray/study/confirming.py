@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pandas as pd
 
 from srsgd_ray import analysis
-from srsgd_ray.results import Record
+from srsgd_ray.results import Record, TrialRecord
 from srsgd_ray.results.planned import superseded
 from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.spec import Study
@@ -31,10 +31,8 @@ class Confirming:
         self._columns = study.columns()
         self._runs: dict[int, list[Run]] = {}
 
-    def left(self, search: int) -> list[Run]:
-        """Of an ended search's confirmation, those runs that have not begun, in order."""
-        trials = self._record.trials.values()
-        mine = [t for t in trials if (t.phase, t.search) == ("confirm", search)]
+    def left(self, search: int, mine: Iterable[TrialRecord]) -> list[Run]:
+        """Of an ended search's confirmation, those runs that are not ``mine``, in order."""
         left, wanted = [], self._of(search)
         begun = Counter((t.arm, t.config["seed"], t.confirms) for t in mine)
         for run in wanted:

@@ -7,23 +7,19 @@ record continues where the last one stopped: that is the resume.
 from __future__ import annotations
 
 import math
-import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from srsgd_ray.backends.base import Assignment
 from srsgd_ray.knobs import make
-from srsgd_ray.results import Record, TrialRecord, write_predictions, write_tables
+from srsgd_ray.results import Record, TrialRecord, write_predictions
 from srsgd_ray.study.confirming import Confirming
 from srsgd_ray.study.enqueue import enqueue
 from srsgd_ray.study.schedulers import ArmScheduler
 from srsgd_ray.study.search import Search
 from srsgd_ray.study.spec import Study
+from srsgd_ray.study.tally import Tally
 from srsgd_ray.trainable import PREDICTIONS
-
-TABLES_EVERY = 2.0  # seconds between two writings of the tables, at least
-TABLES_SHARE = 20.0  # and this many times as long as the last writing took
 
 
 class Controller:
@@ -45,13 +41,14 @@ class Controller:
     ) -> None:
         self.study, self.record, self._searches, self._forget = study, record, searches, forget
         self._work = study.work
-        self._columns = study.columns()
         self._lengths: dict[str, int] = {}
         self._confirming = Confirming(study, record, searches)
         self._finish_reached()
+        outside = record.contents.header.get("outside", ())
+        self._tally = Tally(record.trials.values(), frozenset(outside))
         self._schedulers: dict[tuple[str, int], ArmScheduler] = {}
         for (arm, number), search in searches.items():
-            mine = [t for t in self._of("search", number) if t.arm == arm]
+            mine = [t for t in self._tally.of["search", number] if t.arm == arm]
             search.reconcile(mine)
             self._schedulers[arm, number] = study.scheduler_of(arm)
             self._schedulers[arm, number].refill(mine)
@@ -59,18 +56,10 @@ class Controller:
         for trial in self._waiting:
             if record.trials[trial].failures and not record.trials[trial].rows:
                 forget(trial)  # what is run again begins anew
-        self._written = (0.0, 0.0)
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Tune pickles all that it is given, for a snapshot of its own that is never read."""
         return _only_the_record_restores, ()
-
-    def _of(self, phase: str, search: int | None = None) -> list[TrialRecord]:
-        """The trials of a phase, of all searches or of one; without those of another space."""
-        outside = self.record.contents.header.get("outside", ())
-        every = list(self.record.trials.values())
-        of_phase = [t for t in every if t.phase == phase and t.trial not in outside]
-        return of_phase if search is None else [t for t in of_phase if t.search == search]
 
     def length(self, trial: TrialRecord) -> int:
         """Epochs of a whole trial."""
@@ -111,30 +100,28 @@ class Controller:
         )
 
     def _next_search(self, search: int) -> Assignment | None:
-        begun = Counter(trial.arm for trial in self._of("search", search))
+        begun = self._tally.begun
         arms = [arm for arm, number in self._searches if number == search]
-        left = [arm for arm in arms if begun[arm] < self.study.trials_of(arm)]
+        left = [arm for arm in arms if begun[arm, search] < self.study.trials_of(arm)]
         if not left:
             return None
         # The arms take turns, so that at any moment their budgets differ by one trial at most.
-        arm = min(left, key=begun.__getitem__)
+        arm = min(left, key=lambda arm: begun[arm, search])
         name, number = self._free_name("search", arm)
-        # Not begun[arm]: what was drawn for a trial of another space is not drawn again.
-        asked = [t.arm for t in self.record.trials.values() if t.phase == "search"
-                 and t.search == search].count(arm)  # fmt: skip
-        params = self._searches[arm, search].ask(name, asked)
+        # Not what has begun: what was drawn for a trial of another space is not drawn again.
+        params = self._searches[arm, search].ask(name, self._tally.asked[arm, search])
         config = self.study.plain(arm, params, search)
         return self._begin(name, "search", arm, number, config, search)
 
     def _free_name(self, phase: str, arm: str) -> tuple[str, int]:
         """Name and number of an arm's next trial; numbers go on from search to search."""
-        number = sum((t.arm, t.phase) == (arm, phase) for t in self.record.trials.values())
+        number = self._tally.named[arm, phase]
         return f"{phase}-{arm}-{number:03d}", number
 
     def _next_confirmation(self, search: int) -> Assignment | None:
-        if any(trial.end is None for trial in self._of("search", search)):
+        if self._tally.unended["search", search]:
             return None
-        left = self._confirming.left(search)
+        left = self._confirming.left(search, self._tally.of["confirm", search])
         if not left:
             return None
         arm, config, confirms = left[0]
@@ -152,6 +139,7 @@ class Controller:
         confirms: str = "",
     ) -> Assignment:
         self.record.begin(name, phase, arm, number, config, search, confirms)
+        self._tally.add(self.record.trials[name])
         if phase == "search":
             self._schedulers[arm, search].begin(name)
         return self._assign(self.record.trials[name])
@@ -159,12 +147,16 @@ class Controller:
     @property
     def finished(self) -> bool:
         """Whether every trial has been assigned and has ended."""
-        if self._waiting or any(t.end is None for t in self.record.trials.values()):
+        if self._waiting or self._tally.open:
             return False
         wanted = sum(self.study.trials_of(arm) for arm, _ in self._searches)
-        if len(self._of("search")) < wanted:
+        if self._tally.begun.total() < wanted:
             return False
-        return not any(map(self._confirming.left, range(self.study.searches)))
+        of = self._tally.of
+        return not any(
+            self._confirming.left(search, of["confirm", search])
+            for search in range(self.study.searches)
+        )
 
     # What happened.
 
@@ -174,7 +166,6 @@ class Controller:
         if self.record.epoch(trial, row) and known.phase == "search":
             search = self._searches[known.arm, known.search]
             search.report(trial, row["epoch"], row.get(self.study.metric))
-        self.write_tables()
 
     def continues(self, trial: str, row: Mapping[str, Any]) -> bool:
         """Whether the trial's scheduler lets it continue after this row."""
@@ -195,10 +186,10 @@ class Controller:
         known = self.record.trials[trial]
         state, reason = self._judged(known, state, reason)
         if self.record.end(trial, state, reason, **facts):
+            self._tally.end(known)
             if known.phase == "search":
                 self._searches[known.arm, known.search].tell(known)
             self._forget(trial)
-        self.write_tables()
 
     def _judged(self, trial: TrialRecord, state: str, reason: str | None) -> tuple[str, str | None]:
         for goal in self.study.goals() if trial.phase == "search" else ():
@@ -222,19 +213,10 @@ class Controller:
         self._waiting.remove(trial)
         self.ended(trial, state, reason)
 
-    def write_tables(self, force: bool = False) -> None:
-        """Bring the Parquet tables up to date, unless that was done a moment ago."""
-        last, took = self._written
-        began = time.monotonic()
-        if force or began - last > max(TABLES_EVERY, TABLES_SHARE * took):
-            write_tables(self.record.folder, self.record.contents, self._columns)
-            self._written = (time.monotonic(), time.monotonic() - began)
-
     def running(self) -> list[TrialRecord]:
         """The trials that were assigned and have not ended."""
         waiting = set(self._waiting)
-        begun = list(self.record.trials.values())
-        return [t for t in begun if t.end is None and t.trial not in waiting]
+        return [t for t in list(self._tally.open.values()) if t.trial not in waiting]
 
 
 def _only_the_record_restores() -> None:

@@ -86,9 +86,13 @@ class Attended(Trials):
                 self.check()
                 yield
             except Exception as error:
-                if self._broken is None:
-                    self._broken = of_place(error, self._place.parent)
-                    self._stop()
+                self.broke(error)
+
+    def broke(self, error: Exception) -> None:
+        """The study's own files cannot be written: it stops."""
+        if self._broken is None:
+            self._broken = of_place(error, self._place.parent)
+            self._stop()
 
     @contextmanager
     def still(self) -> Iterator[None]:

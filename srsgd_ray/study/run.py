@@ -28,7 +28,7 @@ from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.ahead import Ahead
 from srsgd_ray.study.arm import check_name
 from srsgd_ray.study.controller import Controller
-from srsgd_ray.study.dashboard import with_confirmation
+from srsgd_ray.study.database import Database
 from srsgd_ray.study.display import Display, numbers
 from srsgd_ray.study.estimate import HoursLimit, cost, plan_line, said_of, spent_hours
 from srsgd_ray.study.extend import Growth, extended, grown
@@ -39,6 +39,7 @@ from srsgd_ray.study.result import FINISHED, INTERRUPTED, OUT_OF_BUDGET, PLANNED
 from srsgd_ray.study.searches import searches_of
 from srsgd_ray.study.spec import Study
 from srsgd_ray.study.start import check_data, check_options, copied, fresh_folder, job_of, plan_of
+from srsgd_ray.study.writer import Writer
 
 STOPPED = 130  # exit status, as after Ctrl-C
 
@@ -248,14 +249,18 @@ class _Session:
         """Run what is left of a study; how that was stopped, or None when all is done."""
         spent = spent_hours(record.contents)
         budget = HoursLimit(self.options.budget_hours, spent, self.plan, self.backend.stop)
-        searches = searches_of(study, record, lambda line: self.say(logged(record.folder, line)))
-        storage = next((search.storage for search in searches.values()), None)
-        forget = with_confirmation(study, record, storage, forgetter(job.root))
-        controller = Controller(study, record, searches, forget)
-        self.backend.numbers = lambda: numbers(study, record.trials.values())
+        searches = searches_of(study, record)
+        controller = Controller(study, record, searches, forgetter(job.root))
         attended = Attended(controller, self.backend.stop)
-        self.backend.lost = partial(self.end, controller=controller, attended=attended)
-        try:
+
+        def say(line: str) -> None:
+            self.say(logged(record.folder, line))
+
+        database = Database(record.folder, study, searches, say) if searches else None
+        writer = Writer(record, study.columns(), database, say, attended.broke)
+        self.backend.numbers = lambda: numbers(study, record.trials.values())
+        self.backend.lost = partial(self.end, record=record, writer=writer, attended=attended)
+        with writer:
             if not controller.finished:
                 self.say(plan_line(study, self.plan))
                 shown = watched(self.screen, Display(controller)) if self.screen else nullcontext()
@@ -264,8 +269,6 @@ class _Session:
                         self.backend.run(attended, job, self.plan, screen)
                     finally:
                         attended.check()
-        finally:
-            controller.write_tables(force=True)
         if controller.finished:
             return None
         if attended.gave_up:
@@ -275,14 +278,18 @@ class _Session:
         return OUT_OF_BUDGET if budget.spent else INTERRUPTED
 
     def end(
-        self, why: str, controller: Controller | None = None, attended: Attended | None = None
+        self,
+        why: str,
+        record: Record | None = None,
+        writer: Writer | None = None,
+        attended: Attended | None = None,
     ) -> None:
         """End this process in order, in a thread, while the main one waits for what is gone."""
         with attended.still() if attended else nullcontext():
             try:
-                if controller is not None:
-                    controller.write_tables(force=True)
-                    controller.record.pause()
+                if record is not None and writer is not None:
+                    writer.write(last=True)
+                    record.pause()
             finally:
                 if self.lost is not None and self.screen is not None:
                     self.lost(self.screen, why)

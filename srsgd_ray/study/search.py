@@ -1,58 +1,37 @@
 """Optuna's part: it proposes an arm's next trial, and learns how each trial really ended.
 
-The record of the study is the truth, this the view of it that ``optuna-dashboard`` opens:
-:meth:`Search.reconcile` makes it agree with the record after a crash, or anew if it is lost.
-Ray's own OptunaSearch is not used: it leaves trials with NaN running for ever, stores stopped
-trials as complete, and fails to restore when the driver died at a bad moment.
+The record of the study is the truth. A search is in memory only, and :meth:`Search.reconcile` makes
+it anew from the record when a study is resumed; :mod:`srsgd_ray.study.view` writes the database
+that ``optuna-dashboard`` opens. Ray's own OptunaSearch is not used: it leaves trials with NaN
+running for ever, stores stopped trials as complete, and fails to restore when the driver died at a
+bad moment.
 """
 
 from __future__ import annotations
 
 import math
-import sqlite3
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna import samplers
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.arm import params_in
-from srsgd_ray.study.dashboard import alike, attributes, opened
+from srsgd_ray.study.dashboard import opened
 from srsgd_ray.study.samplers import sampler_of
-from srsgd_ray.study.view import as_optuna, differ, end_of, in_order
+from srsgd_ray.study.view import as_optuna, end_of, failed, in_order
 
-LOCK_WAIT = 60.0  # seconds
 BUDGET = "epochs"  # what a second aim is called that is no metric
-
-
-def open_storage(file: Path | None) -> BaseStorage:
-    """The SQLite storage in ``file``, made if missing; None: one in memory.
-
-    Raises:
-        ValueError: if the file cannot be opened.
-    """
-    if file is None:
-        return InMemoryStorage()
-
-    # A dashboard may read while the study writes: wait for its lock rather than fail. A path stays
-    # out of the URL: no escape takes "?", "#" or "%" in it all the way to SQLite.
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(file, timeout=LOCK_WAIT, check_same_thread=False)
-
-    try:
-        return RDBStorage("sqlite:///optuna.db", engine_kwargs={"creator": connect})
-    except Exception as error:
-        message = f"the Optuna storage must be writable, but {file} is not: {error}"
-        raise ValueError(message) from error
+# Samplers that know all from parameters, reports and values; others keep notes of their own.
+FORGETFUL = ("tpe", "random", "grid", "qmc", "gp")
 
 
 @dataclass(frozen=True)
@@ -83,7 +62,6 @@ class Search:
     what the uninterrupted one would have.
 
     Args:
-        storage: see :func:`open_storage`.
         goals: one, or two whose Pareto front is searched.
         searcher: a key of ``samplers.SEARCHERS``, or the import path of an Optuna sampler.
         trials: how many there will be.
@@ -98,7 +76,6 @@ class Search:
 
     def __init__(
         self,
-        storage: BaseStorage,
         study: str,
         arm: str,
         space: SearchSpace,
@@ -118,17 +95,16 @@ class Search:
         self._enqueue = dict(enqueue or {})
         name = f"{study}-{arm}" + f"/{number}" * (number > 0)  # no arm's name has a slash
         name += f" in space {spaces}" * (spaces > 1)  # Optuna keeps the choices of a study
-        aims, named = [goal.direction for goal in goals], [goal.metric or BUDGET for goal in goals]
-        self.storage, self._study = storage, opened(storage, name, aims, named)
+        self.name = name
+        self.directions = [goal.direction for goal in goals]
+        self.values = [goal.metric or BUDGET for goal in goals]
+        self._study = opened(InMemoryStorage(), name, self.directions, self.values)
         self._handles: dict[str, optuna.trial.Trial] = {}
-        self._prior = [made for one in prior if (made := self._of_prior(one)) is not None]
-        there = self._study.get_trials(deepcopy=False)
-        if all("prior" in trial.user_attrs for trial in there):  # the first that a sampler knows
-            for trial in self._prior[len(there) :]:
-                self._study.add_trial(trial)
+        self.prior = [made for one in prior if (made := self._known(one)) is not None]
+        self._study.add_trials(self.prior)
 
-    def _of_prior(self, one: Mapping[str, Any]) -> FrozenTrial | None:
-        """A trial of another study; None if a space that was changed since does not hold it."""
+    def _known(self, one: Mapping[str, Any]) -> FrozenTrial | None:
+        """A trial of another study; a space that was changed since may not hold it any more."""
         params = params_in(self.space, self._fixed, one["params"])
         if params is None or params != one["params"]:
             return None
@@ -144,20 +120,22 @@ class Search:
 
     def ask(self, trial: str, number: int) -> dict[str, Any]:
         """Values for the searched knobs of the arm's trial ``number``, named ``trial``."""
+        return self._begin(trial, self._sampler(number))
+
+    def _sampler(self, number: int) -> samplers.BaseSampler:
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         if self.searcher == "grid":
-            return self._begin(trial, _fixed(self.space.points(self.seed)[number]))
+            return _fixed(self.space.points(self.seed)[number])
         grouped = bool(self.space.conditions)
         sampler = sampler_of(self.searcher, number, seed, self.seed, self.trials, grouped)
         if number in self._enqueue:
             sampler = _fixed(dict(self._enqueue[number]), sampler)
-        return self._begin(trial, sampler)
+        return sampler
 
     def _begin(self, trial: str, sampler: samplers.BaseSampler) -> dict[str, Any]:
         self._study.sampler = sampler
         handle = self._study.ask()
         suggest(handle, self.space, self._fixed)
-        handle.set_user_attr("trial", trial)
         self._handles[trial] = handle
         return dict(handle.params)
 
@@ -168,99 +146,74 @@ class Search:
             self._handles[trial].report(value, epoch)
 
     def tell(self, record: TrialRecord) -> None:
-        """A trial ended: complete, pruned or failed, with what is known of it as attributes."""
-        assert record.end is not None
-        handle = self._handles.pop(record.trial)
-        for name, value in attributes(record).items():
-            handle.set_user_attr(name, value)
+        """A trial ended: complete, pruned or failed."""
         state, values = end_of(record, self.goals)
-        self._study.tell(handle, values, state=state)
+        self._study.tell(self._handles.pop(record.trial), values, state=state)
 
-    def _there(self) -> tuple[dict[str, list[FrozenTrial]], list[FrozenTrial]]:
-        """The trials in the database by name, and those that a driver asked for and no more."""
-        named: dict[str, list[FrozenTrial]] = {}
-        asked = []
-        for frozen in self._study.get_trials(deepcopy=False):
-            told = frozen.intermediate_values or "state" in frozen.user_attrs
-            open_ = frozen.state == TrialState.RUNNING
-            if frozen.state == TrialState.FAIL and not told:
-                continue  # it died before it assigned the trial, as was seen by an earlier resume
-            if open_ and not told:
-                asked.append(frozen)
-            if "prior" not in frozen.user_attrs:
-                named.setdefault(frozen.user_attrs.get("trial", ""), []).append(frozen)
-        return named, asked
-
-    def differs(self, records: Sequence[TrialRecord]) -> str:
-        """What the database says that the record does not, or "" if it only lags behind a crash.
-
-        Args:
-            records: of the arm's trials in this search.
-        """
-        every = self._study.get_trials(deepcopy=False)
-        prior = [trial for trial in every if "prior" in trial.user_attrs]
-        if not alike(prior, self._prior) or prior != every[: len(prior)]:
-            return "its prior is not that of the record"
-        there, asked = self._there()
-        for name in there.keys() - {record.trial for record in records}:
-            if any(frozen not in asked for frozen in there[name]):
-                return f"{name or 'a trial'} is not in the record"
-        if not there:
-            return ""
-        for record in records:
-            own, attempts = there.get(record.trial, []), len(record.failures) + 1
-            if len(own) not in (attempts, max(1, attempts - 1)):
-                return f"{record.trial} is there {len(own)} times instead of {attempts}"
-            wanted = as_optuna(record, self.space, self._fixed, self.goals)
-            if len(own) == attempts and (said := differ(own[-1], wanted)):
-                return f"{record.trial} {said}"
-        return ""
+    def shown(self, record: TrialRecord) -> list[FrozenTrial]:
+        """A trial as Optuna's database has it: each attempt, and the last one as it is now."""
+        now = as_optuna(record, self.space, self._fixed, self.goals)
+        return [*(failed(now, record, why) for why in record.failures), now]
 
     def reconcile(self, records: Sequence[TrialRecord]) -> None:
-        """Make the Optuna study say of the arm's trials what their records say."""
-        there, asked = self._there()
-        known = {record.trial for record in records}
-        for frozen in asked:
-            if frozen.user_attrs.get("trial") not in known:
-                # Asked, but the driver died before it assigned the trial.
-                self._study.tell(frozen.number, state=TrialState.FAIL)
+        """Take in what earlier sessions have recorded, into a search that has asked for nothing.
+
+        Args:
+            records: of the arm's trials in this search, in the order in which they began.
+        """
+        begun: list[TrialRecord] = []
         for record, attempt in in_order(records):
-            own = there.get(record.trial, [])
-            wanted = as_optuna(record, self.space, self._fixed, self.goals)
-            if attempt < len(record.failures):  # before it was run again
-                if attempt >= len(own):
-                    said = record.failures[attempt]
-                    attrs = {"trial": record.trial, "state": "failed", "reason": said}
-                    self._study.add_trial(_failed(wanted, attrs))
-                elif not own[attempt].state.is_finished():  # nobody has told its end
-                    before = optuna.trial.Trial(self._study, own[attempt]._trial_id)
-                    before.set_user_attr("state", "failed")
-                    self._study.tell(before, state=TrialState.FAIL)
-                continue
-            if len(own) <= attempt:
-                if record.end is not None:
-                    self._study.add_trial(wanted)
-                    continue
-                reported: Mapping[int, float] = {}
-                self._begin(record.trial, _fixed(wanted.params))
-            elif own[-1].state.is_finished():
-                continue
+            shown, ran_again = self.shown(record), attempt and record.restarted
+            now, last = shown[attempt], attempt == len(record.failures)
+            self._tell_until(ran_again or record.started, begun)
+            if not last or (record.end is not None and self.searcher in FORGETFUL):
+                self._study.add_trial(now)
             else:
-                reported = own[-1].intermediate_values
-                self._handles[record.trial] = optuna.trial.Trial(self._study, own[-1]._trial_id)
-            for row in record.rows:
-                if row["epoch"] not in reported:
-                    self.report(record.trial, row["epoch"], row.get(self.goals[0].metric))
-            if record.end is not None:
+                asked = _fixed(now.params)
+                if self.searcher not in FORGETFUL:
+                    asked = _Replayed(self._sampler(record.number), now.params)
+                self._begin(record.trial, asked)
+                for epoch, value in now.intermediate_values.items():
+                    self.report(record.trial, epoch, value)
+                begun += [record] if record.end is not None else []
+        self._tell_until(math.inf, begun)
+
+    def _tell_until(self, moment: float, begun: list[TrialRecord]) -> None:
+        """Tell the ends of trials up to a moment: what a sampler proposes depends on them."""
+        for record in sorted(begun, key=lambda r: (r.end or {})["ended"]):
+            if (record.end or {})["ended"] <= moment:
                 self.tell(record)
+                begun.remove(record)
 
 
-def _failed(wanted: FrozenTrial, attrs: dict[str, Any]) -> FrozenTrial:
-    """An earlier attempt of a trial that was run again."""
-    return optuna.trial.create_trial(
-        state=TrialState.FAIL, params=wanted.params, distributions=wanted.distributions,
-        user_attrs=attrs,
-    )  # fmt: skip
+class _Replayed(samplers.BaseSampler):
+    """A sampler that notes what it did when it proposed a trial, and proposes what is recorded."""
+
+    def __init__(self, base: samplers.BaseSampler, params: Mapping[str, Any]) -> None:
+        self._base, self._params = base, params
+
+    def infer_relative_search_space(self, study: Any, trial: FrozenTrial) -> dict[str, Any]:
+        """The base's."""
+        return self._base.infer_relative_search_space(study, trial)
+
+    def before_trial(self, study: Any, trial: FrozenTrial) -> None:
+        """The base's."""
+        self._base.before_trial(study, trial)
+
+    def sample_relative(self, study: Any, trial: FrozenTrial, space: Any) -> dict[str, Any]:
+        """As recorded, after the base has done its part."""
+        drawn = self._base.sample_relative(study, trial, space)
+        return {name: self._params.get(name, value) for name, value in drawn.items()}
+
+    def sample_independent(self, study: Any, trial: FrozenTrial, name: str, spread: Any) -> Any:
+        """As recorded."""
+        if name in self._params:
+            return self._params[name]
+        return self._base.sample_independent(study, trial, name, spread)
+
+    def after_trial(self, study: Any, trial: FrozenTrial, state: Any, values: Any) -> None:
+        """The base's."""
+        self._base.after_trial(study, trial, state, values)
 
 
 def suggest(handle: optuna.trial.Trial, space: SearchSpace, fixed: Mapping[str, Any]) -> None:

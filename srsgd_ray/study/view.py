@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -18,6 +18,7 @@ from srsgd_ray.study.dashboard import STATES, attributes
 
 if TYPE_CHECKING:
     from srsgd_ray.study.search import Goal
+    from srsgd_ray.study.stored import There
 
 
 def reports(record: TrialRecord, goals: Sequence[Goal]) -> dict[int, float]:
@@ -73,7 +74,15 @@ def as_optuna(
     return made
 
 
-def differ(there: FrozenTrial, wanted: FrozenTrial) -> str:
+def failed(now: FrozenTrial, record: TrialRecord, why: str) -> FrozenTrial:
+    """An earlier attempt of a trial that was run again."""
+    return optuna.trial.create_trial(
+        state=TrialState.FAIL, params=now.params, distributions=now.distributions,
+        user_attrs={"trial": record.trial, "state": "failed", "reason": why},
+    )  # fmt: skip
+
+
+def differ(there: There, wanted: FrozenTrial) -> str:
     """What of a trial in the database contradicts the record; "" for one that only lags behind."""
     if (there.params, there.distributions) != (wanted.params, wanted.distributions):
         return "has other parameters"
@@ -86,8 +95,8 @@ def differ(there: FrozenTrial, wanted: FrozenTrial) -> str:
     return "" if alike else "has other reports"
 
 
-def in_order(records: Sequence[TrialRecord]) -> list[tuple[TrialRecord, int]]:
-    """The attempts of an arm's trials, in the order in which Optuna was asked for them."""
+def in_order(records: Iterable[TrialRecord]) -> list[tuple[TrialRecord, int]]:
+    """The attempts of arms' trials, those of each arm in the order in which they began."""
     every = [(record, attempt) for record in records for attempt in range(len(record.retried) + 1)]
     return sorted(
         every, key=lambda each: (each[0].number, -1, 0) if not each[1]

@@ -1,0 +1,90 @@
+"""What is made of the record while a study runs: tables, and Optuna's database, beside the study.
+
+The study does not wait for them: a thread looks at the record now and then, and writes what has
+changed. Both can be made anew from the record at any time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from srsgd_ray.results import Record, write_tables
+from srsgd_ray.results.columns import Columns
+from srsgd_ray.results.log import one_line
+from srsgd_ray.results.record import FILE_NAME
+from srsgd_ray.study.database import Database
+
+FIRST, EVERY = 0.5, 2.0  # seconds until the first look, and between two, at least
+SHARE = 50.0  # and this many times as long as the last one took, in time of the processor
+
+
+class Writer:
+    """A context: within it, and at its end, tables and database are brought up to the record.
+
+    Args:
+        record: of the study.
+        columns: of its tables.
+        database: None: there is none.
+        say: is told in a line, once, if the database cannot be written; no study stops for that.
+        failed: is called, in the thread, with the error if the tables cannot be written.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        columns: Columns,
+        database: Database | None,
+        say: Callable[[str], object],
+        failed: Callable[[Exception], object],
+    ) -> None:
+        self._record, self._columns, self._database = record, columns, database
+        self._say, self._failed = say, failed
+        self._said = False
+        self._one, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True, name="tables")
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self.write(last=True)
+
+    def write(self, last: bool = False) -> None:
+        """Write what has changed, now.
+
+        Raises:
+            OSError: if the tables cannot be written.
+        """
+        with self._one:
+            contents = self._record.contents.copy()
+            write_tables(self._record.folder, contents, self._columns)
+            if self._database is not None:
+                try:
+                    self._database.bring_up(contents)
+                except Exception as error:
+                    self._database.close()
+                    if not self._said or last:
+                        self._say(f"{self._database.file.name} is not what the record says, and a "
+                                  f"resume makes it so: {one_line(str(error))}")  # fmt: skip
+                    self._said = True
+                if last:
+                    self._database.close()
+
+    def _follow(self) -> None:
+        wait, seen, file = FIRST, 0, self._record.folder / FILE_NAME
+        while not self._over.wait(wait):
+            wait, size = EVERY, file.stat().st_size if file.exists() else -1
+            if size == seen:
+                continue
+            seen, began = size, time.thread_time()
+            try:
+                self.write()
+            except Exception as error:
+                self._failed(error)
+                return
+            wait = max(EVERY, SHARE * (time.thread_time() - began))
