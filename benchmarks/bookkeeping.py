@@ -45,15 +45,19 @@ class Nothing(Backend):
 
     @contextmanager
     def open(self) -> Iterator[Sequence[Node]]:
+        """Two CPUs, as far as anybody asks."""
         yield [{"CPU": 2.0}]
 
     def stop(self) -> None:
+        """Nobody asks."""
         raise KeyboardInterrupt
 
     def measure(self, job: Job, plan: Plan) -> Callable[[dict[str, Any]], float | None]:
+        """Nothing to measure."""
         return lambda config: None
 
     def run(self, trials: Trials, job: Job, plan: Plan, screen: TextIO | None) -> None:
+        """Two trials at a time, a report of each in turn."""
         self.began, cpu = time.monotonic(), time.process_time()
         slots: list[Iterator[None]] = []
         while True:

@@ -197,6 +197,7 @@ def test_a_resume_first_goes_on_with_what_was_running(tmp_path: Path, row: Row) 
         assert again.next().trial == "search-srsgd-001"
         # What a worker tells again changes nothing.
         again.controller.epoch(second.trial, row(1, 99.0))
+        again.write()
     assert read_epochs(tmp_path).query("trial == @second.trial")["val_error"].tolist() == [4.0, 4.0]
 
 

@@ -269,7 +269,7 @@ def _confirmation_in(contents: Contents) -> str:
 
 
 def _utc(moment: datetime | None) -> str | None:
-    return moment and moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
 
 
 _as_json = cache(distribution_to_json)

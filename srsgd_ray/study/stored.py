@@ -15,6 +15,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from srsgd_ray.results.log import one_line
+from srsgd_ray.results.place import free_name
 from srsgd_ray.study.view import differ
 
 BESIDE = ("", "-journal", "-wal", "-shm")  # SQLite would take a journal for that of the new file
@@ -151,10 +152,8 @@ def unsound(file: Path) -> str:
 
 def set_aside(file: Path) -> str:
     """Rename a database; its new name."""
-    number = 1
-    while (aside := file.withname_of(f"{file.name}.set-aside-{number}")).exists():
-        number += 1
+    aside = free_name(file)
     for end in BESIDE:
-        if (part := file.withname_of(file.name + end)).exists():
-            part.rename(aside.withname_of(aside.name + end))
+        if (part := file.with_name(file.name + end)).exists():
+            part.rename(aside.with_name(aside.name + end))
     return aside.name

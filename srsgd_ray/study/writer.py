@@ -46,6 +46,8 @@ class Writer:
         self._thread = threading.Thread(target=self._follow, daemon=True, name="tables")
 
     def __enter__(self) -> Writer:
+        if self._database is not None and self._database.file.exists():
+            self.write()  # what contradicts the record must be seen before the record goes on
         self._thread.start()
         return self
 
