@@ -132,7 +132,7 @@ def grow(record: Path, known: int) -> None:
                 file.write(lines.write(made))
 
 
-def measure(folder: Path, known: int, trials: int, searcher: str) -> dict[str, float]:
+def measure(folder: Path, known: int, trials: int, searcher: str) -> dict[str, Any]:
     """Milliseconds a trial, and seconds of resuming and closing."""
     study = replace(STUDY, epochs=EPOCHS, searcher=searcher, trials=2)
     made: list[Nothing] = []
@@ -142,7 +142,7 @@ def measure(folder: Path, known: int, trials: int, searcher: str) -> dict[str, f
         return made[-1]
 
     study_run.make_backend = backend  # type: ignore[attr-defined]
-    search.sampler_of = timed_sampler  # type: ignore[attr-defined]
+    search.sampler_of = timed_sampler  # type: ignore[assignment,attr-defined]
     name = f"{searcher}-{known}-{trials}"
 
     def go(trials: int, **how: Any) -> float:

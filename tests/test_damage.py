@@ -25,7 +25,6 @@ from srsgd_ray.results.crc import before, one_byte_mended
 from srsgd_ray.results.lines import examine
 from srsgd_ray.results.mending import mend, mended
 from srsgd_ray.results.record import Record
-from srsgd_ray.study import searches
 from srsgd_ray.study.stored import open_storage
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -150,10 +149,9 @@ def test_a_mutation_of_one_byte_or_line_is_undone(folder: Path) -> None:
 
 @pytest.mark.parametrize("tables", [True, False])
 def test_a_study_that_was_mended_is_resumed_to_the_same_rows(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: bool
+    whole: Path, tmp_path: Path, in_memory: None, tables: bool
 ) -> None:
     """benchmarks/damage.py does so as often as one likes."""
-    monkeypatch.setattr(searches, "open_storage", lambda file: open_storage(None))
     rng, said = random.Random(tables), []
     for number in range(7):
         folder = Path(shutil.copytree(whole, tmp_path / str(number) / "t"))

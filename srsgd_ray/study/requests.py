@@ -117,8 +117,6 @@ class Attended(Trials):
         for trial, request in self._asked.items():
             self._refuse(request, f"the study was stopped first: {trial} waits to be resumed")
 
-    # What the backend calls.
-
     @property
     def finished(self) -> bool:
         """See :class:`srsgd_ray.backends.Trials`, here and below."""
@@ -210,8 +208,7 @@ class Attended(Trials):
         if kind == "enqueue":
             return self._controller.enqueue(request["arm"], request["point"])
         one_of("request", kind, STATES)
-        name = request.get("trial")
-        if not name:
+        if not (name := request.get("trial")):
             return ""
         check_running(self._trials, name)
         if name in self._running:
@@ -242,8 +239,7 @@ def check_running(trials: Mapping[str, Any], name: str) -> None:
 def end_said(trials: Mapping[str, Any], name: str) -> str:
     """How a trial has ended, in a line."""
     end = trials[name].end
-    reason = end.get("reason")
-    return f"{name} is {end['state']}" + (f", {reason}" if reason else "")
+    return ", ".join(filter(None, [f"{name} is {end['state']}", end.get("reason")]))
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

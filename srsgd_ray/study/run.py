@@ -259,7 +259,7 @@ class _Session:
         database = Database(record.folder, study, searches, say) if searches else None
         writer = Writer(record, study.columns(), database, say, attended.broke)
         self.backend.numbers = lambda: numbers(study, record.trials.values())
-        self.backend.lost = partial(self.end, record=record, writer=writer, attended=attended)
+        self.backend.lost = partial(self.end, writer=writer, attended=attended)
         with writer:
             if not controller.finished:
                 self.say(plan_line(study, self.plan))
@@ -277,19 +277,13 @@ class _Session:
             self.say(f"\nThe budget is spent: {budget.used:.3g} worker-hours.")
         return OUT_OF_BUDGET if budget.spent else INTERRUPTED
 
-    def end(
-        self,
-        why: str,
-        record: Record | None = None,
-        writer: Writer | None = None,
-        attended: Attended | None = None,
-    ) -> None:
+    def end(self, why: str, writer: Writer | None = None, attended: Attended | None = None) -> None:
         """End this process in order, in a thread, while the main one waits for what is gone."""
         with attended.still() if attended else nullcontext():
             try:
-                if record is not None and writer is not None:
+                if writer is not None:
                     writer.write(last=True)
-                    record.pause()
+                    writer.record.pause()
             finally:
                 if self.lost is not None and self.screen is not None:
                     self.lost(self.screen, why)

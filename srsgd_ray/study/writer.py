@@ -39,7 +39,7 @@ class Writer:
         say: Callable[[str], object],
         failed: Callable[[Exception], object],
     ) -> None:
-        self._record, self._columns, self._database = record, columns, database
+        self.record, self._columns, self._database = record, columns, database
         self._say, self._failed = say, failed
         self._said = False
         self._one, self._over = threading.Lock(), threading.Event()
@@ -63,8 +63,8 @@ class Writer:
             OSError: if the tables cannot be written.
         """
         with self._one:
-            contents = self._record.contents.copy()
-            write_tables(self._record.folder, contents, self._columns)
+            contents = self.record.contents.copy()
+            write_tables(self.record.folder, contents, self._columns)
             if self._database is not None:
                 try:
                     self._database.bring_up(contents)
@@ -78,7 +78,7 @@ class Writer:
                     self._database.close()
 
     def _follow(self) -> None:
-        wait, seen, file = FIRST, 0, self._record.folder / FILE_NAME
+        wait, seen, file = FIRST, 0, self.record.folder / FILE_NAME
         while not self._over.wait(wait):
             wait, size = EVERY, file.stat().st_size if file.exists() else -1
             if size == seen:
