@@ -27,6 +27,7 @@ from srsgd_ray.results import (
     provenance,
     read_epochs,
     read_record,
+    read_table,
     read_trials,
     schema_of,
     write_tables,
@@ -247,3 +248,39 @@ def test_kill_9_loses_no_told_row_and_tables_stay_whole(tmp_path: Path) -> None:
     rows = read_record(tmp_path).trials["t"].rows
     assert len(rows) >= told
     assert [r["epoch"] for r in rows] == list(range(1, len(rows) + 1))
+
+
+def test_a_table_of_trials_own_holds_the_attempts_that_count(tmp_path: Path) -> None:
+    def values() -> dict[str, list[int]]:
+        write_tables(tmp_path, record.contents)
+        found = read_table(tmp_path, name="curves")
+        return {str(trial): list(own["value"]) for trial, own in found.groupby("trial")}
+
+    with Record.create(tmp_path, {"study": "s"}) as record:
+        record.begin("search-a-000", "search", "a", 0, {})
+        record.artifact("search-a-000", "curves", {"value": [1]})
+        record.end("search-a-000", "failed", "no luck")
+        assert values() == {"search-a-000": [1]}
+        # It runs again and makes none; another trial makes one: as many as there were.
+        record.retry(["search-a-000"])
+        record.end("search-a-000", "complete")
+        record.begin("search-b-000", "search", "b", 0, {})
+        record.artifact("search-b-000", "curves", {"value": [2]})
+        record.end("search-b-000", "failed", "no luck")
+        assert values() == {"search-b-000": [2]}
+        record.retry(["search-b-000"])
+        with pytest.raises(RecordError, match="no results"):
+            values()
+        assert not (tmp_path / "curves.parquet").exists()
+
+
+def test_a_copy_for_another_thread_shares_nothing_that_a_running_trial_changes(
+    tmp_path: Path, row: Row
+) -> None:
+    with Record.create(tmp_path, {"study": "s"}) as record:
+        record.begin(TRIAL, "search", "srsgd", 0, {})
+        copied = record.contents.copy()
+        record.artifact(TRIAL, "curves", {"value": [1]})
+        record.epoch(TRIAL, {**row(1, 30.0), "facts": {"host": "here"}})
+        then = copied.trials[TRIAL]
+        assert (then.artifacts, then.facts, then.rows) == ({}, {}, [])

@@ -68,7 +68,10 @@ class Contents:
             if trial.end is None:
                 times = list(trial.times)
                 rows = trial.rows[: len(times)]
-                trials[name] = replace(trial, end=None, rows=rows, times=times)
+                trials[name] = replace(
+                    trial, end=None, rows=rows, times=times, artifacts=dict(trial.artifacts),
+                    facts=dict(trial.facts),
+                )  # fmt: skip
         return replace(
             self, size=size, header=dict(self.header), sessions=list(self.sessions), trials=trials,
             selected=dict(self.selected),

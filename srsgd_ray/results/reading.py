@@ -75,18 +75,20 @@ def _holds(path: Path) -> bool:
 def _table(path: Path) -> pa.Table | None:
     """A table as the record has it, if there is one; None if neither is there."""
     name, folder, table = path.stem, path.parent, None
+    size = stamp(folder / "trials.parquet", SIZE)  # first: what is written meanwhile is newer
     if path.is_file():
         # Opened once: pyarrow opens a path twice, and a study may replace it in between.
         with path.open("rb") as opened:
             table = pq.read_table(opened)
     if holds_line(folder):
-        size = stamp(folder / "trials.parquet", SIZE)
         if name in ROWS:
             size = None if table is None else (table.schema.metadata or {}).get(SIZE)
         if size is None or not only_paused(folder, int(size)):
             contents = read_record(folder)
             if contents.trials if name in ROWS else of_name(contents, name):
                 return made(contents, name, columns_in(contents))
+            if name not in ROWS:
+                return None  # no trial has it any more
     return None if table is None else _whole(name, table)
 
 

@@ -5,6 +5,7 @@ Tables are replaced as whole files: a reader never sees half of one, also while 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -44,9 +45,12 @@ def write_tables(folder: Path, contents: Contents, columns: Columns | None = Non
     """Write the Parquet tables of a study into its folder, each by an atomic rename."""
     given = columns or columns_in(contents)
     own = dict.fromkeys(name for trial in contents.trials.values() for name in trial.artifacts)
+    for path in folder.glob("*.parquet"):  # of trials that ran again, and made none then
+        if path.stem not in {*own, *ROWS} and stamp(path, b"trials") is not None:
+            path.unlink()
     for name in (*own, *reversed(ROWS)):  # the trials' last: it says that all were written
         path = folder / f"{name}.parquet"
-        if name in ROWS or stamp(path, b"trials") != _count(of_name(contents, name)):
+        if name in ROWS or stamp(path, b"trials") != _whose(of_name(contents, name)):
             replace_table(path, made(contents, name, given))
 
 
@@ -106,12 +110,13 @@ def _artifact(contents: Contents, name: str, columns: Columns) -> pa.Table:
         kept = [own[f.name] for f in own.schema if f.name not in row]
         parts.append(pa.Table.from_arrays([*repeated, *kept], schema=schema))
     table = pa.concat_tables(parts, promote_options="permissive")
-    return table.replace_schema_metadata({"trials": _count(mine)})
+    return table.replace_schema_metadata({"trials": _whose(mine)})
 
 
-def _count(trials: list[TrialRecord]) -> bytes:
-    """How many trials have a table, and how often these were run again."""
-    return f"{len(trials)} {sum(len(trial.failures) for trial in trials)}".encode()
+def _whose(trials: list[TrialRecord]) -> bytes:
+    """Which trials have a table, and which attempt of each, as a digest."""
+    attempts = [[trial.trial, len(trial.failures)] for trial in trials]
+    return hashlib.sha256(json.dumps(attempts).encode()).hexdigest().encode()
 
 
 def flat(config: Mapping[str, Any], columns: Iterable[Column]) -> dict[str, Any]:
