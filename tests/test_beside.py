@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from toy import ToyConfig, toy
 
-from srsgd_ray.backends import Assignment, beside
-from srsgd_ray.backends.base import AHEAD
+from srsgd_ray.backends import Assignment, Plan, beside, processes
+from srsgd_ray.backends.base import AHEAD, Slot
 from srsgd_ray.backends.beside import Beside
 from srsgd_ray.backends.processes import Running, _Pipe
 from srsgd_ray.backends.store import CheckpointStore
@@ -121,3 +122,21 @@ def test_a_row_after_a_stop_counts_no_more() -> None:
     trials.ended.assert_called_once_with(
         "t", "pruned", "stopped by the scheduler at epoch 1", workers=1
     )
+
+
+def test_each_slot_has_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+
+    def attempt(start: Any) -> Any:
+        devices.append(start.keywords["device"])
+        return {}, None
+
+    monkeypatch.setattr(processes, "attempt", attempt)
+    monkeypatch.setattr(processes.signal, "signal", Mock())
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    slot = Slot(Plan(8, 1, 1.0, 1.0), "toy:toy", str(Path(__file__).parent))
+    for number in range(5):
+        pipe = Mock()
+        pipe.recv.side_effect = [Assignment("t", {}, 0, 1, 0, False), EOFError]
+        processes._serve(pipe, slot, number)
+    assert devices == ["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:0"]

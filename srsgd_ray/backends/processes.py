@@ -170,8 +170,8 @@ class _Pipe:
 
 def _serve(pipe: Connection, slot: Slot, number: int) -> None:
     """What a process does: trial after trial, until it is killed."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # are for the process that started it
-        signal.signal(number, signal.SIG_IGN)
+    for sent in (signal.SIGINT, signal.SIGHUP):  # are for the process that started it
+        signal.signal(sent, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(slot.plan.threads)
     work, device = find(slot.path, slot.folder), "cpu"
     if slot.plan.gpus_per_worker:
