@@ -15,6 +15,7 @@ cd "$(dirname "$(readlink -f "$0")")"
 digest=$({
   cat pyproject.toml constraints.txt environment.sh
   echo "$folder"
+  echo "${KEEP_TORCH:-}"
   python3 -c 'import sys; print(sys.version, sys.base_prefix)'
 } | sha256sum | cut --characters=1-16)
 archive=${cache%/}/srsgd-ray-env-$digest.tar.zst
@@ -33,10 +34,16 @@ fetch() {
   esac | tar --extract --zstd --directory "$folder"
 }
 
-store() { # A folder never shows half an archive; a bucket does not either.
-  tar --create --use-compress-program='zstd -T0' --directory "$folder" . | case $archive in
-    s3://*) aws s3 cp --only-show-errors - "$archive" ;;
-    *) cat > "$archive.$HOSTNAME.$$" && mv "$archive.$HOSTNAME.$$" "$archive" ;;
+packed() {
+  tar --create --use-compress-program='zstd -T0' --directory "$folder" .
+}
+
+store() { # It gets its name when it is whole: a tar that failed leaves none.
+  local part=$archive.$HOSTNAME.$$
+  case $archive in
+    s3://*) packed | aws s3 cp --only-show-errors - "$part" &&
+      aws s3 mv --only-show-errors "$part" "$archive" ;;
+    *) packed > "$part" && mv "$part" "$archive" || { rm -f "$part"; false; } ;;
   esac
 }
 
@@ -65,7 +72,6 @@ install() {
     echo "The torch of this image would be replaced. It has: $before" >&2
     exit 1
   fi
-  echo "$digest" > "$folder/.digest"
 }
 
 if [ "$(cat "$folder/.digest" 2> /dev/null)" = "$digest" ]; then
@@ -83,6 +89,7 @@ else
     install
     [ -z "$cache" ] || store || echo "$archive is not written: the next node installs again."
   fi
+  echo "$digest" > "$folder/.digest" # last, and in no archive: what was killed before it begins anew
 fi
 # What an earlier build left would win over files that are older than it.
 rm -rf build

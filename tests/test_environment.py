@@ -25,12 +25,13 @@ optimizers = []
 [tool.setuptools]
 py-modules = ["mine"]
 """
-# The aws of `aws s3 ls` and `aws s3 cp`: BUCKET is a folder.
+# The aws of `aws s3 ls`, `cp` and `mv`: BUCKET is a folder.
 AWS = """#!/bin/bash
 words=("${@/#s3:\\/\\//$BUCKET/}")
 case $2 in
   ls) [ -e "${words[2]}" ] ;;
   cp) if [ "$4" = - ]; then cat > "${words[4]}"; else cat "${words[3]}"; fi ;;
+  mv) mv "${words[3]}" "${words[4]}" ;;
 esac
 """
 
@@ -79,6 +80,9 @@ def test_an_environment_is_made_once_kept_and_fetched_without_an_index(node: Pat
     where = str(node / "srsgd-ray-env")
     assert versions(node)[:2] == ["1", "1.7.2"]
     (archive,) = (node / "bucket" / "mine").iterdir()
+    held = subprocess.check_output(["tar", "--list", "--zstd", "--file", archive], text=True)
+    assert "./bin/python" in held.split()
+    assert ".digest" not in held  # written last: half an archive is never taken for whole
 
     # From here on pip has no index, and no package of its own that it could take.
     words |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(node), "PIP_NO_CACHE_DIR": "1"}
@@ -99,3 +103,19 @@ def test_an_environment_is_made_once_kept_and_fetched_without_an_index(node: Pat
     assert versions(node)[:2] == ["2", "1.7.2"]
     assert half.stat().st_size > archive.stat().st_size - 5000
     assert sorted(p.name for p in (node / "bucket").iterdir()) == ["mine", half.name]
+
+
+@pytest.mark.parametrize("cache", ["{}", "s3://mine"])
+def test_a_tar_that_failed_leaves_no_archive(tmp_path: Path, cache: str) -> None:
+    (tmp_path / "bucket" / "mine").mkdir(parents=True)
+    for name, text in {"aws": AWS, "tar": "#!/bin/bash\necho half\nexit 2\n"}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    archive = cache.format(tmp_path / "bucket") + "/env.tar.zst"
+    said = f"""set -euo pipefail; folder={tmp_path} archive={archive}
+    eval "$(sed -n '/^packed()/,/^}}/p; /^store()/,/^}}/p' {ROOT / "environment.sh"})"
+    store || echo failed"""
+    words = {"BUCKET": str(tmp_path / "bucket"), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.check_output(["bash", "-c", said], env={**os.environ, **words}, text=True)
+    assert done == "failed\n"
+    assert not list((tmp_path / "bucket").rglob("*.zst"))
