@@ -5,11 +5,12 @@ from __future__ import annotations
 import platform
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from srsgd_ray.backends.limit import within
 from srsgd_ray.backends.store import FILE_NAME, CheckpointStore, is_uri, join
+from srsgd_ray.results.place import no_new_folders
 
 LIMIT = 20.0  # seconds within which a storage must take a small file, and give it back
 DRIVER = "driver"  # the file by which nodes recognise the driver's place
@@ -49,19 +50,9 @@ def probing(location: str, text: str) -> Iterator[str]:
             within(LIMIT, remove, place)
 
 
-@contextmanager
-def _no_new_folders(location: str) -> Iterator[None]:
-    """Delete the folders that were made for ``location``."""
-    made: list[Path] = []
-    if not is_uri(location):
-        folder = Path(location)
-        made = [p for p in (folder, *folder.parents) if not p.exists()]
-    try:
-        yield
-    finally:
-        for path in made:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
+def _no_new_folders(location: str) -> AbstractContextManager[None]:
+    """A bucket has no folders that would stay."""
+    return nullcontext() if is_uri(location) else no_new_folders(Path(location))
 
 
 def _try(place: str) -> None:
@@ -103,13 +94,25 @@ def answer(place: str, text: str, name: str) -> str:
     Returns:
         What is wrong, or "".
     """
+    if wrong := _unseen(place, text):
+        return wrong
     try:
-        if within(LIMIT, take, join(place, DRIVER)) != text:
-            return NOT_THERE
         within(LIMIT, put, join(place, name), text)
     except Exception as error:
-        return f"cannot use it: {why(error)}"
+        return _unusable(error)
     return ""
+
+
+def _unseen(place: str, text: str) -> str:
+    """What is wrong if the driver's file is not found below ``place``; or ""."""
+    try:
+        return "" if within(LIMIT, take, join(place, DRIVER)) == text else NOT_THERE
+    except Exception as error:
+        return _unusable(error)
+
+
+def _unusable(error: Exception) -> str:
+    return f"cannot use it: {why(error)}"
 
 
 def why(error: Exception) -> str:
@@ -124,11 +127,7 @@ def check_seen(root: str, text: str) -> None:
     Raises:
         UnseenError: if it is not there.
     """
-    try:
-        wrong = "" if within(LIMIT, take, join(root, DRIVER)) == text else NOT_THERE
-    except Exception as error:
-        wrong = f"cannot use it: {why(error)}"
-    if wrong:
+    if wrong := _unseen(root, text):
         raise not_shared(root, platform.node(), wrong)
 
 

@@ -7,7 +7,6 @@ import math
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -126,8 +125,7 @@ class Found:
         name, arm = str(self.design), analysis.arm_label(self.known.arm)
         none = self.asked["worse"].isna() | self.plain["worse"].isna()
         apart = analysis.estimate(list((self.asked["worse"] - self.plain["worse"])[~none]))
-        if self.design == replace(Design(), slots=self.design.slots, trials=self.design.trials,
-                                  epochs=self.design.epochs):  # fmt: skip
+        if name == str(Design()):
             return f"{arm}: that is the plain search itself."
         points = " points" if unit == "%" else f" {unit}" if unit else ""
         left = f" {int(none.sum())} pairs in which one found nothing are left out." * bool(

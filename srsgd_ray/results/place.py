@@ -7,6 +7,8 @@ import fcntl
 import os
 import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
@@ -29,17 +31,24 @@ def check_writable(folder: Path, what: str, option: str) -> None:
     Raises:
         RecordError: if that cannot be done.
     """
-    made: list[Path] = []
     try:
-        made = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with no_new_folders(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
     except OSError as error:
         raise RecordError(
             f"{what} must go into a folder that can be written, but {folder} cannot: "
             f"{error.strerror}. Choose another with {option}."
         ) from error
+
+
+@contextmanager
+def no_new_folders(folder: Path) -> Iterator[None]:
+    """Delete the empty folders that were made for ``folder`` meanwhile, and it."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
     finally:
         for path in made:
             if path.is_dir() and not any(path.iterdir()):

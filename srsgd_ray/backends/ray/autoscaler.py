@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from srsgd_ray.backends.capacity import Autoscaler, NodeType
+from srsgd_ray.backends.ray.nodes import alive
 
 ANSWER = 60.0  # seconds for a worker on the head to come up and answer
 FILE, OF = "--autoscaling-config=", "--gcs-address="
@@ -48,8 +49,7 @@ def find_autoscaler() -> Autoscaler | None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = [n for n in ray.nodes() if n["Alive"]]  # type: ignore[no-untyped-call]
-    heads = [n for n in nodes if "node:__internal_head__" in n["Resources"]]
+    heads = [n for n in alive().values() if "node:__internal_head__" in n["Resources"]]
     if not heads:
         return None
     on = NodeAffinitySchedulingStrategy(heads[0]["NodeID"], soft=False)
