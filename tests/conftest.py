@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from srsgd_ray.config import TrainConfig
@@ -71,6 +72,12 @@ def small() -> TrainConfig:
 @pytest.fixture
 def config() -> TrainConfig:
     return small()
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    """Optuna logs each study and trial that is made."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @pytest.fixture

@@ -38,11 +38,6 @@ STUDY = Study(
 )
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 class Stage:
     """A controller on a record, and the trials that it let go of."""
 

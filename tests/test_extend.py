@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import toy
 from made_results import events_of, rewrite
@@ -42,11 +41,6 @@ STUDY = Study(
 MORE = dataclasses.replace(STUDY, trials=9)
 
 pytestmark = pytest.mark.usefixtures("in_memory")
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def told(folder: Path) -> tuple[dict[str, Any], dict[tuple[str, int, int], Any]]:

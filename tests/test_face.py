@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import optuna
 import pytest
 import toy
 from test_local import STUDY, X, conduct
@@ -16,11 +15,6 @@ import srsgd_ray
 from srsgd_ray.cli import main as cli
 from srsgd_ray.results import read_record
 from srsgd_ray.testing import check_trainable
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def test_every_name_is_there() -> None:

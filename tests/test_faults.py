@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from test_local import LINE, SLOW, STUDY, conduct, driver, rows
 
@@ -29,11 +28,6 @@ from srsgd_ray.results.record import Record
 from srsgd_ray.study import Study, launch
 
 pytestmark = pytest.mark.usefixtures("in_memory")
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
-import optuna
 import pandas as pd
 import pytest
 import toy
@@ -33,11 +32,6 @@ from srsgd_ray.results.remaining import remaining
 from srsgd_ray.study import Study
 
 pytestmark = pytest.mark.usefixtures("in_memory")
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def killed(results: Path, study: Study, what: str, number: int, **options: Any) -> None:

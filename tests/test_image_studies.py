@@ -37,11 +37,6 @@ STUDY = Study(
 )
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def only(arm: str, **changes: Any) -> Study:
     """A study of one arm with one trial, without confirmation, unless ``changes`` say else."""
     base = dataclasses.replace(

@@ -46,11 +46,6 @@ TIMES = {"train_seconds", "time"}
 pytestmark = pytest.mark.usefixtures("in_memory")
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def conduct(study: Study, folder: Path, **options: Any) -> StudyResult:
     return run(study, results=folder, backend="local", **options)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 
@@ -48,11 +47,6 @@ def course(config: QuadraticConfig) -> tuple[str, str, int, str]:
 
 
 pytestmark = pytest.mark.usefixtures("in_memory")
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def conduct(study: Study, folder: Path, **options: Any) -> StudyResult:

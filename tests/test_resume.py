@@ -8,18 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from test_local import STUDY, X, conduct, ends, rows
 
 from srsgd_ray.results import read_record, read_trials
 from srsgd_ray.study import Arm, Study, launch
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @pytest.fixture(scope="module")

@@ -22,11 +22,6 @@ Row = Callable[..., dict[str, Any]]
 ENDS = ["complete", "pruned", "diverged", "failed"]
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def search(searcher: str = "tpe", space: SearchSpace = RESTART_AND_LR) -> Search:
     return Search(
         "s",

@@ -41,11 +41,6 @@ STUDY = Study(
 pytestmark = pytest.mark.usefixtures("in_memory")
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def begun(folder: Path) -> list[str]:
     return list(read_record(folder / "t").trials)
 
