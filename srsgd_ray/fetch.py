@@ -190,6 +190,7 @@ def _copy(there: pafs.FileSystem, path: str, folder: Path, file: _File, shown: S
     target, part = folder / file.name, _partial(folder, file)
     target.parent.mkdir(parents=True, exist_ok=True)
     part.touch()
+    before = part.stat().st_size
     digest = _digest(part, file, shown)
     with there.open_input_file(path) as stream, part.open("ab") as out:
         stream.seek(done := out.tell())
@@ -201,6 +202,9 @@ def _copy(there: pafs.FileSystem, path: str, folder: Path, file: _File, shown: S
         os.fsync(out.fileno())
     if digest.hexdigest() != file.sum:
         part.unlink()
+        if before:  # what an earlier call left may be what is damaged
+            _copy(there, path, folder, file, shown)
+            return
         raise ValueError(
             f"its {file.kind} must be {file.sum}, but is {digest.hexdigest()}. Copy it there anew"
         )

@@ -31,11 +31,6 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from damage import heavily, mutated
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("damage")
@@ -271,3 +266,20 @@ def test_a_database_that_is_none_is_made_anew_as_it_was(
             for what in ("number", "state", "values", "params", "distributions",
                          "intermediate_values", "user_attrs"):  # fmt: skip
                 assert getattr(one, what) == getattr(again, what), what
+
+
+@pytest.mark.parametrize(
+    ("event", "key"), [("end", "state"), ("epoch", "epoch"), ("trial", "phase")]
+)
+def test_an_event_without_its_key_after_a_lost_line_is_no_error_of_mending(
+    folder: Path, event: str, key: str
+) -> None:
+    path = folder / "record.jsonl"
+    events = events_of(path)
+    at = max(place for place, each in enumerate(events) if each["event"] == event)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[at] = lines[at].replace(f'"{key}":'.encode(), f'"{key[:-2]}##":'.encode(), 1)
+    path.write_bytes(b"".join([*lines[: at - 1], *lines[at:]]))
+    assert examine(path)[0]
+    mend(folder)
+    assert conduct(STUDY, folder.parent, resume=True).status == "finished"

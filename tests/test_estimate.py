@@ -24,7 +24,7 @@ from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.ahead import Ahead
 from srsgd_ray.study.estimate import HoursLimit, cost, said_of, spent_hours
 from srsgd_ray.study.options import Options
-from srsgd_ray.study.prices import check_price
+from srsgd_ray.study.prices import check_price, price_line
 from srsgd_ray.study.shorten import select, smoke, with_epochs
 from srsgd_ray.study.start import job_of, plan_of
 from srsgd_ray.trainables.image import ImageClassification
@@ -105,6 +105,11 @@ def test_a_price_is_an_estimate_and_says_from_when(price: str, gpus: int, said: 
     assert said in text
     if "No price" not in said:
         assert "Prices of us-west-2 from" in text and "read in November 2026" in text
+
+
+def test_workers_that_need_nothing_of_a_machine_fit_one_together() -> None:
+    plan = dataclasses.replace(TWO_SLOTS, cpus_per_worker=0.0)
+    assert "1 m5.xlarge for up to 2 workers each" in price_line("m5.xlarge", plan, 60.0)
 
 
 @pytest.mark.parametrize(

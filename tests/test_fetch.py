@@ -101,6 +101,19 @@ def test_what_was_copied_before_a_crash_is_used_and_half_a_file_is_never_there(
     assert not list(here.glob("*.part")) and not list(here.glob(".*.part"))
 
 
+def test_a_damaged_part_is_not_the_fault_of_the_source(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    monkeypatch.setattr(module, "PIECE", 100_000)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(str(source), here, Mock(side_effect=KeyboardInterrupt))
+    (part,) = here.glob(".*.part")
+    part.write_bytes(b"x" * 100_000)
+    fetch(str(source), here)
+    assert (here / "train.lmdb").read_bytes() == (source / "train.lmdb").read_bytes()
+
+
 def test_what_is_wrong_is_said_in_one_message_and_leaves_no_file(
     tmp_path: Path,
     source: Path,

@@ -81,8 +81,10 @@ class Plan:
 
 
 def workers_on(node: Node, plan: Plan) -> int:
-    """How many of a plan's workers fit a node."""
-    return int(_holds(node, {"CPU": plan.cpus_per_worker, "GPU": plan.gpus_per_worker}))
+    """How many of a plan's workers fit a node; all of them, if they need nothing of it."""
+    need = {"CPU": plan.cpus_per_worker, "GPU": plan.gpus_per_worker}
+    found = _holds(node, need)
+    return plan.slots * plan.workers if math.isinf(found) else int(found)
 
 
 def check_counts(slots: int | None, workers: int) -> None:

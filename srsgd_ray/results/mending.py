@@ -141,14 +141,14 @@ def _without(events: Sequence[Event | None], again: set[str]) -> list[Event | No
 
 def _replayed(events: Sequence[Event | None], path: Path) -> tuple[str | None, Contents | None]:
     """What the events make; or a trial of which something is missing; or None for the study."""
-    lines, numbers = Lines(path), Counter[tuple[str, str]]()
+    lines, numbers = Lines(path), Counter[tuple[Any, Any]]()
     for event in events:
         if event is None:
             continue
         if event["event"] == "trial" and lines.contents is not None:
-            arm = (event["phase"], event["arm"])
+            arm = (event.get("phase"), event.get("arm"))
             look = lines.contents.look
-            if event["number"] != numbers[arm] or event.get("look", look) != look:
+            if event.get("number") != numbers[arm] or event.get("look", look) != look:
                 return None, None
             numbers[arm] += 1
         name = event.get("trial")
@@ -231,7 +231,7 @@ class _Tables:
         """An event as the tables have it, with the keys of another one."""
         name = event["trial"]
         if event["event"] == "epoch":
-            row = self._epochs.get((name, event["epoch"]))
+            row = self._epochs.get((name, event.get("epoch")))
         else:
             row = self.trials.get(name)
         if row is None or like is None:
@@ -250,7 +250,7 @@ class _Tables:
             return False
         if kind == "end":
             return (row["state"], row["ended"], row["reason"]) == (
-                event["state"], event["at"], event.get("reason")
+                event.get("state"), event["at"], event.get("reason")
             )  # fmt: skip
         made = self._made(event, event) if kind in ("trial", "epoch") else None
         return made is not None and _same(made, event)
