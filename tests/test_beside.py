@@ -66,16 +66,19 @@ def test_a_checkpoint_is_copied_at_the_call_and_written_while_the_work_goes_on(
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
-def test_a_checkpoint_that_could_not_be_written_is_an_error_of_the_next_epoch(
-    tmp_path: Path,
+def test_a_checkpoint_that_could_not_be_written_is_an_error_of_the_next_or_told_at_the_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Slow(tmp_path)
     made, store.broken = Beside(store), True
     made.offer(saying("one"))
     store.may.set()
-    made.close()
     with pytest.raises(OSError, match="No space left"):
-        made.offer(saying("two"))
+        made.keep(saying("two"))
+    assert caplog.text == ""
+    made.keep(saying("three"))
+    made.close()
+    assert f"the last checkpoint of {tmp_path} is missing: [Errno 28] No space" in caplog.text
 
 
 def test_epochs_whose_checkpoint_was_left_out_are_trained_again_to_the_same_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import time
@@ -20,9 +21,9 @@ from srsgd_ray.backends.base import RESTARTS, Slot
 from srsgd_ray.backends.probe import check_storage
 from srsgd_ray.backends.ray import abandoned
 from srsgd_ray.backends.ray.abandoned import FREE_AFTER
-from srsgd_ray.backends.ray.cluster import gentle_stop
+from srsgd_ray.backends.ray.cluster import _staying, gentle_stop
 from srsgd_ray.backends.ray.slot import TrialError, WarmTrainable, trial_config
-from srsgd_ray.backends.ray.tuning import TrialCallback, TrialSearcher
+from srsgd_ray.backends.ray.tuning import Stopped, TrialCallback, TrialSearcher
 from srsgd_ray.backends.store import CheckpointStore, join, trial_folder
 
 PULSE = {"silent": 0.0, "sought": None, "step": 5, "groups": 1, "trouble": None, "epoch": 2}
@@ -149,17 +150,34 @@ def test_checkpoints_are_kept_fetched_and_removed(tmp_path: Path, where: str) ->
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_tune_run_in_order(number: signal.Signals) -> None:
-    asked: list[int] = []
-    before = signal.signal(signal.SIGUSR1, lambda signum, frame: asked.append(signum))
-    try:
-        with gentle_stop(None):
+    act = Mock()
+    with gentle_stop(act):
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        act.assert_called_once_with()
+        with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
-            assert asked == [signal.SIGUSR1]
-            os.kill(os.getpid(), number)
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), number)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+
+
+def test_ray_is_started_by_a_thread_that_stays() -> None:
+    """The kernel ends Ray's processes with the thread that started them, not with the process."""
+    found: list[threading.Thread] = []
+    study = threading.Thread(target=lambda: found.append(_staying(threading.current_thread)))
+    study.start()
+    study.join()
+    assert found[0].is_alive()
+    assert _staying(threading.current_thread) is threading.main_thread()
+
+
+def test_a_study_that_is_asked_to_stop_ends_its_tune_run() -> None:
+    """In any thread, where no signal comes: Tune hands on what a callback raises."""
+    asked = threading.Event()
+    callback = TrialCallback(Mock(), Mock(), [], asked=asked.is_set)
+    callback.on_step_begin(0, [])
+    asked.set()
+    with pytest.raises(Stopped):
+        callback.on_step_begin(0, [])
+    assert pickle.loads(pickle.dumps(callback)) == {}  # as Tune does, for a snapshot
 
 
 def test_reservations_of_dead_jobs_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:

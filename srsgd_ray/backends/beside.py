@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from srsgd_ray.backends.store import CheckpointStore
+
+logger = logging.getLogger(__name__)
 
 EVERY = 1.0  # seconds between two checkpoints of epochs, at least
 SHARE = 20.0  # and this many times as long as the last one kept the trial waiting
@@ -35,22 +38,30 @@ class Beside:
         Raises:
             OSError: of this checkpoint, or of the one before it.
         """
-        if self._writing is not None and self._writing.done():
-            self._writing.result()
-        elif self._writing is not None:
+        if self._writing is not None and not self._writing.done():
             return
+        self._check()
         if time.monotonic() >= self._due:
             self.keep(save)
 
     def keep(self, save: Callable[[Path], object]) -> None:
         """Keep what ``save`` writes; raises as :meth:`offer` does."""
         began = time.monotonic()
-        if self._writing is not None:
-            self._writing.result()
+        self._check()
         self._writing = self._thread.submit(self._store.copy(save))
         now = time.monotonic()
         self._due = now + max(EVERY, SHARE * (now - began))
 
+    def _check(self) -> None:
+        """Wait for the last one, and raise its error, once."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
     def close(self) -> None:
-        """Wait for the last one; its error is no matter any more."""
+        """Wait for the last one; its error is told, but the trial has ended without it."""
         self._thread.shutdown()
+        try:
+            self._check()
+        except Exception as error:
+            logger.warning("the last checkpoint of %s is missing: %s", self._store.location, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,3 +64,9 @@ def leave_terminal() -> None:
 def interrupt() -> None:
     """Send this process what Ctrl-C sends, from any thread."""
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def main_interrupted() -> bool:
+    """Whether Ctrl-C has ended the main thread, which alone hears it: work in others is to end."""
+    over = not threading.main_thread().is_alive()
+    return over and getattr(sys, "last_type", None) is KeyboardInterrupt

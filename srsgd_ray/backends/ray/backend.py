@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any, TextIO
 
@@ -15,7 +16,7 @@ from srsgd_ray.backends.capacity import Autoscaler, Node, Plan
 from srsgd_ray.backends.probe import DRIVER, put
 from srsgd_ray.backends.ray.cluster import alone, free_resources, gentle_stop, ray_cluster
 from srsgd_ray.backends.ray.left import end_left
-from srsgd_ray.backends.signals import interrupt
+from srsgd_ray.backends.signals import main_interrupted
 from srsgd_ray.backends.store import join, trial_folder
 
 MEASURE_LIMIT = 900.0  # seconds for all measurements, with the wait for a machine
@@ -33,6 +34,8 @@ class RayBackend(Backend):
     def __init__(self, address: str = "local", quiet: bool = False) -> None:
         self.address, self.quiet = address, quiet
         self.here = address == "local"
+        self._asked = threading.Event()
+        self._screen: TextIO | None = None
 
     def tidied(self) -> list[str]:
         """A cluster that is joined is not ours to tidy."""
@@ -62,16 +65,24 @@ class RayBackend(Backend):
         return None if self.here and alone() else free_resources()
 
     def stop(self) -> None:
-        """As Ctrl-C does."""
-        interrupt()
+        """Tune hears of it at its next step, some tenths of a second later."""
+        if self._screen is not None and not self._asked.is_set():
+            print("\nStopping; every finished epoch is kept. A moment ...", file=self._screen)
+        self._asked.set()
 
     def run(self, trials: Trials, job: Job, plan: Plan, screen: TextIO | None) -> None:
         """One Tune run over all trials that are left; returns early on SIGINT or SIGTERM."""
+        self._screen = screen
         from ray import tune
 
         from srsgd_ray.backends.ray.metrics import StudyMetrics
         from srsgd_ray.backends.ray.slot import WarmTrainable
-        from srsgd_ray.backends.ray.tuning import StopScheduler, TrialCallback, TrialSearcher
+        from srsgd_ray.backends.ray.tuning import (
+            Stopped,
+            StopScheduler,
+            TrialCallback,
+            TrialSearcher,
+        )
 
         again: list[dict[str, Any]] = []
         slot = job.slot(plan)
@@ -103,6 +114,7 @@ class RayBackend(Backend):
                         again,
                         plan.need,
                         job.wait_limit,
+                        lambda: self._asked.is_set() or main_interrupted(),
                     )
                 ],
                 failure_config=tune.FailureConfig(max_failures=2),
@@ -112,7 +124,7 @@ class RayBackend(Backend):
         )
         # Tune looks for log files of its own that are switched off above, in many lines.
         logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-        with gentle_stop(screen):
+        with gentle_stop(self.stop), suppress(Stopped):
             tuner.fit()
 
     def measure(self, job: Job, plan: Plan) -> Callable[[dict[str, Any]], float | None]:

@@ -9,9 +9,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from srsgd_ray.backends.ray.head import check_address, no_cluster, watched
 from srsgd_ray.backends.ray.left import check_room, noted
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 SETTLE = 3.0  # seconds
 _LOCK = threading.Lock()
 _HELD: list[int] = []  # of a Ray that was connected to here: how many studies are on it
+_NOTE = ExitStack()  # open while a Ray runs that was started here
 
 
 @contextmanager
@@ -51,15 +53,14 @@ def ray_cluster(
     import ray
 
     check_address(address)
-    ours: AbstractContextManager[object] = nullcontext()
     with _LOCK:
         if not ray.is_initialized():
-            ours = _connect(address, quiet)
+            _NOTE.enter_context(_connect(address, quiet))
             _HELD.append(0)
         if _HELD:
             _HELD[0] += 1
     try:
-        with ours, watched(_vital(), lost) if _HELD else nullcontext():
+        with watched(_vital(), lost) if _HELD else nullcontext():
             yield _nodes()
     finally:
         with _LOCK:
@@ -67,6 +68,7 @@ def ray_cluster(
                 _HELD[0] -= 1
                 if not _HELD[0]:
                     _HELD.clear()
+                    _NOTE.close()
                     ray.shutdown()
 
 
@@ -82,7 +84,8 @@ def _connect(address: str, quiet: bool) -> AbstractContextManager[object]:
         try:
             # Without its dashboard, Ray never frees the workers of a stopped Train run.
             own = True if address == "local" else None
-            started: Any = ray.init(
+            started: Any = _staying(
+                ray.init,
                 address=address,
                 log_to_driver=not quiet,
                 include_dashboard=own,
@@ -91,6 +94,23 @@ def _connect(address: str, quiet: bool) -> AbstractContextManager[object]:
         except Exception as error:  # Ray raises that very class where a node is slow to start
             raise no_cluster(address, error) from error
     return noted(Path(started["session_dir"])) if own else nullcontext()
+
+
+def _staying(call: Callable[..., Any], **more: Any) -> Any:
+    """``call``, in the main thread or in one that stays: Ray's processes end with their starter."""
+    if threading.current_thread() is threading.main_thread():
+        return call(**more)
+    done: Future[Any] = Future()
+
+    def stay() -> None:
+        try:
+            done.set_result(call(**more))
+        except BaseException as error:
+            done.set_exception(error)
+        threading.Event().wait()
+
+    threading.Thread(target=stay, daemon=True, name="ray").start()
+    return done.result()
 
 
 def _vital() -> dict[str, str]:
@@ -133,8 +153,8 @@ def free_resources() -> list[dict[str, float]]:
 
 
 @contextmanager
-def gentle_stop(screen: TextIO | None) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM end the Tune run in order.
+def gentle_stop(act: Callable[[], object]) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM call ``act``, which ends the Tune run in order.
 
     Tune's own handler for Ctrl-C is off: it says nothing while its actors leave, which takes some
     15 s, and a second Ctrl-C then ends in a traceback.
@@ -142,9 +162,7 @@ def gentle_stop(screen: TextIO | None) -> Iterator[None]:
 
     def stop(count: int) -> None:
         if count == 1:
-            if screen is not None:
-                print("\nStopping; every finished epoch is kept. A moment ...", file=screen)
-            signal.raise_signal(signal.SIGUSR1)  # which Tune listens to as well
+            act()
         elif count > 2:
             raise KeyboardInterrupt
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from ray.util.metrics import Gauge
 
@@ -21,10 +20,6 @@ class StudyMetrics:
         self._study, self._numbers = study, numbers
         self._gauges: dict[str, Gauge] = {}
         self._next = 0.0
-
-    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[()]]:
-        """Tune stores its callbacks, and never reads them back here."""
-        return dict, ()
 
     def tell(self, last: bool = False) -> None:
         """Give Ray all numbers as they are now, unless that was done a moment ago."""

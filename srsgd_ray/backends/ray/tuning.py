@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ class TrialSearcher(Searcher):
         """Nothing: a resumed study makes a new one from the record."""
 
 
+class Stopped(Exception):
+    """The study was asked to stop: Tune lets its actors go and hands this on."""
+
+
 class TrialCallback(Callback):
     """Reports to the study what happened, row by row and end by end.
 
@@ -64,6 +69,8 @@ class TrialCallback(Callback):
         again: where trials go that Tune gave up too soon.
         need: what a trial takes, in words.
         wait_limit: seconds without a trial that runs, for lack of workers, that are too long.
+        asked: whether the study was asked to stop. Tune itself listens to signals alone, which
+            reach no study in a thread of its own.
     """
 
     def __init__(
@@ -73,15 +80,22 @@ class TrialCallback(Callback):
         again: list[dict[str, Any]],
         need: str = "",
         wait_limit: float = math.inf,
+        asked: Callable[[], bool] = lambda: False,
     ) -> None:
         self._trials, self._metrics, self._again = trials, metrics, again
-        self._need, self._limit = need, wait_limit
+        self._need, self._limit, self._asked = need, wait_limit, asked
         self._looked = self._ran = self._freed = time.monotonic()
         self._pending: dict[str, float] = {}
         self._told: dict[str, float] = {}
 
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[()]]:
+        """Tune stores its callbacks, and never reads them back here."""
+        return dict, ()
+
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """See which trials have no workers; look for abandoned reservations if none has any."""
+        """Stop if asked to; see which trials have no workers, and free what nobody owns."""
+        if self._asked():
+            raise Stopped
         now, clock = time.monotonic(), time.time()
         if now - self._looked < LOOK_EVERY:
             return
