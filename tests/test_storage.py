@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import signal
+import threading
 import time
 from pathlib import Path
 from unittest.mock import Mock
@@ -94,6 +95,33 @@ def test_a_node_and_the_driver_find_what_the_other_wrote(tmp_path: Path) -> None
         assert take(join(probed, "2")) is None, "no node writes elsewhere"
         assert answer(str(tmp_path / "away"), "mine", "1") == NOT_THERE
     assert list(tmp_path.iterdir()) == [], "nothing is left"
+
+
+@pytest.mark.parametrize("method", ["keep", "fetch", "remove"])
+def test_a_bucket_that_takes_for_ever_is_an_error_of_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    over = threading.Event()
+
+    class Hung(pafs.LocalFileSystem):  # type: ignore[misc]
+        def create_dir(self, *args: object, **more: object) -> None:
+            over.wait(10)
+
+        get_file_info = create_dir
+
+    store = CheckpointStore(str(tmp_path / "a"))
+    store._remote, store._path = Hung(), store.location
+    monkeypatch.setattr("srsgd_ray.backends.store.STUCK", 0.1)
+    monkeypatch.setattr("srsgd_ray.backends.store.AWAY", 0.1)
+    with pytest.raises(OSError, match=r"no answer within 0\.1 s"):
+        if method == "keep":
+            store.keep(lambda folder: (folder / "checkpoint.pt").write_bytes(b"x"))
+        elif method == "fetch":
+            with store.fetch():
+                pass
+        else:
+            store.remove()
+    over.set()
 
 
 BUCKET, SECRET = "checkpoints", "nobody-may-read-this"

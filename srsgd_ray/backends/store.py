@@ -18,9 +18,12 @@ from urllib.parse import quote
 
 import pyarrow.fs as pafs
 
+from srsgd_ray.backends.limit import within
 from srsgd_ray.results.place import UNREACHED, put_in_place
 
 FILE_NAME = "checkpoint.pt"
+STUCK = 600.0  # seconds for a checkpoint's way: a client tries a bucket again and again
+AWAY = 60.0  # seconds for deleting one, which the driver waits for
 SECRET = (
     r"(?i)\b((?:\w*_)?(?:secret|password|token|sas|sig|signature|access_key|account_key))=[^&]*"
 )
@@ -104,11 +107,14 @@ class CheckpointStore:
                 put_in_place(aside, Path(self.location))
             else:
                 with self._at_fault():
-                    self._remote.create_dir(self._path, recursive=True)
-                    # Object stores replace a file as a whole.
-                    pafs.copy_files(str(aside), self._path, destination_filesystem=self._remote)
+                    within(STUCK, self._send, aside, self._remote)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def _send(self, aside: Path, remote: pafs.FileSystem) -> None:
+        remote.create_dir(self._path, recursive=True)
+        # Object stores replace a file as a whole.
+        pafs.copy_files(str(aside), self._path, destination_filesystem=remote)
 
     @contextmanager
     def fetch(self) -> Iterator[Path | None]:
@@ -119,14 +125,15 @@ class CheckpointStore:
             return
         file = f"{self._path}/{FILE_NAME}"
         with self._at_fault():
-            there = self._remote.get_file_info(file).type == pafs.FileType.File
+            found = within(AWAY, self._remote.get_file_info, file)
+            there = found.type == pafs.FileType.File
             made: AbstractContextManager[str | None] = (
                 tempfile.TemporaryDirectory() if there else nullcontext()
             )
         with made as local:
             if local is not None:
                 with self._at_fault():
-                    pafs.copy_files(self._path, local, source_filesystem=self._remote)
+                    within(STUCK, pafs.copy_files, self._path, local, self._remote)
             whole = local is not None and self._whole(Path(local))
             yield Path(local) if local is not None and whole else None
 
@@ -161,8 +168,12 @@ class CheckpointStore:
         if self._remote is None:
             if Path(self.location).is_dir():
                 shutil.rmtree(self.location)
-        elif self._remote.get_file_info(self._path).type != pafs.FileType.NotFound:
-            self._remote.delete_dir(self._path)
+        else:
+            within(AWAY, self._delete, self._remote)
+
+    def _delete(self, remote: pafs.FileSystem) -> None:
+        if remote.get_file_info(self._path).type != pafs.FileType.NotFound:
+            remote.delete_dir(self._path)
 
 
 def forgetter(root: str) -> Callable[[str], None]:

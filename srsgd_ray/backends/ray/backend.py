@@ -21,6 +21,7 @@ from srsgd_ray.backends.store import join, trial_folder
 
 MEASURE_LIMIT = 900.0  # seconds for all measurements, with the wait for a machine
 SHORTEST_WAIT = 1.0
+_REGISTRY = threading.Lock()  # Tune's own breaks where two studies begin in threads at once
 
 
 class RayBackend(Backend):
@@ -89,8 +90,10 @@ class RayBackend(Backend):
         if not self.here:  # nodes that join later look for it
             slot = replace(slot, token=uuid.uuid4().hex)
             put(join(job.root, DRIVER), slot.token)
+        with _REGISTRY:
+            tune.register_trainable(WarmTrainable.__name__, WarmTrainable)
         tuner = tune.Tuner(
-            WarmTrainable,
+            WarmTrainable.__name__,  # Tune would register the class again, without a lock
             param_space={"_slot": slot},
             tune_config=tune.TuneConfig(
                 search_alg=TrialSearcher(trials, again),

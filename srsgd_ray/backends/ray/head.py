@@ -20,7 +20,7 @@ LOST_AFTER = 15.0  # seconds without an answer, well below Ray's own 60
 EVERY = 2.0  # seconds between two looks
 CURE = (
     "Start one there with `ray start --head`, correct --address, or leave it out to start Ray on "
-    "this machine."
+    "this machine. If one is there, it may ask for a token: set RAY_AUTH_MODE=token."
 )
 
 
