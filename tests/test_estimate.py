@@ -9,12 +9,13 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from conftest import make_row
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from srsgd_ray.backends import Plan
+from srsgd_ray.backends import NotMeasured, Plan
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.paper.studies import paper_study
 from srsgd_ray.results import Record, TrialRecord, read_record
@@ -184,8 +185,30 @@ def test_a_budget_stops_once_when_it_is_spent() -> None:
     assert not budget.spent
 
 
+def timing(measure: Any, free: Any = None) -> Any:
+    """A backend that times so, with so much that nobody holds."""
+    return Mock(**{"measure.return_value": measure, "free.return_value": free})
+
+
+def test_a_study_that_finds_no_room_does_not_wait_for_it_to_be_timed(tmp_path: Path) -> None:
+    options = Options(results=tmp_path, address="auto", cpus_per_worker=1, slots=1)
+    plan = plan_of(STUDY, options, [{"CPU": 2.0}])
+    asked = Mock(return_value=3.0)
+    for only, free in (("yes", {"CPU": 2.0}), ("only", {"CPU": 0.0}), ("yes", {"CPU": 0.0})):
+        chosen = dataclasses.replace(options, plan=only)
+        ahead = Ahead(STUDY, chosen, job_of(STUDY, chosen), None, here=False)
+        measure = ahead.or_else(plan, timing(asked, [free]))
+        if (only, free["CPU"]) == ("yes", 0.0):
+            with pytest.raises(NotMeasured, match="no machine is free"):
+                measure({})
+        else:
+            assert measure({}) == 3.0
+    assert asked.call_count == 2
+
+
 def test_a_plan_is_timed_while_ray_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
+    slow = timing(lambda config: 3.0)
 
     def seconds(work: Any, config: TrainConfig, workers: int, threads: int) -> float:
         asked.append(threading.current_thread().name)
@@ -196,15 +219,15 @@ def test_a_plan_is_timed_while_ray_starts(monkeypatch: pytest.MonkeyPatch, tmp_p
     ahead = Ahead(STUDY, options, job_of(STUDY, options), None, here=True)
     ahead.wait()
     plan = plan_of(STUDY, options, [{"CPU": float(len(os.sched_getaffinity(0)))}])
-    found = cost(STUDY, plan, None, ahead.or_else(plan, timed))
+    found = cost(STUDY, plan, None, ahead.or_else(plan, timing(timed)))
     assert found.seconds == 2.0 * 14 * 10
     assert asked == ["ahead"] * 2, "in a thread, a search's trial and a confirmation's"
     # For another plan than was foreseen, or where trials run elsewhere, a worker is asked.
     other = dataclasses.replace(plan, cpus_per_worker=0.5)
-    assert cost(STUDY, other, None, ahead.or_else(other, lambda config: 3.0)).seconds == 3.0 * 140
+    assert cost(STUDY, other, None, ahead.or_else(other, slow)).seconds == 3.0 * 140
     ahead = Ahead(STUDY, options, job_of(STUDY, options), None, here=False)
     ahead.wait()
-    assert cost(STUDY, plan, None, ahead.or_else(plan, lambda config: 3.0)).seconds == 3.0 * 140
+    assert cost(STUDY, plan, None, ahead.or_else(plan, slow)).seconds == 3.0 * 140
     assert len(asked) == 2
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from srsgd_ray.backends import Job, Plan, make_backend
+from srsgd_ray.backends import Backend, Job, NotMeasured, Plan, make_backend, slots_in
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.study.estimate import cost
 from srsgd_ray.study.options import Options
@@ -64,12 +64,19 @@ class Ahead:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def or_else(self, plan: Plan, measure: Measure) -> Measure:
-        """Seconds of an epoch of a configuration under ``plan``, by ``measure`` if not known."""
+    def or_else(self, plan: Plan, backend: Backend) -> Measure:
+        """Seconds of an epoch of a configuration under ``plan``, timed by ``backend`` if not known.
+
+        A study that finds no room there is not kept from beginning, and showing that it waits.
+        """
+        measure = backend.measure(self._job, plan)
 
         def seconds(config: dict[str, Any]) -> float | None:
             if plan == self._plan and _key(config) in self._found:
                 return self._found[_key(config)]
+            free = None if self._options.plan == "only" else backend.free()
+            if free is not None and not slots_in(free, plan):
+                raise NotMeasured("no machine is free to time it; trials wait for one.")
             return measure(config)
 
         return seconds

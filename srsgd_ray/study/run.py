@@ -211,7 +211,7 @@ class _Session:
         if self.options.plan == "no":
             return
         try:
-            measure = ahead.or_else(self.plan, self.backend.measure(self.job, self.plan))
+            measure = ahead.or_else(self.plan, self.backend)
             planned, now = cost(self.study, self.plan, known, measure), datetime.datetime.now()
             self.say(planned.text(now, self.options.price))
         except NotMeasured as reason:
