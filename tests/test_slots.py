@@ -195,8 +195,12 @@ def test_reservations_of_dead_jobs_are_freed(monkeypatch: pytest.MonkeyPatch) ->
         group("d", "01", "CREATED", True),
     ]
     removed: list[str] = []
-    monkeypatch.setattr(abandoned, "list_jobs", lambda detail: jobs)
-    monkeypatch.setattr(abandoned, "list_placement_groups", lambda detail, limit: groups)
+    of = SimpleNamespace(gcs_address="here:1")
+    monkeypatch.setattr(abandoned, "get_runtime_context", lambda: of)
+    monkeypatch.setattr(abandoned, "list_jobs", lambda at, detail: jobs * (at == "here:1"))
+    monkeypatch.setattr(
+        abandoned, "list_placement_groups", lambda at, detail, limit: groups * (at == "here:1")
+    )
     monkeypatch.setattr(
         abandoned, "remove_placement_group", lambda found: removed.append(found.id.hex())
     )

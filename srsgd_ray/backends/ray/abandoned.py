@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from ray import get_runtime_context
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.state import list_jobs, list_placement_groups
 
@@ -32,8 +33,9 @@ def free_abandoned() -> int:
 def _free_abandoned() -> int:
     from ray._raylet import PlacementGroupID
 
-    ended = {job.job_id for job in list_jobs(detail=True) if job.end_time}
-    groups = list_placement_groups(detail=True, limit=10_000)
+    here = get_runtime_context().gcs_address  # another Ray of this machine would be asked else
+    ended = {job.job_id for job in list_jobs(here, detail=True) if job.end_time}
+    groups = list_placement_groups(here, detail=True, limit=10_000)
     left = [
         group
         for group in groups
