@@ -36,11 +36,9 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+# All of it, on two idle cores: writes docs/performance.md, in less than 20 minutes.
 bench: $(STAMP)
-	$(BIN)/python benchmarks/optimizer.py
-	$(BIN)/python benchmarks/loader.py
-	$(BIN)/python benchmarks/imagenet.py
-	$(BIN)/python benchmarks/trials.py
+	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

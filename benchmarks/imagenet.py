@@ -30,6 +30,7 @@ import simplejpeg
 import torch
 from PIL import Image
 from rates import Rate, bytes_read, drop_cache, rates, read_ahead, table
+from rows import row
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -305,7 +306,12 @@ def cold_reads(
 
 
 def show(title: str, found: dict[str, Rate]) -> None:
-    print(f"\n{title}\n{table(found, next(iter(found)))}", flush=True)
+    first = next(iter(found))
+    print(f"\n{title}\n{table(found, first)}", flush=True)
+    for name, rate in found.items():
+        if name.startswith("ours"):
+            ratio = rate.over(found[first]).values
+            row(f"{title[0].lower()}{title[1:]}: {name}, against {first}", ratio, least=True)
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ import statistics
 import time
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
+from rows import ratios, row
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -64,7 +64,7 @@ def main() -> None:
     pil = DataLoader(PilImages(images, labels), BATCH, shuffle=True, num_workers=0)
     ours = TrainBatches(images, labels, mean=MEAN, std=STD, pad=4, flip=True)
 
-    slow, fast, ratios = [], [], []
+    slow, fast = [], []
     for turn in range(options.rounds + 1):
         began = time.perf_counter()
         for _ in pil:
@@ -77,12 +77,10 @@ def main() -> None:
         if turn:  # the first round warms both up
             slow.append(options.images / (middle - began))
             fast.append(options.images * PASSES / (ended - middle))
-            ratios.append(fast[-1] / slow[-1])
     print(f"{options.images} images, batch {BATCH}, 1 thread, torch {torch.__version__}, ", end="")
-    print(f"n = {options.rounds} interleaved rounds after 1 to warm up; median [IQR]")
-    for name, values in (("PIL, images/s", slow), ("ours, images/s", fast), ("ratio", ratios)):
-        low, high = np.quantile(values, (0.25, 0.75))
-        print(f"{name:16}{statistics.median(values):12,.1f}  [{low:,.1f}, {high:,.1f}]")
+    print(f"n = {options.rounds} interleaved rounds after 1 to warm up; median [quartiles]")
+    print("images/s: PIL {:,.0f}, ours {:,.0f}".format(*map(statistics.median, (slow, fast))))
+    row("images a second against a PIL DataLoader, 1 thread", ratios(fast, slow), least=True)
 
 
 if __name__ == "__main__":

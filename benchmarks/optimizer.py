@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import torchvision
+from rows import ratios, row
 from torch import Tensor, nn
 
 from srsgd_ray.config import TrainConfig
@@ -117,9 +118,7 @@ def speed(model: str, rounds: int) -> None:
     for name, taken in seconds.items():
         print(f"  {name:14} {1e3 * statistics.median(taken):8.3f} ms a step")
     for over, under in RATIOS:
-        ratios = [a / b for a, b in zip(seconds[over], seconds[under], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        print(f"  {over} / {under}: {middle:.2f} [{low:.2f}, {high:.2f}]")
+        row(f"{over} against {under}, {model}", ratios(seconds[over], seconds[under]))
 
 
 def peak(model: str, name: str) -> None:
@@ -151,7 +150,7 @@ def memory(model: str) -> None:
     for name, size in peaks.items():
         print(f"    {name:14} {size / 1e6:8.1f} MB")
     for over, under in RATIOS[:2]:
-        print(f"    {over} / {under}: {peaks[over] / peaks[under]:.2f}")
+        row(f"most memory of {over} against {under}, {model}", [peaks[over] / peaks[under]])
 
 
 def rounding(model: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from rows import quartiles, ratios
 
 from srsgd_ray.image_lmdb.store import Store
 
@@ -34,12 +34,12 @@ class Rate:
     @property
     def quartiles(self) -> tuple[float, float]:
         """Over the rounds, interpolated."""
-        low, high = np.quantile(self.values, (0.25, 0.75))
-        return float(low), float(high)
+        low, _, high = quartiles(self.values)
+        return low, high
 
     def over(self, other: Rate) -> Rate:
         """Ratios, round by round."""
-        return Rate(tuple(a / b for a, b in zip(self.values, other.values, strict=True)))
+        return Rate(tuple(ratios(self.values, other.values)))
 
 
 def rates(

@@ -1,6 +1,6 @@
 """What a trial costs beyond its training: warm slots against a fresh TorchTrainer in each trial.
 
-    python benchmarks/trials.py [--trials 20] [--fresh 3]
+    python benchmarks/trials.py [--trials 20] [--fresh 3] [--workers 1 2]
 
 Both patterns train the same small network for one epoch, on one slot, in one Ray instance. The
 overhead of a trial is the time from the end of the one before it to its own end, less the seconds
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import statistics
 import tempfile
 import time
 from itertools import pairwise
@@ -23,9 +22,9 @@ from optuna.distributions import FloatDistribution
 from ray import train as ray_train
 from ray import tune
 from ray.train.torch import TorchTrainer
+from rows import of_trials, quartiles, row
 
 from srsgd_ray.config import TrainConfig
-from srsgd_ray.results import read_record
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study
 from srsgd_ray.study.run import run
@@ -49,10 +48,7 @@ def warm(folder: Path, trials: int, workers: int) -> list[float]:
         confirm_seeds=0,
     )
     run(study, results=folder, slots=1, workers_per_trial=workers)
-    done = list(read_record(folder / study.name).trials.values())
-    ends = [(t.end or {})["ended"] for t in done]
-    work = [sum(r["train_seconds"] + r["eval_seconds"] for r in t.rows) for t in done]
-    return [b - a - w for (a, b), w in zip(pairwise(ends), work[1:], strict=True)]
+    return [took - work for took, work in of_trials(folder / study.name, 1)]
 
 
 def fresh(folder: Path, trials: int, workers: int) -> list[float]:
@@ -91,30 +87,25 @@ def fresh(folder: Path, trials: int, workers: int) -> list[float]:
     return [b[0] - a[0] - b[1] for a, b in pairwise(done)]
 
 
-def say(name: str, seconds: list[float]) -> float:
-    """Print and return the median."""
-    middle = statistics.median(seconds)
-    spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
-    print(f"{name:32} {middle:6.2f} s a trial  (n = {len(seconds)}, {spread})", flush=True)
-    return middle
-
-
 def main() -> None:
     """Measure both patterns with one and with two workers."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--fresh", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     given = parser.parse_args()
     ray.init(
         address="local", include_dashboard=True, log_to_driver=False, logging_level=logging.ERROR
     )
     try:
         with tempfile.TemporaryDirectory() as temporary:
-            for workers in (1, 2):
-                folder = Path(temporary)
-                ours = say(f"warm slot, {workers} worker(s)", warm(folder, given.trials, workers))
-                plain = say(f"fresh TorchTrainer, {workers}", fresh(folder, given.fresh, workers))
-                print(f"ratio: {plain / ours:.0f}")
+            for workers in given.workers:
+                folder, to = Path(temporary), f"{workers} worker(s)"
+                ours = warm(folder, given.trials, workers)
+                row(f"a trial of one epoch beyond its training, warm slot, {to}", ours, "s")
+                plain = fresh(folder, given.fresh, workers)
+                against = [seconds / quartiles(ours)[1] for seconds in plain]
+                row(f"the same with a fresh TorchTrainer, {to}, against the warm slot", against)
     finally:
         ray.shutdown()
 

@@ -2,6 +2,9 @@
 
     python benchmarks/whole.py [--rounds 3] [--trials 10] [--backends local ray]
 
+The records of the same runs say when the first row came, how long a slot waited between two epochs,
+and what a trial took beyond its training.
+
 Each way is a command of its own, timed from its start to its end, imports and Ray's start included;
 the ways take turns. Plain Optuna is what a user would write: two processes that share an SQLite
 study, each with the same training in its objective, without rows, checkpoints or tables.
@@ -12,16 +15,23 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rows import between_epochs, of_trials, ratios, row
+
+from srsgd_ray.results import read_record
+
 EPOCHS = 12
+SLOTS = 2
 GOALS = {"local": 1.1, "ray": 1.5}
+FIRST = {"local": 5.0, "ray": 12.0}  # seconds until the first row
+NAMES = {"local": "local backend", "ray": "Ray"}
 RANGE = (0.01, 0.3)
 BASE: dict[str, Any] = {"dataset": "digits", "model": "preresnet", "depth": 8, "batch_size": 64}
 
@@ -45,7 +55,7 @@ def ours(folder: Path, backend: str, trials: int) -> None:
         trials=trials,
         confirm_seeds=0,
     )
-    run(study, results=folder, slots=2, backend=backend)
+    run(study, results=folder, slots=SLOTS, backend=backend)
 
 
 def plain(folder: Path, trials: int) -> None:
@@ -82,14 +92,39 @@ def _optimize(folder: Path, trials: int) -> None:
     study.optimize(objective, n_trials=trials)
 
 
-def timed(way: str, trials: int) -> float:
-    """Seconds of one way, in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, __file__, "--way", way, "--folder", folder, "--trials", trials]
-        began = time.perf_counter()
+@dataclass
+class Found:
+    """What the runs of one way took, in seconds.
+
+    Attributes:
+        whole: from the start of the command to its end.
+        first: to the first row in the record.
+        gaps: between two epochs on a slot.
+        beyond: what a trial on a warm slot took beyond its training, in percent of that.
+    """
+
+    whole: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    beyond: list[float] = field(default_factory=list)
+
+
+def take(way: str, trials: int, found: Found) -> None:
+    """Run one way, in a process of its own."""
+    with tempfile.TemporaryDirectory() as temporary:
+        words = [sys.executable, __file__, "--way", way, "--folder", temporary, "--trials", trials]
+        started, began = time.time(), time.perf_counter()
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run([*map(str, words)], check=True, capture_output=True, env=environment)
-        return time.perf_counter() - began
+        done = subprocess.run([*map(str, words)], capture_output=True, text=True, env=environment)
+        found.whole.append(time.perf_counter() - began)
+        if done.returncode:
+            raise RuntimeError(f"{way} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        if way != "plain":
+            folder = Path(temporary, "whole")
+            rows = [time for t in read_record(folder).trials.values() for time in t.times]
+            found.first.append(min(rows) - started)
+            found.gaps += between_epochs(folder)
+            found.beyond += [100 * (took / w - 1) for took, w in of_trials(folder, SLOTS)]
 
 
 def main() -> None:
@@ -110,19 +145,24 @@ def main() -> None:
 
 
 def compare(backends: list[str], rounds: int, trials: int) -> None:
-    """Time the ways in turn, and print their ratios."""
+    """Time the ways in turn, and print what is asked of them."""
     ways = ["plain", *backends]
-    found: dict[str, list[float]] = {way: [] for way in ways}
+    found = {way: Found() for way in ways}
     for number in range(rounds):
         for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
-            found[way].append(timed(way, trials))
-            print(f"round {number + 1}: {way} {found[way][-1]:.1f} s", flush=True)
+            take(way, trials, found[way])
+            print(f"round {number + 1}: {way} {found[way].whole[-1]:.1f} s", flush=True)
     for way in backends:
-        ratios = [a / b for a, b in zip(found[way], found["plain"], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-        print(
-            f"{way:6} {statistics.median(found[way]):6.1f} s, {middle:.2f} times plain Optuna "
-            f"[{low:.2f}, {high:.2f}], n = {rounds}; goal {GOALS[way]}"
+        one, name = found[way], NAMES[way]
+        against = ratios(one.whole, found["plain"].whole)
+        row(f"a whole study against plain Optuna, {name}", against, goal=GOALS[way])
+        row(f"from the command to the first row, {name}", one.first, "s", goal=FIRST[way])
+        gaps = [1e3 * s for s in one.gaps]
+        row(f"between two epochs on a slot, {name}", gaps, "ms", goal=3.0)
+        row(
+            f"a trial of {EPOCHS} epochs on a warm slot, beyond its training, {name}",
+            one.beyond,
+            "%",
         )
 
 

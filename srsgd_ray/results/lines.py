@@ -30,13 +30,14 @@ class Lines:
         contents: what the events so far have made; None before the first line.
         number: of lines so far.
         size: of them, in bytes.
+        checksum: of the last one, with which that of the next begins.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.contents: Contents | None = None
         self.number = self.size = 0
-        self._format, self._sum = FORMAT, 0
+        self._format, self.checksum = FORMAT, 0
 
     def events(self, file: IO[bytes]) -> Iterator[dict[str, Any]]:
         """Take in the whole lines that follow in a file, and say what was new; a torn one is left.
@@ -72,9 +73,9 @@ class Lines:
         """The event of a line, if it is what was written after the former one; else ValueError."""
         found = CHECKED.search(line)
         if found and (self.contents is None or self._format > 1):
-            body, before = line[: found.start()], self._sum
-            self._sum = int(found[1], 16)  # the next line is judged by what stands here
-            if zlib.crc32(body, before) != self._sum:
+            body, before = line[: found.start()], self.checksum
+            self.checksum = int(found[1], 16)  # the next line is judged by what stands here
+            if zlib.crc32(body, before) != self.checksum:
                 raise ValueError("its checksum is another, or a line before it is missing")
             return dict(json.loads(body + b"}"))
         event = json.loads(line)
@@ -116,8 +117,8 @@ class Lines:
         if self._format == 1:
             return f"{text}\n".encode()
         body = text[:-1].encode()
-        self._sum = zlib.crc32(body, self._sum)
-        return body + f', "crc32": "{self._sum:08x}"}}\n'.encode()
+        self.checksum = zlib.crc32(body, self.checksum)
+        return body + f', "crc32": "{self.checksum:08x}"}}\n'.encode()
 
 
 def examine(path: Path) -> tuple[list[int], list[str], list[str]]:

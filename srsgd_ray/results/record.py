@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from copy import copy
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,7 @@ class Record:
     def __init__(self, folder: Path, contents: Contents, file: FileIO, lines: Lines) -> None:
         self.folder = folder
         self.contents = contents
-        self._file, self._lines = file, lines
+        self._path, self._file, self._lines = folder / FILE_NAME, file, lines
         self._ahead = max(time.time(), contents.last) - _elapsed()
 
     @classmethod
@@ -256,8 +255,8 @@ class Record:
 
     def _write(self, line: Mapping[str, Any]) -> int:
         """Write a line, which memory takes in when it is on the disk; the record's size then."""
-        path, lines = self.folder / FILE_NAME, copy(self._lines)
-        end, left = self._file.seek(0, os.SEEK_END), lines.write(line)
+        path, before = self._path, self._lines.checksum
+        end, left = self._file.seek(0, os.SEEK_END), self._lines.write(line)
         size = end + len(left)
         try:
             if not os.path.samestat(path.stat(), os.fstat(self._file.fileno())):
@@ -268,8 +267,8 @@ class Record:
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(end)
+            self._lines.checksum = before
             raise OSError(error.errno, error.strerror, str(path)) from error
-        self._lines = lines
         return size
 
 

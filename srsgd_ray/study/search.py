@@ -20,14 +20,14 @@ import optuna
 from optuna import samplers
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.arm import params_in
 from srsgd_ray.study.dashboard import opened
 from srsgd_ray.study.samplers import sampler_of
-from srsgd_ray.study.view import as_optuna, end_of, failed, in_order
+from srsgd_ray.study.view import as_optuna, end_of, failed, in_order, reports
 
 BUDGET = "epochs"  # what a second aim is called that is no metric
 # Samplers that know all from parameters, reports and values; others keep notes of their own.
@@ -141,6 +141,11 @@ class Search:
 
     def report(self, trial: str, epoch: int, value: float | None) -> None:
         """A trial reached ``epoch`` with this value of the metric."""
+        # Optuna copies the trial each time; the forgetful look at those of pruned trials alone.
+        if self.searcher not in FORGETFUL:
+            self._report(trial, epoch, value)
+
+    def _report(self, trial: str, epoch: int, value: float | None) -> None:
         # Optuna takes no intermediate values where there are two objectives.
         if value is not None and math.isfinite(value) and len(self.goals) == 1:
             self._handles[trial].report(value, epoch)
@@ -148,6 +153,9 @@ class Search:
     def tell(self, record: TrialRecord) -> None:
         """A trial ended: complete, pruned or failed."""
         state, values = end_of(record, self.goals)
+        if state == TrialState.PRUNED and self.searcher in FORGETFUL:
+            for epoch, value in reports(record, self.goals).items():
+                self._report(record.trial, epoch, value)
         self._study.tell(self._handles.pop(record.trial), values, state=state)
 
     def shown(self, record: TrialRecord) -> list[FrozenTrial]:
