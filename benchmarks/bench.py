@@ -220,6 +220,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends, too
     benches = [b for b in BENCHES if not given.only or b.name in given.only]
     until, head = time.monotonic() + 60 * given.minutes, machine()
     done: list[Done] = []
