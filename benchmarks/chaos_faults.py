@@ -112,10 +112,11 @@ def frozen(
 
 
 class Nodes:
-    """Ray's own cluster for tests: a head without CPUs and two worker nodes, on this machine."""
+    """Ray's own cluster for tests: a head without CPUs and worker nodes, on this machine."""
 
-    def __init__(self, folder: Path) -> None:
-        self._mark = str(folder / "cluster")
+    def __init__(self, folder: Path, count: int = 2, cpus: int = 2, **more: Any) -> None:
+        self._mark, self._count = str(folder / "cluster"), count
+        self._node = {"num_cpus": cpus, **more}
         self._cluster: Any = None
 
     @property
@@ -133,9 +134,14 @@ class Nodes:
             for node in list(self._cluster.worker_nodes):
                 if node.all_processes["raylet"][0].process.pid not in alive:
                     self._cluster.remove_node(node, allow_graceful=False)
-            while len(self._cluster.worker_nodes) < 2:
-                self._cluster.add_node(num_cpus=2)
+            while len(self._cluster.worker_nodes) < self._count:
+                self._cluster.add_node(**self._node)
         return str(self._cluster.address)
+
+    def take(self, count: int) -> None:
+        """Take so many worker nodes away, at once and without a word."""
+        for node in list(self._cluster.worker_nodes)[:count]:
+            self._cluster.remove_node(node, allow_graceful=False)
 
     def family(self) -> set[psutil.Process]:
         """Its processes."""

@@ -103,9 +103,9 @@ def draw(out: Path, picture: Path) -> None:
         axes[0].plot(rows["trials"], rows["driver_uss"] / 1e6, label=file.stem)
         axes[1].plot(rows["trials"], pace, label=file.stem)
         axes[2].plot(rows["trials"], rows["ray"] / 1e6, label=file.stem)
-        for name in FILES[:4] if file.stem == "local" else ():
+        for name in FILES[:4] if file.stem == "ray" else ():
             axes[3].plot(rows["trials"], rows[name] / 1e6, label=name)
-    titles = ("driver, MB of its own", "seconds a trial", "Ray's folder, MB", "files (local), MB")
+    titles = ("driver, MB of its own", "seconds a trial", "Ray's folder, MB", "files (Ray), MB")
     for ax, title in zip(axes, titles, strict=True):
         ax.set(title=title, xlabel="trials that have ended", ylim=(0, None))
         ax.legend(fontsize=7)
