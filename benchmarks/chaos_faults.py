@@ -138,9 +138,9 @@ class Nodes:
                 self._cluster.add_node(**self._node)
         return str(self._cluster.address)
 
-    def take(self, count: int) -> None:
-        """Take so many worker nodes away, at once and without a word."""
-        for node in list(self._cluster.worker_nodes)[:count]:
+    def take(self, count: int, dice: random.Random) -> None:
+        """Take so many worker nodes away, any of them, at once and without a word."""
+        for node in dice.sample(list(self._cluster.worker_nodes), count):
             self._cluster.remove_node(node, allow_graceful=False)
 
     def family(self) -> set[psutil.Process]:

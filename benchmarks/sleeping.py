@@ -1,10 +1,13 @@
-"""A trainable that only waits, and its study: what is left is what the engine itself costs."""
+"""A trainable that only waits, and its study: what is left is what the engine itself costs.
+
+With ``actor`` as its first word the Tune actors themselves wait, without a process each.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optuna.distributions import FloatDistribution
 
@@ -23,9 +26,20 @@ class Config:
     epochs: int = knob(1, "reports", "epochs")
 
 
-@as_trainable(metrics=(Metric("value", better="lower", split="validation"),))
+METRICS = (Metric("value", better="lower", split="validation"),)
+
+
+@as_trainable(metrics=METRICS)
 def sleep(config: Config, run: Run) -> None:
     """Wait, and report a value that is as good as any."""
+    for epoch in range(run.resume(), config.epochs):
+        time.sleep(config.seconds)
+        run.report(value=(config.x - 0.3) ** 2 + config.y / (epoch + 1))
+
+
+@as_trainable(metrics=METRICS, place="actor")
+def rest(config: Config, run: Run) -> None:
+    """The same in the Tune actor."""
     for epoch in range(run.resume(), config.epochs):
         time.sleep(config.seconds)
         run.report(value=(config.x - 0.3) ** 2 + config.y / (epoch + 1))
@@ -39,4 +53,8 @@ STUDY = Study(
 )  # fmt: skip
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["actor"]:
+        in_actor = replace(STUDY, trainable=rest)
+        command = ["python", *sys.argv[:2]]
+        sys.exit(launch(in_actor, sys.argv[2:], command=command))
     sys.exit(launch(STUDY))
