@@ -42,7 +42,7 @@ def study(folder: Path, name: str, trials: int, seconds: float, *more: str) -> l
     """The command of the study."""
     return [
         sys.executable, str(SCRIPT), "actor", "--results", str(folder), "--name", name,
-        "--no-figures", "--trials", str(trials), "--set", "epochs=4",
+        "--no-figures", "--trials", str(trials), "--epochs", "4",
         "--set", f"seconds={seconds}", *more,
     ]  # fmt: skip
 

@@ -161,7 +161,10 @@ REFUSED = {
     "two workers without Ray": (["--workers-per-trial", "2"], "Use backend='ray'"),
     "a negative patience": (["--silence-limit", "-1"], "0 < silence_limit <= inf must hold"),
     "an unknown backend": (["--backend", "slurm"], "unknown backend 'slurm'. Valid: ray, local."),
-    "a knob that there is not": (["--set", "xx=1"], "unknown configuration key 'xx'"),
+    "a knob that there is not": (
+        ["--set", "xx=1", "--set", "wait=0"],
+        "unknown configuration key 'xx'",
+    ),
     "a setting without a value": (["--set", "x"], "--set must be NAME=VALUE pairs"),
     "no Ray there": (["--backend", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at"),
 }

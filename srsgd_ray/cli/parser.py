@@ -67,8 +67,17 @@ def parse(
 
 
 def plainly(add: Add) -> Add:
-    """``add`` for helps that are texts: argparse takes them for formats."""
-    return lambda *names, help, **more: add(*names, help=help.replace("%", "%%"), **more)
+    """``add`` for helps that are texts: argparse takes them for formats.
+
+    An option of several words that is given again adds to them: argparse would drop the first ones.
+    """
+
+    def added(*names: str, help: str, **more: Any) -> argparse.Action:
+        if names[0].startswith("-") and more.get("nargs") == "+":
+            more.setdefault("action", "extend")
+        return add(*names, help=help.replace("%", "%%"), **more)
+
+    return added
 
 
 def add_field(add: Add, field: dataclasses.Field[Any], kind: Any) -> None:
