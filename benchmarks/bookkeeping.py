@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import optuna
-from rows import row
+from rows import ratios, row
 from sleeping import STUDY
 
 from srsgd_ray.backends import Backend, Job, Plan, Trials
@@ -185,10 +185,17 @@ def main() -> None:
                     found.setdefault((known, trials, searcher), []).append(one)
                     print({k: v if isinstance(v, str) else round(v, 3) for k, v in one.items()})
     for (known, trials, searcher), all_ in found.items():
-        what = f"bookkeeping of a trial of {EPOCHS} epochs, {trials} after {known}, {searcher}: "
-        goal = GOALS[known >= 1000] if searcher == "random" else None
-        row(what + "processor", [one["cpu ms"] for one in all_], "ms", goal=goal)
-        row(what + "the study waits", [one["ms"] for one in all_], "ms", goal=goal)
+        name = f"{trials} after {known:,}, {searcher}"
+        if searcher == "random":
+            goal, what = (
+                GOALS[known >= 1000],
+                f"bookkeeping of a trial of {EPOCHS} epochs, {name}: ",
+            )
+            row(what + "processor", [one["cpu ms"] for one in all_], "ms", goal=goal)
+            row(what + "the study waits", [one["ms"] for one in all_], "ms", goal=goal)
+        elif searcher != "tpe" and (tpe := found.get((known, trials, "tpe"))):
+            asks = [[one["sampler ms"] for one in ones] for ones in (all_, tpe)]
+            row(f"the sampler's own time, {name}, against tpe", ratios(*asks))
 
 
 if __name__ == "__main__":

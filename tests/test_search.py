@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import TrialRecord
 from srsgd_ray.search_spaces import LEARNING_RATE, RESTART_AND_LR, SPACES, SearchSpace
-from srsgd_ray.study.samplers import SEARCHERS
+from srsgd_ray.study.samplers import SEARCHERS, check_searcher
 from srsgd_ray.study.search import Goal, Search
 from srsgd_ray.study.stored import There, contradiction, open_storage
 
@@ -64,6 +64,16 @@ def test_a_resumed_search_goes_on_as_if_never_cut(row: Row, searcher: str) -> No
     resumed.reconcile(whole[:10])
     rest = run(resumed, range(10, 14), row)
     assert [r.config for r in rest] == [r.config for r in whole[10:]]
+
+
+def test_rustuna_is_refused_where_it_is_missing_or_would_not_learn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ValueError, match="learns nothing from trials that scheduler='asha' stops"):
+        check_searcher("rustuna", scheduler="asha")
+    monkeypatch.setattr("srsgd_ray.study.rust.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"Run pip install 'srsgd-ray\[rustuna\]'"):
+        check_searcher("rustuna")
 
 
 def test_grid_visits_every_point_once(row: Row) -> None:

@@ -31,7 +31,7 @@ def check_study(study: Study) -> None:
     """Raise ValueError unless every rule holds."""
     check_types(study)
     _ = study.work
-    check_searcher(study.searcher, 1 + study.pareto)
+    check_searcher(study.searcher, 1 + study.pareto, study.scheduler)
     check_prior(study)
     _check_metrics(study)
     _check_arms(study)

@@ -11,6 +11,7 @@ from optuna import samplers
 
 from srsgd_ray.import_path import load
 from srsgd_ray.knobs import one_of
+from srsgd_ray.study.rust import RustTPE, check_installed
 
 SEARCHERS = {
     "tpe": "tree-structured Parzen estimator, multivariate (Optuna's default)",
@@ -20,18 +21,26 @@ SEARCHERS = {
     "gp": "Gaussian process",
     "qmc": "quasi-random points (Sobol), which fill the space evenly",
     "nsgaii": "genetic algorithm, for two metrics",
+    "rustuna": "tpe in Rust, for thousands of trials; ignores those that run or were stopped",
 }
-ONE_GOAL = ("cmaes",)  # searchers that take one metric only
+ONE_GOAL = ("cmaes", "rustuna")  # searchers that take one metric only
 
 
-def check_searcher(name: str, goals: int = 1) -> None:
-    """Raise ValueError unless a sampler of that name or import path exists and takes the goals."""
+def check_searcher(name: str, goals: int = 1, scheduler: str = "none") -> None:
+    """Raise ValueError unless a sampler of that name or import path exists and takes the others."""
     if ":" in name:
         found = load(name, "searcher")
         if not (inspect.isclass(found) and issubclass(found, samplers.BaseSampler)):
             raise ValueError(f"searcher {name!r} must be a class of Optuna samplers.")
         return
     one_of("search", name, SEARCHERS)
+    if name == "rustuna":
+        check_installed()
+        if scheduler != "none":
+            raise ValueError(
+                f"searcher 'rustuna' learns nothing from trials that scheduler={scheduler!r} "
+                f"stops. Use tpe, or scheduler none."
+            )
     if goals > 1 and name in ONE_GOAL:
         others = ", ".join(other for other in SEARCHERS if other not in ONE_GOAL)
         raise ValueError(f"pareto=True needs searcher {others}, but got {name!r}.")
@@ -70,6 +79,8 @@ def sampler_of(
             )
         if name == "gp":
             return samplers.GPSampler(seed=seed, n_startup_trials=_startup(trials))
+        if name == "rustuna":
+            return RustTPE(seed, _startup(trials))
         if name == "qmc":
             return _Point(number, study_seed, seed)
         if name == "nsgaii":
@@ -98,7 +109,8 @@ def unlike(name: str, before: int, now: int) -> str:
         A sentence; "" if it proposes the same trials as if it had been as long from the start.
     """
     what = f"The search was extended from {before} to {now} trials"
-    if name in ("tpe", "gp") and _startup(now) > (first := _startup(before)) and before > first:
+    first = _startup(before)
+    if name in ("tpe", "gp", "rustuna") and _startup(now) > first and before > first:
         last = min(_startup(now), before)
         which = f"trials {first + 1} to {last}" if last > first + 1 else f"trial {last}"
         return (

@@ -31,7 +31,7 @@ from srsgd_ray.study.view import as_optuna, end_of, failed, in_order, reports
 
 BUDGET = "epochs"  # what a second aim is called that is no metric
 # Samplers that know all from parameters, reports and values; others keep notes of their own.
-FORGETFUL = ("tpe", "random", "grid", "qmc", "gp")
+FORGETFUL = ("tpe", "random", "grid", "qmc", "gp", "rustuna")
 
 
 @dataclass(frozen=True)

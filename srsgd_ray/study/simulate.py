@@ -63,7 +63,7 @@ class Design:
                 f"searcher {self.searcher!r} cannot be simulated: it "
                 f"{NOT_SIMULATED[self.searcher]}. Use one of {left}."
             )
-        check_searcher(self.searcher)
+        check_searcher(self.searcher, scheduler=self.scheduler)
         one_of("scheduler", self.scheduler, SCHEDULERS)
         for name in ("trials", "epochs", "slots", "grace"):
             value = getattr(self, name)
