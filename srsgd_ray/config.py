@@ -29,6 +29,7 @@ __all__ = ["DATASETS", "GENERATED", "MODELS", "OPTIMIZERS", "SCHEDULE_FREE", "Tr
 # Every name that a knob can have, with a line about it.
 MODELS = {name: part.doc for name, part in networks().items()}
 DATASETS = {name: part.doc for name, part in data_sets().items()}
+ALWAYS_THERE = set(OPTIMIZERS) - {"muon", *SCHEDULE_FREE}  # and they take any network
 FINE = 1000  # steps an epoch, for rules that hold for any number of them
 
 
@@ -175,6 +176,23 @@ class TrainConfig(TrainKnobs):
                 f"{' or '.join(fitting)}, or another model, for example preresnet."
             )
         check_built_in("model", self.model, network, self.model_options, vars(self))
+
+    def may_not_fit(self) -> bool:
+        """Whether no rule says that the network takes the images, so that it has to be tried."""
+        network, images = networks().get(self.model), data_sets().get(self.dataset)
+        if network is None or images is None:
+            return True
+        return not network.small and images.pixels > 0
+
+    def has_parts_to_try(self) -> bool:
+        """Whether a part is not of this package, or what it takes is known to itself alone."""
+        return (
+            self.may_not_fit()
+            or self.optimizer not in ALWAYS_THERE
+            or self.sam_rho > 0
+            or self.lr_schedule not in SCHEDULES
+            or bool(self.optimizer_options)
+        )
 
     def _check_parts(self) -> None:
         path_of_part("dataset", self.dataset, data_sets())

@@ -405,6 +405,27 @@ def test_optimizers_that_are_none(name: str, options: dict[str, Any], message: s
         check_parts(config)
 
 
+def test_what_this_package_brings_is_not_tried_but_what_may_fail_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+    monkeypatch.setattr("srsgd_ray.training.checks.check_parts", tried.append)
+    IMAGE.check_data(with_parts(dataset="digits"))
+    assert not tried
+    doubtful = [
+        with_parts(dataset="digits", optimizer="torch.optim:Muon", optimizer_fallback="adamw"),
+        with_parts(dataset="digits", sam_rho=0.05),
+        with_parts(dataset="digits", device="cpu", model="own_parts:Tiny"),
+        with_parts(dataset="own_parts:made"),
+        with_parts(dataset="cifar10", data_dir="x"),
+    ]
+    for config in doubtful:
+        IMAGE.check_data(config)
+    assert tried == doubtful
+    with pytest.raises(ValueError, match="needs GPU 99"):
+        IMAGE.check_data(with_parts(dataset="digits", device="cuda:99"))
+
+
 def test_everything_of_ones_own_trains_and_resumes_to_equal_rows(tmp_path: Path) -> None:
     config = with_parts(
         dataset="own_parts:made", model="own_parts:Tiny", optimizer="torch.optim:Muon",

@@ -90,7 +90,7 @@ def test_a_process_that_hangs_is_given_up_and_killed(begin: Callable[[Any], Any]
 def test_a_process_that_cannot_start_is_told(
     monkeypatch: pytest.MonkeyPatch, begin: Callable[[Any], Any]
 ) -> None:
-    monkeypatch.setattr(process, "_start", lambda pipe: subprocess.Popen(["false"]))
+    monkeypatch.setattr(process, "start", lambda module, pipe: subprocess.Popen(["false"]))
     with pytest.raises(TrialError, match=r"ended: its process cannot start \(exit status 1"):
         begin(config("")).step()
 

@@ -13,7 +13,7 @@ from srsgd_ray.backends.store import CheckpointStore
 
 logger = logging.getLogger(__name__)
 
-EVERY = 1.0  # seconds between two checkpoints of epochs, at least
+EVERY = 5.0  # seconds between two checkpoints of epochs, at least: a new process takes as long
 SHARE = 20.0  # and this many times as long as the last one kept the trial waiting
 
 

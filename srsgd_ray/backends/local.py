@@ -31,7 +31,8 @@ class LocalBackend(Backend):
         """This machine's CPUs, and its GPUs if torch sees any."""
         cpus = float(len(os.sched_getaffinity(0)))
         gpus = 0.0
-        if "torch" in sys.modules or Path("/dev/nvidia0").exists():
+        drivers = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, and either under WSL
+        if "torch" in sys.modules or any(Path(driver).exists() for driver in drivers):
             import torch
 
             gpus = float(torch.cuda.device_count() if torch.cuda.is_available() else 0)

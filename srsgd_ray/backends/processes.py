@@ -1,15 +1,22 @@
-"""Trials in a few processes of this machine; the one that starts them alone writes the record."""
+"""Trials in a few processes of this machine; the one that starts them alone writes the record.
+
+They are started by name, as are those of a slot on Ray (:func:`start`): ``multiprocessing`` would
+import the user's script in each once more, with Optuna and pandas.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import select
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
 from srsgd_ray.backends.base import AHEAD, RESTARTS, Artifacts, Assignment, Slot, Trials
@@ -68,16 +75,38 @@ class Running:
         return False
 
 
+def start(module: str, pipe: Connection) -> subprocess.Popen[bytes]:
+    """Start a process that runs ``module``; it has the pipe from :func:`own_pipe`."""
+    command = [sys.executable, "-P", "-u", "-m", module, str(pipe.fileno())]
+    own = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    own.pop("SPT_NOENV", None)  # Ray's, with which a title can be no longer than the command
+    return subprocess.Popen(command, env=own, pass_fds=[pipe.fileno()], stdin=subprocess.DEVNULL)
+
+
+def own_pipe() -> Connection:
+    """This process's end of the pipe; when the other is closed, the process ends at once."""
+    pipe = Connection(int(sys.argv[1]))
+
+    def leave() -> None:
+        watched = select.poll()
+        watched.register(pipe.fileno(), 0)  # no event but that the other end is closed
+        watched.poll()
+        os._exit(1)
+
+    threading.Thread(target=leave, daemon=True).start()
+    return pipe
+
+
 class _Process:
     """A process, and the trial that it runs, if any."""
 
     def __init__(self, slot: Slot, number: int) -> None:
-        context = multiprocessing.get_context("spawn")
         self.running: Running | None = None
-        self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, slot, number), daemon=True)
-        self._process.start()
-        theirs.close()
+        self.pipe, theirs = Pipe()
+        with theirs:
+            self._process = start(__name__, theirs)
+        with suppress(ConnectionError):  # as in begin
+            self.pipe.send((slot, number))
 
     def begin(self, running: Running) -> None:
         """Run a trial, from its checkpoint if it has one."""
@@ -99,7 +128,7 @@ class _Process:
     def kill(self) -> None:
         """End the process at once."""
         self._process.kill()
-        self._process.join()
+        self._process.wait()
 
 
 def run_in_processes(trials: Trials, slot: Slot, asked: Callable[[], bool]) -> None:
@@ -191,3 +220,8 @@ def _serve(pipe: Connection, slot: Slot, number: int) -> None:
             partial(TrialRun, work, assignment, link, slot, device=device, cache=cache)
         )
         pipe.send(("end", end))
+
+
+if __name__ == "__main__":
+    from_driver = own_pipe()
+    _serve(from_driver, *from_driver.recv())

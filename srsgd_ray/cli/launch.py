@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -176,10 +177,12 @@ def resume_command(command: Sequence[str], words: Sequence[str]) -> str:
 
 def _report(folder: Path, figures: bool) -> None:
     """The table, where everything lies, and what to do next."""
-    print("\n" + analysis.render(read_trials(folder), predictions=read_predictions(folder)))
-    if figures:
-        print(*_draw_figures(folder), sep="\n")
-        print(report_written(folder))
+    with ThreadPoolExecutor(1) as beside:
+        drawn = beside.submit(_draw_figures, folder) if figures else None
+        print("\n" + analysis.render(read_trials(folder), predictions=read_predictions(folder)))
+        if drawn is not None:
+            report = report_written(folder)
+            print(*drawn.result(), report, sep="\n")
     print(f"\nTables:    {folder}/trials.parquet, {folder}/epochs.parquet")
     print(f"Log:       {folder}/log.txt; what Ray and the trials printed: output.txt")
     if (folder / "optuna.db").exists():

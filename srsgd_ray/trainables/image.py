@@ -81,6 +81,10 @@ class ImageClassification(Trainable):
 
     def check_data(self, config: TrainConfig) -> None:
         """Read the data set once; build what is not of this package, and try it on an image."""
+        images = data_sets().get(config.dataset)
+        there = images is not None and not images.files and not config.has_parts_to_try()
+        if there and config.device in ("auto", "cpu"):
+            return  # without torch, which a study of workers alone need not wait for
         from srsgd_ray.training.checks import check_parts
         from srsgd_ray.training.device import choose_device
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from srsgd_ray.config import OPTIMIZERS, SCHEDULE_FREE, TrainConfig
+from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import Data, image_shape, load_dataset
-from srsgd_ray.lr_schedules import SCHEDULES
 from srsgd_ray.models import build_model, check_fit, materialise
 from srsgd_ray.optim import build_lr_schedule, build_optimizer
 from srsgd_ray.optim.sam import Sam
-from srsgd_ray.parts import data_sets, networks
-
-ALWAYS_THERE = set(OPTIMIZERS) - {"muon", *SCHEDULE_FREE}  # and they take any network
 
 
 def check_parts(config: TrainConfig) -> None:
@@ -21,18 +17,8 @@ def check_parts(config: TrainConfig) -> None:
     Raises:
         ValueError: for whatever would end a run of ``config`` at its start.
     """
-    images = data_sets().get(config.dataset)
-    own = (
-        _may_not_fit(config)
-        or config.optimizer not in ALWAYS_THERE
-        or config.sam_rho > 0
-        or config.lr_schedule not in SCHEDULES
-        or config.optimizer_options
-    )
-    if images is not None and not images.files and not own:
-        return
     data = load_dataset(config)
-    if not own:
+    if not config.has_parts_to_try():
         return
     model = fitting_model(config, data)
     optimizer = build_optimizer(model.named_parameters(), config, 10)
@@ -45,18 +31,10 @@ def fitting_model(config: TrainConfig, data: Data) -> nn.Module:
     """The network of ``config`` for the images of ``data``; ValueError if it does not take them."""
     model = build_model(config, channels=data.channels, classes=data.classes)
     shape = image_shape(data)
-    if shape is not None and _may_not_fit(config):
+    if shape is not None and config.may_not_fit():
         materialise(model, shape, config.seed)
         check_fit(model, config.model, shape, data.classes, config.dataset)
     return model
-
-
-def _may_not_fit(config: TrainConfig) -> bool:
-    """Whether no rule says that the network takes the images, so that it has to be tried."""
-    network, images = networks().get(config.model), data_sets().get(config.dataset)
-    if network is None or images is None:
-        return True
-    return not network.small and images.pixels > 0
 
 
 def check_share_of_batch(config: TrainConfig, workers: int) -> None:

@@ -48,6 +48,8 @@ def ray_cluster(
     os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # what is printed goes to a file
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # nobody reads Tune's snapshot
+    # Ray would start a worker for each core; Tune's actors, of another environment, use none.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     # What a shell has for another program must not move the workers, or take Ctrl-C from us.
     os.environ |= {"RAY_CHDIR_TO_TRIAL_DIR": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
     import ray

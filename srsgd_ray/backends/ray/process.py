@@ -7,11 +7,8 @@ Tune actor starts another. Both speak through a pipe: a call of the channel, and
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from multiprocessing.connection import Connection, Pipe
@@ -20,6 +17,7 @@ from typing import Any
 from setproctitle import getproctitle, setproctitle
 
 from srsgd_ray.backends.base import RESTARTS, Slot
+from srsgd_ray.backends.processes import own_pipe, start
 from srsgd_ray.backends.ray.channel import Channel
 from srsgd_ray.backends.ray.worker import take_trials
 
@@ -45,7 +43,7 @@ class WorkerProcess:
             pipe, theirs = Pipe()
             with pipe:
                 with theirs:
-                    self._process = _start(theirs)
+                    self._process = start(__name__, theirs)
                 asked = self._answer(pipe)
             if self._process.wait() == 0 and self.channel.closed:
                 return
@@ -74,14 +72,6 @@ class WorkerProcess:
             self._process.kill()
 
 
-def _start(pipe: Connection) -> subprocess.Popen[bytes]:
-    # multiprocessing would import Ray's own main module in it, and Ray with that.
-    command = [sys.executable, "-P", "-u", "-m", __name__, str(pipe.fileno())]
-    own = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    own.pop("SPT_NOENV", None)  # Ray's, with which a title can be no longer than the command
-    return subprocess.Popen(command, env=own, pass_fds=[pipe.fileno()], stdin=subprocess.DEVNULL)
-
-
 class _PipedChannel:
     """The channel of the Tune actor, called as if it were here."""
 
@@ -97,19 +87,10 @@ class _PipedChannel:
         return call
 
 
-def _leave_with(pipe: Connection) -> None:
-    """End this process, in the middle of a trial, when the Tune actor is gone."""
-    watched = select.poll()
-    watched.register(pipe.fileno(), 0)  # no event but that the other end is closed
-    watched.poll()
-    os._exit(1)
-
-
 def main() -> None:
     """Run trials until the channel is closed. What the process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
-    pipe = Connection(int(sys.argv[1]))
-    threading.Thread(target=_leave_with, args=(pipe,), daemon=True).start()
+    pipe = own_pipe()
     slot: Slot = pipe.recv()
     device = "cuda:0" if slot.plan.gpus_per_worker else "cpu"
     title = getproctitle()
