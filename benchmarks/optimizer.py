@@ -1,14 +1,18 @@
 """SRSGD's step against torch.optim.SGD's and against the literal loop: time, memory, rounding.
 
-    python benchmarks/optimizer.py [--rounds 15] [--model resnet50|preresnet110|both]
+    python benchmarks/optimizer.py [--rounds 15] [--processes 20] [--model resnet50|both]
 
 All are run in turn, in one process, on one thread, on the same gradients; a number is the median
-over the rounds of the ratio within a round, with its quartiles.
+over the rounds of the ratio within a round, with its quartiles. Where the tensors of an optimizer
+lie in memory counts for a few percent, and stays as it is for a whole process. So the fused pair of
+a ResNet-50 is compared again in processes of its own, each with another order of making, beside
+torch's with itself, which says what a ratio without a difference is like.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -95,11 +99,11 @@ RATIOS = (
 
 
 def timed(optimizer: Any, steps: int) -> float:
-    """Seconds a step."""
-    began = time.perf_counter()
+    """Seconds of the processor a step, which other work on the machine changes least."""
+    began = time.process_time()
     for _ in range(steps):
         optimizer.step()
-    return (time.perf_counter() - began) / steps
+    return (time.process_time() - began) / steps
 
 
 def speed(model: str, rounds: int) -> None:
@@ -119,6 +123,40 @@ def speed(model: str, rounds: int) -> None:
         print(f"  {name:14} {1e3 * statistics.median(taken):8.3f} ms a step")
     for over, under in RATIOS:
         row(f"{over} against {under}, {model}", ratios(seconds[over], seconds[under]))
+
+
+def pair(model: str, place: int, rounds: int) -> None:
+    """Print two ratios of this process: SRSGD's step over SGD's, and SGD's over SGD's own."""
+    names = list(itertools.permutations(("SRSGD fused", "SGD fused", "SGD fused again")))[place % 6]
+    optimizers = [(n, KINDS[n.removesuffix(" again")](parameters(model))) for n in names]
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for round_ in range(rounds + 1):
+        for name, optimizer in optimizers if round_ % 2 else reversed(optimizers):
+            took = timed(optimizer, RESTART // 4)
+            if round_:
+                seconds[name].append(took)
+    own = seconds["SGD fused"]
+    for name in ("SRSGD fused", "SGD fused again"):
+        print(statistics.median(a / b for a, b in zip(seconds[name], own, strict=True)))
+
+
+def pairs(model: str, processes: int, rounds: int) -> None:
+    """Print the ratios of the fused pair over processes."""
+    found = []
+    for place in range(processes):
+        command = [sys.executable, __file__, "--place", str(place), "--model", model]
+        command += ["--rounds", str(rounds)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found.append(list(map(float, done.stdout.split())))
+    print(f"  n = {processes} processes, the median of {rounds} rounds in each")
+    for name, ratios in zip(
+        ("SRSGD fused", "SGD fused again"), zip(*found, strict=True), strict=True
+    ):
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        print(
+            f"    {name} / SGD fused: {middle:.3f} [{low:.3f}, {high:.3f}], from "
+            f"{min(ratios):.2f} to {max(ratios):.2f}"
+        )
 
 
 def peak(model: str, name: str) -> None:
@@ -176,15 +214,21 @@ def main() -> None:
     """Run all three on one or both lists of parameters."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--processes", type=int, default=20)
+    parser.add_argument("--place", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--model", default="both", choices=("resnet50", "preresnet110", "both"))
     parser.add_argument("--peak", choices=KINDS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.peak:
         return peak(given.model, given.peak)
+    if given.place is not None:
+        return pair(given.model, given.place, given.rounds)
     for model in ("resnet50", "preresnet110") if given.model == "both" else (given.model,):
         speed(model, given.rounds)
         if model == "resnet50":  # the other's 4.6 MB would drown in the process's own
+            if given.processes:
+                pairs(model, given.processes, 8)
             memory(model)
         rounding(model)
     return None

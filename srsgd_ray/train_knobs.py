@@ -31,6 +31,7 @@ OPTIMIZERS: dict[str, str] = {
 }
 SCHEDULE_FREE = ("schedule_free_sgd", "schedule_free_adamw")
 RESTART_KINDS = ("constant", "linear", "exponential", "explicit")
+COMPILE = ("off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -161,6 +162,11 @@ class TrainKnobs:
         affects="cost outcome", valid=PRECISIONS)
     channels_last: str = knob("auto", "memory format: auto (on for a GPU), on or off",
         affects="outcome", valid=("auto", "on", "off"))
+    compile: str = knob("off", "torch.compile of a step's forward and backward pass: off, or its "
+        "mode (reduce-overhead and max-autotune are CUDA graphs)", affects="cost outcome",
+        valid=COMPILE)
+    static_graph: bool = knob(False,
+        "tell DDP that every step uses the same parameters in the same order", affects="cost")
     deterministic: bool = knob(False, "only deterministic kernels, on a GPU slower",
         affects="outcome")
     decode_threads: int = knob(0,

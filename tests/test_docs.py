@@ -116,7 +116,7 @@ def test_the_example_was_written_by_todays_version(table: str) -> None:
 
 # SHA-256, shortened, of the columns of image classification, by schema version; those of a version
 # that was released never change. 1 and 2 are of the tables that were shipped.
-DIGESTS = {1: "2200c4541c4d3bdb", 2: "f3dd1dac1347056b", 3: "725a0ad0bd9adfca"}
+DIGESTS = {1: "2200c4541c4d3bdb", 2: "f3dd1dac1347056b", 3: "0b8e024140d40a0e"}
 
 
 def test_the_schema_version_changes_when_the_columns_do() -> None:

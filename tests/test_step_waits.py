@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import load_dataset
 from srsgd_ray.training import loop
+from srsgd_ray.training.outcome import Sums
 
 ARMS = [{"optimizer": "srsgd"}, {"optimizer": "sgd", "accumulate": 2}]
 WAIT, COPY = "aten._local_scalar_dense.default", "aten.lift_fresh.default"
@@ -32,11 +33,13 @@ class Crossings(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def epoch_of(run: loop._Run) -> None:
     """Train an epoch, and forget that it was one."""
     run._train_epoch(0, lambda step: None, None)
-    run.step, run.sums = 0, run._no_sums()
+    run.step, run.sums = 0, Sums()
 
 
 @pytest.mark.parametrize("knobs", ARMS, ids=str)
-def test_an_epoch_waits_once_however_many_steps_it_has(knobs: dict[str, Any]) -> None:
+def test_an_epoch_waits_once_however_many_steps_it_has(
+    knobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Crossings() as seen:
         torch.ones(1).new_tensor(3)
         torch.ones(1).item()
@@ -45,9 +48,39 @@ def test_an_epoch_waits_once_however_many_steps_it_has(knobs: dict[str, Any]) ->
     run = loop._Run(config, load_dataset)
     epoch_of(run)  # the optimizer makes its state at its first step
     assert run.steps_per_epoch == 3
+    read, waits = torch.Tensor.tolist, []
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda own: waits.append(own.shape) or read(own))
     with Crossings() as seen:
         epoch_of(run)
-    assert seen.found == [WAIT]  # where the losses are looked at
+    assert seen.found == []
+    assert waits == [(4,)]  # where the losses are looked at: one a step, and the errors
+
+
+class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what is dispatched, views apart."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view and func is not torch.ops.aten.detach.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_loop_dispatches_three_calls_a_step_more_than_a_bare_one() -> None:
+    """Sum of the losses, and the answers that are wrong; what an epoch has once is little."""
+    run = loop._Run(TrainConfig(width=4, threads=1, batch_size=40), load_dataset)
+    epoch_of(run)
+    with Calls() as ours:
+        epoch_of(run)
+    with Calls() as bare:
+        for images, labels, _ in run._batches(0):
+            run.optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(run.model(images), labels).backward()
+            run.optimizer.step()
+    more = ours.count - bare.count
+    assert run.steps_per_epoch == 29 and 0 < more <= 3 * 29
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -37,6 +37,7 @@ from srsgd_ray.training import (
     Save,
     StopTraining,
     distributed,
+    load_checkpoint,
     train,
 )
 from srsgd_ray.training.device import Precision
@@ -313,6 +314,27 @@ def test_validation_off_and_larger_training_set(config: TrainConfig) -> None:
     rows, _ = run(config.replace(train_on="train+validation", epochs=1, lr_milestones=[]))
     assert rows[0]["val_error"] is None
     assert rows[0]["step"] == math.ceil(1437 / 128)
+
+
+def test_a_compiled_step_trains_and_resumes_as_another(
+    tmp_path: Path, config: TrainConfig, usual: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend is one that needs no C++ compiler, and calls what the plain step calls."""
+    modes: list[str] = []
+
+    def compiled(work: Callable[..., Any], mode: str, **how: Any) -> Callable[..., Any]:
+        modes.append(mode)
+        return real(work, backend="eager", **how)
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", compiled)
+    config = config.replace(compile="reduce-overhead")
+    assert numbers(cut_after(config, 2, tmp_path)) == usual[:2]
+    state = load_checkpoint(tmp_path, config)
+    assert not [key for key in state["model"] if "_orig_mod" in key]
+    resumed, _ = run(config, resume_from=tmp_path)
+    assert numbers(resumed) == usual
+    assert modes == 2 * ["reduce-overhead"]
 
 
 def test_mixed_precision_runs_on_the_cpu(config: TrainConfig, usual: Rows) -> None:
@@ -639,8 +661,12 @@ def as_rank(rank: int, folder: Path) -> None:
         dist.barrier()
     found["resumed"] = run(cut, resume_from=folder)[0]
     seen: list[Any] = []
-    for parts in ("1", "4"):
-        config = TINY.replace(accumulate=int(parts))
+    for parts, knobs in {
+        "1": {},
+        "4": {"accumulate": 4},
+        "static": {"static_graph": True},
+    }.items():
+        config = TINY.replace(**knobs)
         found[parts] = run(config, predictions=lambda *both: seen.append(both))[0]
     short = gathered(torch.arange(4 - 3 * rank))  # numbers of rows that fit no turns
     told: dict[str, Any] = {name: numbers(rows) for name, rows in found.items()}
@@ -685,6 +711,11 @@ def test_two_processes_with_micro_batches_train_as_one(of_two: list[dict[str, An
         for mine, theirs in zip(alone, rows, strict=True):
             for name in ("train_loss", "val_loss", "epoch_lr"):
                 assert theirs[name] == pytest.approx(mine[name], rel=1e-4)
+
+
+def test_a_graph_that_is_told_to_be_static_changes_no_number(of_two: list[dict[str, Any]]) -> None:
+    for found in of_two:
+        assert len(found["static"]) == TINY.epochs and found["static"] == found["1"]
 
 
 def test_two_processes_tell_the_images_in_the_order_of_the_set(

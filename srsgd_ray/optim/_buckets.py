@@ -165,7 +165,7 @@ class Bucket:
         if not params:
             return 0.0
         buffers = [_buffer(param, state) for param in params] if carry else []
-        params, ds, buffers = self._real(params, grads, buffers)
+        params, ds, buffers = self.real(params, grads, buffers)
         if maximize:
             ds = list(torch._foreach_neg(ds))
         if weight_decay:
@@ -194,7 +194,7 @@ class Bucket:
             return
         if numbers.carry and self._buffers is None:
             self._buffers = [_buffer(param, state) for param in params]
-        params, grads, buffers = self._real(params, grads, self._buffers or [])
+        params, grads, buffers = self.real(params, grads, self._buffers or [])
         if self.mode == "fused" and not self._plain:
             params, grads, buffers = map(_local, (params, grads, buffers))
         update_(
@@ -207,7 +207,12 @@ class Bucket:
             mode=self.mode,
         )
 
-    def _real(self, *lists: list[Tensor]) -> Iterator[list[Tensor]]:
+    def buffers(self, params: list[Tensor], state: State) -> list[Tensor]:
+        """Those of active parameters, made if missing."""
+        self.settle(params, state)
+        return [_buffer(param, state) for param in params]
+
+    def real(self, *lists: list[Tensor]) -> Iterator[list[Tensor]]:
         """Real views of complex tensors, made anew: a cached one would miss a swap of its data."""
         for tensors in lists:
             if self._complex:

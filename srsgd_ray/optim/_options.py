@@ -20,8 +20,8 @@ _INSTEAD = {
     "nesterov": "Its momentum is always Nesterov's: leave it out.",
     "dampening": "Its momentum has none: leave it out.",
     "differentiable": "Its step is taken without autograd: differentiate the paper's two lines.",
-    "capturable": "Its numbers change each step: capture the forward and backward pass, and call "
-    "step() outside of the CUDA graph.",
+    "capturable": "Its numbers change each step: capture the forward and backward pass and call "
+    "step() outside of the CUDA graph, or use optim.CapturableStep.",
 }
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from srsgd_ray.optim._buckets import BUFFER, State, make_buckets, usual
-from srsgd_ray.optim._options import check_modes, plain_schedule
-from srsgd_ray.restarts import RestartSchedule
+from srsgd_ray.optim._options import check_modes, number_of, plain_schedule
+from srsgd_ray.restarts import RestartSchedule, momentum
 
 
 class Plan:
@@ -41,13 +41,30 @@ class Plan:
             and list(map(self._place, params)) == self._places
         )
 
+    def enter(self, group: Mapping[str, Any]) -> tuple[int, dict[str, float]]:
+        """The count k of the group's next step, and lr and carry, of which its numbers are made."""
+        step = group["step"]
+        dropped = self.schedule.buffer == "drop" and self.schedule.begins_stage(step)
+        before = {
+            "lr": number_of("lr", group["lr"]),
+            "carry": 0.0 if dropped else group["carry"],
+        }
+        return self.schedule.enter(step, group["count"]), before
+
+    def leave(self, group: dict[str, Any], count: int, carry: float) -> None:
+        """Count the step that was taken with ``count`` and left ``carry``."""
+        group["carry"], group["momentum_used"] = carry, momentum(count)
+        group["count"] = self.schedule.leave(group["step"], count)
+        group["restarts"] += count == 0 and group["step"] > 0
+        group["step"] += 1
+
     def refuse_capture(self) -> None:
         """Raise RuntimeError while a CUDA graph is captured."""
         if any(b.cuda for b in self.buckets) and torch.cuda.is_current_stream_capturing():
             raise RuntimeError(
                 "SRSGD.step() cannot be captured in a CUDA graph: its numbers change with each "
                 "step, and a graph would repeat those of the captured one. Capture the forward "
-                "and backward pass, and call step() outside."
+                "and backward pass and call step() outside, or use optim.CapturableStep."
             )
 
 

@@ -258,13 +258,7 @@ def _advance(optimizer: SRSGD) -> None:
         if plan is None or not plan.fits(group):
             plan = optimizer._plans[index] = Plan(group, optimizer.state)
         plan.refuse_capture()
-        step, schedule = group["step"], plan.schedule
-        count = schedule.enter(step, group["count"])
-        dropped = schedule.buffer == "drop" and schedule.begins_stage(step)
-        before: dict[str, Any] = {
-            "lr": number_of("lr", group["lr"]),
-            "carry": 0.0 if dropped else group["carry"],
-        }
+        count, before = plan.enter(group)
         decay: dict[str, Any] = {
             "weight_decay": number_of("weight_decay", group["weight_decay"]),
             "maximize": group["maximize"],
@@ -290,7 +284,4 @@ def _advance(optimizer: SRSGD) -> None:
         numbers = numbers_of_step(momentum(count), **before, fused=plan.fused)
         for bucket, params, grads in tensors:
             bucket.apply(params, grads, numbers, optimizer.state, **decay)
-        group["carry"], group["momentum_used"] = numbers.carry, momentum(count)
-        group["count"] = plan.schedule.leave(group["step"], count)
-        group["restarts"] += count == 0 and group["step"] > 0
-        group["step"] += 1
+        plan.leave(group, count, numbers.carry)

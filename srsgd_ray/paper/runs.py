@@ -20,7 +20,7 @@ from srsgd_ray.paper.cells import Cell, cells, family, label
 IGNORED = machine_knobs(TrainConfig) | {
     "seed", "split_seed", "channels_last", "deterministic", "evaluate_test", "test_every_epoch",
     "effective_lr", "beta1", "beta2", "restart_kind", "restart_f1", "restart_growth",
-    "restart_list", "train_on", "validation_fraction", "precision",
+    "restart_list", "train_on", "validation_fraction", "precision", "compile",
 }  # fmt: skip
 OF_SRSGD = {"restart_decay", "restart_convention", "restart_buffer", "restart_count"}
 

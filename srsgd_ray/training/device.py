@@ -86,9 +86,9 @@ class Precision:
         enabled = self.dtype is not torch.float32
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Backward pass."""
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    def backward(self, loss: torch.Tensor, weight: torch.Tensor) -> None:
+        """Backward pass of ``weight`` times the loss; both have one element."""
+        self.scaler.scale(loss).backward(weight)  # type: ignore[no-untyped-call]
 
     def step(self, optimizer: torch.optim.Optimizer, clip_norm: float = 0.0) -> None:
         """Optimizer step; float16 skips steps whose gradients overflow.

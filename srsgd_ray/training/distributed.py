@@ -20,7 +20,12 @@ def rank_and_size() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if _active() else (0, 1)
 
 
-def parallel(model: nn.Module, device: torch.device, sync_batch_norm: bool = False) -> nn.Module:
+def parallel(
+    model: nn.Module,
+    device: torch.device,
+    sync_batch_norm: bool = False,
+    static_graph: bool = False,
+) -> nn.Module:
     """Wrap ``model`` in DistributedDataParallel if there is more than one process.
 
     Args:
@@ -28,6 +33,7 @@ def parallel(model: nn.Module, device: torch.device, sync_batch_norm: bool = Fal
         device: of this process.
         sync_batch_norm: batch statistics over all processes instead of each process's own; without
             a second process both are the same.
+        static_graph: promise DDP that each step uses the same parameters in the same order.
 
     Raises:
         ValueError: for ``sync_batch_norm`` on a CPU, where torch has none.
@@ -41,7 +47,12 @@ def parallel(model: nn.Module, device: torch.device, sync_batch_norm: bool = Fal
                 f"Use sync_batch_norm=False, or one worker."
             )
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,  # no copy of the gradients after they are exchanged
+        static_graph=static_graph,
+    )
 
 
 def total(values: torch.Tensor) -> torch.Tensor:
@@ -51,8 +62,10 @@ def total(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def minimum(values: torch.Tensor) -> torch.Tensor:
-    """Smallest of ``values`` over the ranks, in place; every rank must call it."""
-    if rank_and_size()[1] > 1:
-        dist.all_reduce(values, op=dist.ReduceOp.MIN)
-    return values
+def minimum(value: int, device: torch.device) -> int:
+    """Smallest of ``value`` over the ranks; every rank must call it."""
+    if rank_and_size()[1] == 1:
+        return value
+    values = torch.tensor(value, device=device)
+    dist.all_reduce(values, op=dist.ReduceOp.MIN)
+    return int(values.item())

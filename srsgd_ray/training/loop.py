@@ -28,7 +28,7 @@ from srsgd_ray.training.device import (
 )
 from srsgd_ray.training.distributed import parallel, rank_and_size, total
 from srsgd_ray.training.evaluation import Evaluation
-from srsgd_ray.training.outcome import Keep, Outcome, Progress, Report, Row, first_broken, means
+from srsgd_ray.training.outcome import Keep, Outcome, Progress, Report, Row, Sums, means
 from srsgd_ray.training.predictions import Predictions
 from srsgd_ray.training.step import Step
 
@@ -114,7 +114,8 @@ class _Run:
         self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.optimizer = build_optimizer(model.named_parameters(), config, self.steps_per_epoch)
         self.lr_schedule = build_lr_schedule(self.optimizer, config, self.steps_per_epoch)
-        self.wrapped = parallel(self.model, self.device, config.sync_batch_norm)
+        ddp = (config.sync_batch_norm, config.static_graph)
+        self.wrapped = parallel(self.model, self.device, *ddp)
         self.one_step = Step(config, self.wrapped, self.optimizer, self.precision)
         self.evaluate = Evaluation(self.model, data, self.precision)
         self.restarts: list[int] = []
@@ -124,16 +125,17 @@ class _Run:
             self.restarts = schedule.restarts(config.epochs * self.steps_per_epoch)
             self.period = schedule.period
         self.epoch = self.step = 0
-        self.sums = self._no_sums()
+        self.sums = Sums()
         self.history: list[Row] = []
 
     def close(self) -> None:
         """Let go of the DDP wrapper's hooks before the next run in this process."""
-        self.wrapped = self.one_step.model = self.model
+        self.wrapped = self.model
+        self.one_step.close(self.model)
 
-    def _no_sums(self) -> torch.Tensor:
-        """Of the epoch so far: losses, errors, images (of this rank), images skipped."""
-        return torch.zeros(4, dtype=torch.float64, device=self.device)
+    def _total(self) -> Tensor:
+        """The sums of the epoch so far over all ranks."""
+        return total(torch.tensor(self.sums.values, dtype=torch.float64, device=self.device))
 
     def __call__(
         self, report: Report, resume_from: Path | None, progress: Progress, keep: Keep | None
@@ -170,7 +172,7 @@ class _Run:
         if bad is not None:
             return {}, bad
         trained = time.perf_counter()
-        sums, self.sums = total(self.sums), self._no_sums()
+        sums, self.sums = self._total(), Sums()
         loss, error, images = means(sums)
         # An epoch that was broken off is timed by what was trained after it.
         images *= (self.steps_per_epoch - first) / self.steps_per_epoch
@@ -220,26 +222,20 @@ class _Run:
         set_mode(self.optimizer, training=True)
         skipped = self.data.skipped()
         batches = self._batches(self.epoch, first)
-        # Of the sums the device keeps what it computes; the host knows how many images there were.
-        losses, errors, seen = self.sums[0], self.sums[1], 0
-        unchecked: list[Tensor] = []
+        seen = 0
         for index, (images, labels, share) in enumerate(batches, start=first + 1):
             self.lr_schedule.before(self.step)
-            loss, wrong = self.one_step(images, labels, share)
-            losses.add_(loss)
-            errors.add_(wrong)
-            unchecked.append(loss)
+            self.sums.add(*self.one_step(images, labels, share))
             seen += len(labels)
             self.step += 1
             last = index == self.steps_per_epoch
             between = bool(config.checkpoint_steps) and index % config.checkpoint_steps == 0
-            if index % CHECK_EVERY == 0 or last or between:
-                if (broken := first_broken(unchecked, self.step)) is not None:
-                    return broken
-                unchecked.clear()
+            look = index % CHECK_EVERY == 0 or last or between
+            if look and (broken := self.sums.settle(self.step)) is not None:
+                return broken
             if last or between:
-                self.sums[2] += seen
-                self.sums[3] += self.data.skipped() - skipped
+                self.sums.values[2] += seen
+                self.sums.values[3] += self.data.skipped() - skipped
                 seen, skipped = 0, self.data.skipped()
             if keep is not None and between and not last:
                 self._keep(keep)
@@ -259,8 +255,8 @@ class _Run:
 
     def _keep(self, keep: Keep) -> None:
         """Write a checkpoint within an epoch; the first rank holds the sums of all from then on."""
-        sums = total(self.sums)
-        self.sums.copy_(sums if self.rank == 0 else self._no_sums())
+        sums = self._total().tolist()
+        self.sums = Sums(sums) if self.rank == 0 else Sums()
         if self.rank == 0:
             keep(self._save)
 
@@ -273,7 +269,7 @@ class _Run:
             "world_size": self.size,
             "epoch": self.epoch,
             "step": self.step,
-            "sums": self.sums.tolist() if self.step > self.epoch * self.steps_per_epoch else None,
+            "sums": self.sums.values if self.step > self.epoch * self.steps_per_epoch else None,
             "history": self.history,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -290,7 +286,7 @@ class _Run:
             )
         self.epoch, self.step = state["epoch"], state["step"]
         if state.get("sums") is not None and self.rank == 0:
-            self.sums += self.sums.new_tensor(state["sums"])
+            self.sums = Sums(state["sums"])
         self.history = list(state["history"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,42 @@ class Outcome:
     epochs_done: int
 
 
-def first_broken(losses: list[torch.Tensor], step: int) -> int | None:
-    """The first of the steps before ``step`` whose loss is not finite on any rank; None: none.
+class Sums:
+    """Losses, errors, images and skipped images of an epoch so far, on this rank, as ``values``.
 
-    Every rank must call it, with one loss a step; it waits for the device.
+    What a step found stays on the device as it is until :meth:`settle`: a call costs the host as
+    much as a layer of a small network does.
     """
-    finite = torch.stack(losses).isfinite()
-    steps = torch.arange(step - len(losses), step, device=finite.device)
-    found = int(minimum(steps.masked_fill(finite, NEVER).min()).item())
-    return None if found == NEVER else found
+
+    def __init__(self, values: Sequence[float] = (0.0, 0.0, 0.0, 0.0)) -> None:
+        self.values = list(values)
+        self._losses: list[torch.Tensor] = []
+        self._wrong: list[torch.Tensor] = []
+
+    def add(self, loss: torch.Tensor, wrong: torch.Tensor) -> None:
+        """Note the sum of the losses of a step, and which of its answers are wrong."""
+        self._losses.append(loss)
+        self._wrong.append(wrong)
+
+    def settle(self, step: int) -> int | None:
+        """Add up what was noted; the first step whose loss is not finite on any rank, or None.
+
+        Every rank must call it, after equally many steps; it waits for the device.
+
+        Args:
+            step: the number of steps done.
+        """
+        wrong = torch.cat(self._wrong).sum(dtype=self._losses[0].dtype)
+        *losses, errors = torch.stack([*self._losses, wrong]).tolist()
+        for loss in losses:  # in turn, so that the sum does not depend on when it is taken
+            self.values[0] += loss
+        self.values[1] += errors
+        first = step - len(losses)
+        broken = (first + n for n, loss in enumerate(losses) if not math.isfinite(loss))
+        found = minimum(next(broken, NEVER), wrong.device)
+        self._losses.clear()
+        self._wrong.clear()
+        return None if found == NEVER else found
 
 
 def means(sums: torch.Tensor) -> tuple[float, float, float]:

@@ -19,7 +19,8 @@ class Step:
     """A step on one global batch, in micro-batches if the config asks for them.
 
     Args:
-        config: reads ``accumulate``, ``label_smoothing``, ``clip_grad_norm`` and ``sam_rho``.
+        config: reads ``accumulate``, ``label_smoothing``, ``clip_grad_norm``, ``sam_rho`` and
+            ``compile``.
         model: the network, wrapped in DistributedDataParallel where there are several workers.
         optimizer: of its parameters.
         precision: of the forward pass.
@@ -36,9 +37,24 @@ class Step:
         self._parts, self._clip = config.accumulate, config.clip_grad_norm
         self._smoothing = config.label_smoothing
         self._sam = Sam(model, config.sam_rho) if config.sam_rho else None
+        self._share, self._weight = 0.0, torch.empty(0)
+        self.compiled = config.compile != "off"
+        if self.compiled:
+            # The pass and not the network: state dicts and hooks stay as they are. One graph for
+            # each size of a batch, of which an epoch has two.
+            self._forward = torch.compile(self._forward, mode=config.compile, dynamic=False)  # type: ignore[method-assign]
+
+    def close(self, model: nn.Module) -> None:
+        """Hold the network ``model`` from now on, without a wrapper, and forget what was compiled.
+
+        torch keeps what it compiled for all networks of a process, and soon compiles no more.
+        """
+        self.model = model
+        if self.compiled:
+            torch.compiler.reset()
 
     def __call__(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        """Sum of losses and number of errors over ``images``, as they were before the update.
+        """Sum of losses over ``images``, and which answers are wrong, as before the update.
 
         Args:
             images: this worker's part of the batch.
@@ -65,7 +81,7 @@ class Step:
             with nullcontext() if index == parts else self._alone():
                 found.append(self._pass(some, theirs, share))
         losses, wrong = zip(*found, strict=True)
-        return torch.stack(losses).sum(), torch.stack(wrong).sum()
+        return torch.stack(losses).sum(), torch.cat(wrong)
 
     def _alone(self) -> AbstractContextManager[Any]:
         if isinstance(self.model, DistributedDataParallel):
@@ -73,12 +89,17 @@ class Step:
         return nullcontext()
 
     def _pass(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        loss, wrong = self._forward(images, labels)
+        if share != self._share:  # a kernel that fills, not a number that is copied
+            self._share, self._weight = share, loss.new_full((), share)
+        self._precision.backward(loss, self._weight)
+        # A CUDA graph writes its results where it wrote those of the step before.
+        return (loss.detach().clone(), wrong.clone()) if self.compiled else (loss.detach(), wrong)
+
+    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with self._precision.autocast():
             logits = self.model(images)
             losses = F.cross_entropy(
                 logits.float(), labels, reduction="none", label_smoothing=self._smoothing
             )
-        loss = losses.sum()
-        self._precision.backward(loss * share)
-        with torch.no_grad():
-            return loss.detach(), (logits.argmax(1) != labels).sum()
+        return losses.sum(), logits.argmax(1) != labels
