@@ -92,11 +92,24 @@ BENCHES = (
         "long they ran over how long that takes.",
     ),
     Bench(
-        "optimizer.py",
-        "optimizer.py --rounds 2",
+        "optimizer.py --rounds 30 --processes 12",
+        "optimizer.py --rounds 2 --processes 2",
         "A step of SRSGD, on one thread: its time over that of torch's SGD with Nesterov "
         "momentum, and the literal loop's over its own; most memory above parameters and "
-        "gradients, likewise.",
+        "gradients, likewise. Where tensors lie in memory counts: the fused pair once more in "
+        "processes of their own, beside torch's SGD over itself.",
+    ),
+    Bench(
+        "training.py --rounds 20",
+        "training.py --rounds 2",
+        "A step of training: operators dispatched, views apart, by a loop written by hand without "
+        "a metric and by ours; the time of ours over it; what memory and number format give.",
+    ),
+    Bench(
+        "imagenet_before.py --images 160 --rounds 10",
+        "imagenet_before.py --images 30 --rounds 2",
+        "Reading of the same databases on one core, over that of the last commit before it was "
+        "simplified.",
     ),
     Bench(
         "loader.py",

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
+
+from rows import ratios, row
 
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE_SIMPLER = "8a37a27"  # the last commit with a parser of LMDB's pages of our own
@@ -126,15 +127,7 @@ def main() -> None:
             reader.end()
     for way, store in pairs:
         now, then = took[way, store, "now"], took[way, store, "before"]
-        low, middle, high = statistics.quantiles(
-            [a / b for a, b in zip(now, then, strict=True)], n=4
-        )
-        passes = given.images * (10 if way == "reads alone" else 1)
-        print(
-            f"{way + ', ' + store:32} {passes / statistics.median(then):8,.0f} images/s before, "
-            f"{passes / statistics.median(now):8,.0f} now; time now / before "
-            f"{middle:.3f} [{low:.3f}, {high:.3f}]"
-        )
+        row(f"reading over that of {given.commit}, {way}, {store}", ratios(now, then), goal=1.0)
 
 
 if __name__ == "__main__":

@@ -148,15 +148,8 @@ def pairs(model: str, processes: int, rounds: int) -> None:
         command += ["--rounds", str(rounds)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found.append(list(map(float, done.stdout.split())))
-    print(f"  n = {processes} processes, the median of {rounds} rounds in each")
-    for name, ratios in zip(
-        ("SRSGD fused", "SGD fused again"), zip(*found, strict=True), strict=True
-    ):
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        print(
-            f"    {name} / SGD fused: {middle:.3f} [{low:.3f}, {high:.3f}], from "
-            f"{min(ratios):.2f} to {max(ratios):.2f}"
-        )
+    for name, ratios_ in zip(("SRSGD", "SGD again"), zip(*found, strict=True), strict=True):
+        row(f"{name} fused over SGD fused, {model}, processes of their own", ratios_)
 
 
 def peak(model: str, name: str) -> None:

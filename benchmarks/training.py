@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from rows import ratios, row
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from srsgd_ray.config import TrainConfig
@@ -75,15 +76,14 @@ class Loops:
         run.model.train()
         for images, labels, _ in run._batches(0):
             run.optimizer.zero_grad()
-            F.cross_entropy(run.model(images), labels).backward()
+            F.cross_entropy(run.model(images), labels).backward()  # type: ignore[no-untyped-call]
             run.optimizer.step()
 
 
 def calls() -> None:
     """Print the operators of a step, by hand and by the loop."""
-    print("\noperators that a step dispatches (views apart), an epoch's mean")
     small = TrainConfig(epochs=1, threads=1)
-    cifar = {"dataset": "cifar10", "data_dir": "generated", "batch_size": 16}
+    cifar: dict[str, Any] = {"dataset": "cifar10", "data_dir": "generated", "batch_size": 16}
     large = TrainConfig(depth=110, block="bottleneck", epochs=1, threads=1, **cifar)
     for name, config in (("digits, PreResNet-8", small), ("PreResNet-110", large)):
         loops = Loops(config)
@@ -94,11 +94,8 @@ def calls() -> None:
             with Calls() as seen:
                 way()
             found[way.__name__] = seen.found.total() / steps
-        more = found["loop"] - found["bare"]
-        print(
-            f"  {name:20} bare {found['bare']:7.1f}  loop {found['loop']:7.1f}  more {more:.1f} "
-            f"({100 * more / found['bare']:.1f} %); {steps} steps"
-        )
+        row(f"operators of a step, {name}, bare loop", [found["bare"]], "calls")
+        row(f"operators that the loop adds, {name}", [found["loop"] - found["bare"]], "calls")
 
 
 def loop(rounds: int) -> None:
@@ -108,10 +105,9 @@ def loop(rounds: int) -> None:
     ways: dict[str, Callable[[], None]] = {"bare": loops.bare, "loop": loops.loop}
     ways["bare again"] = loops.bare
     took = in_turn({name: repeated(way, EPOCHS) for name, way in ways.items()}, rounds)
-    print(f"\ndigits, PreResNet-8, {EPOCHS * steps} steps a round, n = {rounds} rounds")
-    for name in ways:
-        each = statistics.median(took[name]) / EPOCHS / steps
-        print(f"  {name:18} {1e3 * each:8.3f} ms a step{ratio(took, name, 'bare')}")
+    row("loop over a bare loop, digits", ratios(took["loop"], took["bare"]), goal=1.01)
+    row("bare loop over itself, digits", ratios(took["bare again"], took["bare"]))
+    print(f"{1e3 * statistics.median(took['bare']) / EPOCHS / steps:.2f} ms a bare step")
 
 
 def options(rounds: int, compiled: bool) -> None:
@@ -123,10 +119,10 @@ def options(rounds: int, compiled: bool) -> None:
         ways = {key: stepper(config.replace(**how), shape) for key, how in wanted.items()}
         many = 10 if name.startswith("digits") else 1
         took = in_turn({key: repeated(way, many) for key, way in ways.items()}, rounds)
-        print(f"\n{name}, batch {config.batch_size}, SRSGD, n = {rounds} rounds")
-        for key in ways:
-            each = statistics.median(took[key]) / many
-            print(f"  {key:18} {1e3 * each:8.2f} ms a step{ratio(took, 'as it is', key)} faster")
+        usual = took.pop("as it is")
+        for key, values in took.items():
+            row(f"step without over with {key}, {name}", ratios(usual, values))
+        print(f"{1e3 * statistics.median(usual) / many:.1f} ms a step without")
 
 
 def stepper(config: TrainConfig, shape: tuple[int, int, int]) -> Callable[[], object]:
@@ -135,7 +131,7 @@ def stepper(config: TrainConfig, shape: tuple[int, int, int]) -> Callable[[], ob
     layout = memory_format(config, device)
     model = build_model(config, channels=shape[0], classes=10)
     materialise(model, shape, 0)
-    model = model.to(memory_format=layout)  # type: ignore[call-overload]
+    model = model.to(memory_format=layout)
     optimizer = build_optimizer(model.named_parameters(), config, 10)
     step = Step(config, model, optimizer, Precision(config, device))
     images = torch.randn(config.batch_size, *shape).to(memory_format=layout)
@@ -164,15 +160,6 @@ def in_turn(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[
             if turn:
                 took[name].append(time.process_time() - began)
     return took
-
-
-def ratio(took: dict[str, list[float]], over: str, under: str) -> str:
-    """The ratio of two ways, with quartiles."""
-    if over == under:
-        return ""
-    ratios = [a / b for a, b in zip(took[over], took[under], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    return f"  {middle:.3f} [{low:.3f}, {high:.3f}] times"
 
 
 def main() -> None:

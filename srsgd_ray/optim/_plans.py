@@ -41,7 +41,7 @@ class Plan:
             and list(map(self._place, params)) == self._places
         )
 
-    def enter(self, group: Mapping[str, Any]) -> tuple[int, dict[str, float]]:
+    def enter(self, group: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         """The count k of the group's next step, and lr and carry, of which its numbers are made."""
         step = group["step"]
         dropped = self.schedule.buffer == "drop" and self.schedule.begins_stage(step)
