@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 PLAIN_EVERY, PLAIN_AT_LEAST = 15.0, 300.0  # seconds between lines where the output is no terminal
-SHOW_EVERY, SHOW_SHARE = 0.5, 20.0  # seconds between two looks; and how often the time of one
+SHOW_EVERY, SHOW_SHARE = 0.5, 50.0  # seconds between two looks; and how often the time of one
 BAR = 16  # columns
 State = tuple[str, int, int]  # a text, how much is done, and of how much
 
