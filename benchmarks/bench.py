@@ -165,7 +165,7 @@ def take(bench: Bench, words: str, seconds: float) -> Done:
 def end(process: subprocess.Popen[bytes]) -> None:
     """End what a benchmark has started, if it is still there."""
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:

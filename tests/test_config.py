@@ -139,6 +139,7 @@ def test_every_knob_is_marked_and_knobs_of_the_machine_change_no_outcome() -> No
         assert field.metadata["doc"], field.name
     assert machine_knobs(TrainConfig) == {
         "data_dir", "device", "threads", "decode_threads", "checkpoint_steps", "bad_images",
+        "static_graph",
     }  # fmt: skip
 
 
