@@ -66,6 +66,20 @@ def test_a_checkpoint_is_copied_at_the_call_and_written_while_the_work_goes_on(
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
+def test_an_epoch_soon_after_a_checkpoint_gets_none_unless_the_work_asks(tmp_path: Path) -> None:
+    store = Slow(tmp_path)
+    store.may.set()
+    made = Beside(store)
+    made.offer(saying("one"))
+    made._writing.result()  # type: ignore[union-attr]
+    made.offer(saying("too soon"))
+    made._check()
+    assert store.text() == "one"
+    made.keep(saying("asked for"))
+    made.close()
+    assert store.text() == "asked for"
+
+
 def test_a_checkpoint_that_could_not_be_written_is_an_error_of_the_next_or_told_at_the_end(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
