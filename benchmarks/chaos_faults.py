@@ -19,7 +19,7 @@ MARK = "CHAOS"  # variable of the environment that all processes of a study, or 
 # What is half written, and seconds that writing it takes about.
 IN = {"checkpoint": ("checkpoints-*/*/.*/*", 0.01), "Parquet file": ("*.tmp", 0.001)}
 TITLES = {
-    "worker": r"backends\.ray\.process|ray::RayTrainWorker|multiprocessing\.spawn",
+    "worker": r"backends\.(ray\.process|processes) |ray::RayTrainWorker",
     "Tune actor": r"ray::WarmTrainable",
     "Train controller": r"ray::TrainController",
     "raylet": r"/raylet/raylet ",
