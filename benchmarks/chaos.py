@@ -34,6 +34,7 @@ def conduct(folder: Path, cases: Sequence[Case], dice: random.Random) -> list[tu
     campaign = Campaign(folder, {name: SETTINGS[name] for name in SETTINGS if name in chosen})
     found: dict[Case, list[dict[str, Any]]] = {}
     for number, case in enumerate(cases):
+        kills = found.setdefault(case, [])  # a case in which nothing could be killed has 0 tried
         if not case[0].startswith("cluster"):
             campaign.nodes.end()
         for again in range(6):
@@ -56,7 +57,7 @@ def conduct(folder: Path, cases: Sequence[Case], dice: random.Random) -> list[tu
                     shutil.copy(path, kept)
                 print(f"kept in {kept}", file=sys.stderr)
             if "missed" not in done:
-                found.setdefault(case, []).append(done)
+                kills.append(done)
                 break
     campaign.end()
     return [row_of(case, each) for case, each in found.items()]

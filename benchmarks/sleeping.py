@@ -26,23 +26,25 @@ class Config:
     epochs: int = knob(1, "reports", "epochs")
 
 
+def _wait(config: Config, run: Run) -> None:
+    for epoch in range(run.resume(), config.epochs):
+        time.sleep(config.seconds)
+        run.report(value=(config.x - 0.3) ** 2 + config.y / (epoch + 1))
+
+
 METRICS = (Metric("value", better="lower", split="validation"),)
 
 
 @as_trainable(metrics=METRICS)
 def sleep(config: Config, run: Run) -> None:
     """Wait, and report a value that is as good as any."""
-    for epoch in range(run.resume(), config.epochs):
-        time.sleep(config.seconds)
-        run.report(value=(config.x - 0.3) ** 2 + config.y / (epoch + 1))
+    _wait(config, run)
 
 
 @as_trainable(metrics=METRICS, place="actor")
 def rest(config: Config, run: Run) -> None:
     """The same in the Tune actor."""
-    for epoch in range(run.resume(), config.epochs):
-        time.sleep(config.seconds)
-        run.report(value=(config.x - 0.3) ** 2 + config.y / (epoch + 1))
+    _wait(config, run)
 
 
 RANGE = FloatDistribution(0.0, 1.0)
