@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.results import TrialRecord
@@ -55,6 +55,17 @@ def test_the_same_seed_proposes_the_same(row: Row, searcher: str) -> None:
     first, again = (run(search(searcher), range(8), row) for _ in "ab")
     assert [r.config for r in first] == [r.config for r in again]
     assert len({tuple(sorted(map(str, r.config.items()))) for r in first}) == 8
+
+
+@pytest.mark.parametrize("searcher", list(SEARCHERS))
+def test_a_sampler_knows_what_a_stopped_trial_had_reported(row: Row, searcher: str) -> None:
+    found = search(searcher)
+    stopped = [r for r in run(found, range(8), row) if r.state == "pruned"]
+    known = [t for t in found._study.get_trials() if t.state == TrialState.PRUNED]
+    assert [t.intermediate_values for t in known] == [
+        {1: record.rows[0]["val_error"]} for record in stopped
+    ]
+    assert len(known) == 2
 
 
 @pytest.mark.parametrize("searcher", list(SEARCHERS))

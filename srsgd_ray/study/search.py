@@ -142,10 +142,8 @@ class Search:
     def report(self, trial: str, epoch: int, value: float | None) -> None:
         """A trial reached ``epoch`` with this value of the metric."""
         # Optuna copies the trial each time; the forgetful look at those of pruned trials alone.
-        if self.searcher not in FORGETFUL:
-            self._report(trial, epoch, value)
-
-    def _report(self, trial: str, epoch: int, value: float | None) -> None:
+        if self.searcher in FORGETFUL:
+            return
         # Optuna takes no intermediate values where there are two objectives.
         if value is not None and math.isfinite(value) and len(self.goals) == 1:
             self._handles[trial].report(value, epoch)
@@ -153,10 +151,11 @@ class Search:
     def tell(self, record: TrialRecord) -> None:
         """A trial ended: complete, pruned or failed."""
         state, values = end_of(record, self.goals)
+        handle = self._handles.pop(record.trial)
         if state == TrialState.PRUNED and self.searcher in FORGETFUL:
             for epoch, value in reports(record, self.goals).items():
-                self._report(record.trial, epoch, value)
-        self._study.tell(self._handles.pop(record.trial), values, state=state)
+                handle.report(value, epoch)
+        self._study.tell(handle, values, state=state)
 
     def shown(self, record: TrialRecord) -> list[FrozenTrial]:
         """A trial as Optuna's database has it: each attempt, and the last one as it is now."""
