@@ -435,7 +435,9 @@ def test_command_line_runs_resumes_and_refuses(
     assert "epoch 3/3" in capsys.readouterr().out
     assert read_epochs(out)["epoch"].tolist() == [1, 2, 3]
     assert main([*ARGUMENTS, str(out)]) == 2
-    assert "already holds a study" in capsys.readouterr().err
+    assert "already holds a study. Resume it with --resume, or choose another name with --out." in (
+        capsys.readouterr().err
+    )
     assert main([*ARGUMENTS, str(out), "--resume", "--lr", "0.3"]) == 2
     assert "holds another run: lr differ" in capsys.readouterr().err
     assert main([*ARGUMENTS, str(tmp_path / "bad"), "--optimizer", "sdg"]) == 2

@@ -56,12 +56,12 @@ def only_paused(folder: Path, size: int) -> bool:
         return all(b'{"event": "pause"' in line or not line.endswith(b"\n") for line in file)
 
 
-def check_free(folder: Path) -> None:
+def check_free(folder: Path, option: str = "--name") -> None:
     """Raise RecordError if a folder holds a study; one whose first line is torn never began."""
     if holds_line(folder):
         raise RecordError(
             f"{folder} already holds a study. Resume it with --resume, or choose another name with "
-            f"--name."
+            f"{option}."
         )
 
 
@@ -94,15 +94,23 @@ class Record:
         self._ahead = max(time.time(), contents.last) - _elapsed()
 
     @classmethod
-    def create(cls, folder: Path, header: Mapping[str, Any]) -> Record:
-        """Begin the record of a new study in ``folder``, which must not hold one."""
+    def create(
+        cls, folder: Path, header: Mapping[str, Any], place: str = "--results", name: str = "--name"
+    ) -> Record:
+        """Begin the record of a new study in ``folder``, which must not hold one.
+
+        Args:
+            folder: is made if missing.
+            header: what the first line says.
+            place, name: options by which the user chooses another folder, for messages.
+        """
         path = folder / FILE_NAME
-        check_writable(folder, "results", "--results")
+        check_writable(folder, "results", place)
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("ab", buffering=0)
         lock(file, path)
         try:
-            check_free(folder)
+            check_free(folder, name)
         except RecordError:
             file.close()
             raise

@@ -22,7 +22,7 @@ from srsgd_ray.results import (
     write_predictions,
     write_tables,
 )
-from srsgd_ray.results.place import check_writable, put_in_place
+from srsgd_ray.results.place import put_in_place
 from srsgd_ray.training.checkpoint import FILE_NAME
 from srsgd_ray.training.device import choose_device, threads_of
 from srsgd_ray.training.distributed import rank_and_size
@@ -158,9 +158,9 @@ def _run(
 
 def _begun(out: Path, study: Mapping[str, Any], size: int, threads: int) -> Record:
     """The record of a new run; its study's trial can be run by the engine, too."""
-    check_writable(out, "results", "--out")
     on = {"backend": "ray" if size > 1 else "local", "workers_per_trial": size}
-    return Record.create(out, {**study, "options": {**on, "cpus_per_worker": float(threads)}})
+    options = {**on, "cpus_per_worker": float(threads)}
+    return Record.create(out, {**study, "options": options}, place="--out", name="--out")
 
 
 def _reopened(config: TrainConfig, out: Path) -> Record:
