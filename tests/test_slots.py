@@ -15,6 +15,8 @@ from unittest.mock import Mock
 
 import pyarrow.fs as pafs
 import pytest
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError
 
 from srsgd_ray.backends import Assignment, Plan
 from srsgd_ray.backends.base import RESTARTS, Slot
@@ -23,7 +25,7 @@ from srsgd_ray.backends.ray import abandoned
 from srsgd_ray.backends.ray.abandoned import FREE_AFTER
 from srsgd_ray.backends.ray.cluster import _staying, gentle_stop
 from srsgd_ray.backends.ray.slot import TrialError, WarmTrainable, trial_config
-from srsgd_ray.backends.ray.tuning import Stopped, TrialCallback, TrialSearcher
+from srsgd_ray.backends.ray.tuning import Stopped, TrialCallback, TrialSearcher, know_losses
 from srsgd_ray.backends.store import CheckpointStore, join, trial_folder
 
 PULSE = {"silent": 0.0, "sought": None, "step": 5, "groups": 1, "trouble": None, "epoch": 2}
@@ -250,3 +252,21 @@ def test_a_trial_whose_slot_died_as_it_began_begins_again_and_not_for_ever(tmp_p
     callback.on_trial_error(1, [], SimpleNamespace(**{**vars(trial), "config": config}))
     trials.ended.assert_called_once_with("search-sgd-000", "failed", "ActorDiedError: it died.")
     assert again == []
+
+
+def test_a_slot_that_rays_memory_monitor_killed_is_a_slot_that_was_lost() -> None:
+    manager: Any = RayActorManager(resource_manager=Mock())
+    know_losses(manager)
+    told, task = Mock(), Mock()
+    actor = manager.add_actor(object, {}, Mock(), on_error=told)
+    manager._live_actors_to_ray_actors_resources[actor] = (Mock(), Mock())  # as if Ray ran
+    task._tracked_actor = actor
+    manager._actor_task_failed(
+        tracked_actor_task=task, exception=OutOfMemoryError("1 worker was killed.\nLong advice.")
+    )
+    (lost, error), _ = told.call_args
+    assert lost is actor
+    assert isinstance(error, RayActorError)
+    assert str(error) == "1 worker was killed."
+    with pytest.raises(RuntimeError, match="of ours"):  # what is not Ray's stays as it was
+        manager._actor_task_failed(tracked_actor_task=task, exception=KeyError("of ours"))

@@ -55,9 +55,14 @@ def test_trials_without_workers_are_told_and_end_the_study(monkeypatch: pytest.M
         ({"b": 1002.0, "a": 1151.0}, NEED, False)
     ]
     freed.assert_called_once_with()
-    assert step(1210, runs, trial("b", Trial.RUNNING)) == [({}, NEED, False)]
+    several = [trial(name, Trial.PENDING) for name in "bcd"]
+    assert step(1202, lost, *several) == []
+    assert len(step(1238, lost, *several)[0][0]) == 4
+    assert step(1240, lost, *several[:2]) == []  # another list, but one was told just now
+    assert len(step(1249, lost, *several[:2])[0][0]) == 3
+    assert step(1252, runs, trial("b", Trial.RUNNING)) == [({}, NEED, False)]
     assert step(1300, trial("b", Trial.PENDING)) == []
-    assert step(1311, trial("b", Trial.PENDING)) == [({"b": 1300.0}, NEED, True)]
+    assert step(1353, trial("b", Trial.PENDING)) == [({"b": 1300.0}, NEED, True)]
     assert step(1500, trial("b", Trial.PENDING)) == [({"b": 1300.0}, NEED, False)]
 
 
@@ -75,6 +80,7 @@ def test_a_wait_is_in_record_log_and_pages(tmp_path: Path) -> None:
         assert (shown["waiting"], shown["need"]) == (contents.waiting, NEED)
         record.end("search-a-000", "failed", "?")
         assert list(record.contents.waiting) == ["search-a-001"]
+        record.waits({f"search-a-{number:03d}": 0.0 for number in range(100)}, NEED)
         record.waits({}, NEED)
         assert (record.contents.waiting, record.contents.need) == ({}, "")
         record.waits({"search-a-001": 160.0}, NEED, over=True)
@@ -83,5 +89,6 @@ def test_a_wait_is_in_record_log_and_pages(tmp_path: Path) -> None:
         assert record.contents.waiting == {}
     log = (tmp_path / LOG).read_text(encoding="utf-8")
     assert "search-a-000, search-a-001 wait for 2 workers with 3 CPUs" in log
+    assert "search-a-001, search-a-002 and 97 more wait for" in log
     assert "no trial waits for workers now" in log
     assert "the study stops: no trial has workers for so long (--wait-hours): search-a-001" in log

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOG, OUTPUT = "log.txt", "output.txt"
 CODES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[@-Z\\-_])")  # colours and the like
+NAMED = 3  # trials that a line about many names
 
 
 def note(folder: Path, contents: Contents, event: Mapping[str, Any]) -> None:
@@ -90,7 +91,9 @@ def _line(contents: Contents, event: Mapping[str, Any]) -> str:
         point = ", ".join(f"{k} {v}" for k, v in event["point"].items())
         return f"arm {event['arm']} is to try {point}, in search {event['search']}"
     if kind == "wait":
-        waiting = ", ".join(event["trials"])
+        names = list(event["trials"])
+        waiting = ", ".join(names[:NAMED])
+        waiting += f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         if event["over"]:
             return f"the study stops: no trial has workers for so long (--wait-hours): {waiting}"
         verb = "wait" if len(event["trials"]) > 1 else "waits"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -26,6 +27,7 @@ from srsgd_ray.backends.ray.slot import trial_config
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0  # seconds between two looks for trials without workers
+TELL_EVERY = 10.0  # seconds between two lists of them: a hundred slots come up one by one
 
 
 class TrialSearcher(Searcher):
@@ -84,7 +86,7 @@ class TrialCallback(Callback):
     ) -> None:
         self._trials, self._metrics, self._again = trials, metrics, again
         self._need, self._limit, self._asked = need, wait_limit, asked
-        self._looked = self._ran = self._freed = time.monotonic()
+        self._looked = self._ran = self._freed = self._listed = time.monotonic()
         self._pending: dict[str, float] = {}
         self._told: dict[str, float] = {}
 
@@ -108,9 +110,11 @@ class TrialCallback(Callback):
             free_abandoned()
         over = now - self._ran > self._limit
         told = {name: since for name, since in waiting.items() if clock - since > FREE_AFTER}
-        if over or told.keys() != self._told.keys():
+        changed = told.keys() != self._told.keys()
+        soon = bool(told) != bool(self._told) or now - self._listed > TELL_EVERY
+        if over or (changed and soon):
             self._trials.waits(waiting if over else told, self._need, over)
-            self._told = told
+            self._told, self._listed = told, now
         if over:
             self._limit = math.inf
 
@@ -212,7 +216,9 @@ class StopScheduler(FIFOScheduler):
         _let_go(tune_controller)
         if not self._kept_warm:
             self._kept_warm = True
-            _keep_actors(tune_controller, trial)
+            controller = getattr(tune_controller, "_tune_controller", tune_controller)
+            _keep_actors(controller, trial)
+            know_losses(controller._actor_manager)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""
@@ -241,14 +247,31 @@ def _let_go(tune_controller: Any) -> None:
         getattr(controller, "_trial_metadata", {}).pop(trial.trial_id, None)
 
 
-def _keep_actors(tune_controller: Any, trial: Trial) -> None:
+def know_losses(manager: Any) -> None:
+    """Have Tune take each error of Ray's own for what it is: a slot that is lost.
+
+    Tune knows two of them and ends the whole run at any other, such as OutOfMemoryError, which is
+    what is heard of an actor that Ray's memory monitor killed. There is no public way.
+    """
+    known = manager._actor_task_failed
+
+    def failed(tracked_actor_task: Any, exception: Exception) -> None:
+        unknown = not isinstance(exception, RayActorError | RayTaskError)
+        if isinstance(exception, RayError) and unknown:
+            text = str(exception).strip().partition("\n")[0]
+            exception = RayActorError(error_msg=text)
+        known(tracked_actor_task, exception)
+
+    manager._actor_task_failed = failed
+
+
+def _keep_actors(controller: Any, trial: Trial) -> None:
     """Have Tune keep every slot's actor while the last trials of the search end.
 
     Tune keeps one idle actor at most unless trials are pending, and the confirmation's trials are
     not known before the search has ended; the other slots would start anew, some 15 s each. There
     is no public setting; without this hook a study only takes longer.
     """
-    controller = getattr(tune_controller, "_tune_controller", tune_controller)
     cache = getattr(controller, "_actor_cache", None)
     if cache is not None and hasattr(cache, "increase_max"):
         cache.increase_max(trial.placement_group_factory, by=1_000_000)
