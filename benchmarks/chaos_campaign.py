@@ -103,7 +103,7 @@ class Campaign:
         Raises:
             TimeoutError: if nothing happens for too long.
         """
-        patience = 60.0 if self.settings[setting][0] == "local" else 300.0
+        calm = 60.0 if self.settings[setting][0] == "local" else 300.0
         count, heard = len(self.lines(name)), time.monotonic()
         while not until(count):
             if driver.poll() is not None:
@@ -111,8 +111,11 @@ class Campaign:
             time.sleep(nap)
             if (now := len(self.lines(name))) != count:
                 count, heard = now, time.monotonic()
-            elif time.monotonic() - heard > patience:
-                raise TimeoutError(f"no event for {patience:g} s after {count}")
+                continue
+            # A process that gets a fiftieth of a core takes a minute and more to import torch.
+            patience = calm * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+            if time.monotonic() - heard > patience:
+                raise TimeoutError(f"no event for {patience:.0f} s after {count}")
         return True
 
     def resumed(self, name: str, setting: str, **more: int) -> Any:

@@ -12,6 +12,7 @@ actors, 24 GB of memory did not suffice.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import subprocess
@@ -38,11 +39,13 @@ PATIENT = {
 }
 
 
-def study(folder: Path, name: str, trials: int, seconds: float, *more: str) -> list[str]:
+def study(
+    folder: Path, name: str, given: argparse.Namespace, seconds: float, *more: str
+) -> list[str]:
     """The command of the study."""
     return [
         sys.executable, str(SCRIPT), "actor", "--results", str(folder), "--name", name,
-        "--no-figures", "--trials", str(trials), "--epochs", "4",
+        "--no-figures", "--trials", str(given.trials), "--epochs", str(given.epochs),
         "--set", f"seconds={seconds}", *more,
     ]  # fmt: skip
 
@@ -73,6 +76,17 @@ class Watch:
                 self.counts[kind] += text.count(kind)
         return self.counts
 
+    def until_all(self, slots: int, driver: psutil.Popen) -> None:
+        """Wait until so many trials, less one in fifty, have reported and not yet ended."""
+        while driver.poll() is None:
+            events = [json.loads(line) for line in self.record.read_text("utf-8").splitlines()[:-1]]
+            begun = {e["trial"] for e in events if e["event"] == "epoch"}
+            ended = {e["trial"] for e in events if e["event"] == "end"}
+            if len(begun - ended) >= 0.98 * slots:
+                return
+            time.sleep(1)
+            self.look()
+
     def until(self, kind: bytes, count: int, driver: psutil.Popen) -> float:
         """Wait for so many events; the longest silence until then, in seconds."""
         longest, heard, before = 0.0, time.monotonic(), sum(self.counts.values())
@@ -94,11 +108,12 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=5, help="a node")
     parser.add_argument("--trials", type=int, default=800)
     parser.add_argument("--taken", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=2.5, help="an epoch; a trial has four")
+    parser.add_argument("--seconds", type=float, default=2.5, help="an epoch")
+    parser.add_argument("--epochs", type=int, default=4, help="a trial")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="many-", dir="/tmp"))
     slots = given.nodes * given.slots
-    subprocess.run(study(folder, "alone", given.trials, 0, "--backend", "local"), check=True,
+    subprocess.run(study(folder, "alone", given, 0, "--backend", "local"), check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
     cluster = faults.Nodes(folder, given.nodes, given.slots, object_store_memory=80_000_000)
     began = time.monotonic()
@@ -107,7 +122,7 @@ def main() -> None:
             address = cluster.address
         print(f"{given.nodes} nodes after {time.monotonic() - began:.0f} s", flush=True)
         driver = psutil.Popen(
-            study(folder, "many", given.trials, given.seconds, "--backend", "ray",
+            study(folder, "many", given, given.seconds, "--backend", "ray",
                   "--address", address, "--slots", str(slots)),
             stdout=(folder / "out").open("wb"), stderr=subprocess.STDOUT,
             env={**os.environ, "RAY_TMPDIR": str(folder)},
@@ -128,12 +143,14 @@ def run(
     watch, began = Watch(folder / "many" / "record.jsonl"), time.monotonic()
     watch.until(ROW, 1, driver)
     print(f"first row after {time.monotonic() - began:.0f} s", flush=True)
-    watch.until(END, 2 * slots, driver)  # by then, mostly, each is there
+    watch.until_all(slots, driver)
+    print(f"every slot is there after {time.monotonic() - began:.0f} s", flush=True)
+    watch.until(END, watch.counts[END] + slots, driver)  # the last of them had begun just now
     since, ended, cpu = time.monotonic(), watch.counts[END], driver.cpu_times()
-    watch.until(END, given.trials // 2, driver)
+    watch.until(END, max(ended + slots, given.trials // 2), driver)
     took, used = time.monotonic() - since, driver.cpu_times()
     count = watch.counts[END] - ended
-    ideal = count * 4 * given.seconds / slots
+    ideal = count * given.epochs * given.seconds / slots
     spent = used.user + used.system - cpu.user - cpu.system
     memory = psutil.virtual_memory()
     print(
