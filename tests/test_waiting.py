@@ -61,9 +61,9 @@ def test_trials_without_workers_are_told_and_end_the_study(monkeypatch: pytest.M
     assert step(1240, lost, *several[:2]) == []  # another list, but one was told just now
     assert len(step(1249, lost, *several[:2])[0][0]) == 3
     assert step(1252, runs, trial("b", Trial.RUNNING)) == [({}, NEED, False)]
-    assert step(1300, trial("b", Trial.PENDING)) == []
-    assert step(1353, trial("b", Trial.PENDING)) == [({"b": 1300.0}, NEED, True)]
-    assert step(1500, trial("b", Trial.PENDING)) == [({"b": 1300.0}, NEED, False)]
+    assert step(1330, trial("b", Trial.PENDING)) == []
+    assert step(1353, trial("b", Trial.PENDING)) == [({"b": 1330.0}, NEED, True)]
+    assert step(1500, trial("b", Trial.PENDING)) == [({"b": 1330.0}, NEED, False)]
 
 
 def test_a_wait_is_in_record_log_and_pages(tmp_path: Path) -> None:
