@@ -16,6 +16,7 @@ from unittest.mock import Mock
 import pyarrow.fs as pafs
 import pytest
 from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.core.generated import gcs_pb2 as generated
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from srsgd_ray.backends import Assignment, Plan
@@ -28,6 +29,7 @@ from srsgd_ray.backends.ray.slot import TrialError, WarmTrainable, trial_config
 from srsgd_ray.backends.ray.tuning import Stopped, TrialCallback, TrialSearcher, know_losses
 from srsgd_ray.backends.store import CheckpointStore, join, trial_folder
 
+gcs_pb2: Any = generated  # without types
 PULSE = {"silent": 0.0, "sought": None, "step": 5, "groups": 1, "trouble": None, "epoch": 2}
 
 
@@ -182,32 +184,41 @@ def test_a_study_that_is_asked_to_stop_ends_its_tune_run() -> None:
     assert pickle.loads(pickle.dumps(callback)) == {}  # as Tune does, for a snapshot
 
 
-def test_reservations_of_dead_jobs_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = [SimpleNamespace(job_id="01", end_time=5), SimpleNamespace(job_id="02", end_time=0)]
+def test_reservations_whose_makers_are_dead_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, lives, nobody = b"1" * 4, b"2" * 4, b"\xff" * 16
+    dead, alive, forgotten = b"d" * 16, b"a" * 16, b"f" * 16
+    states = {dead: gcs_pb2.ActorTableData.DEAD, alive: gcs_pb2.ActorTableData.ALIVE}
 
-    def group(identity: str, job: str, state: str = "CREATED", detached: bool = False) -> Any:
-        return SimpleNamespace(
-            placement_group_id=identity * 36, creator_job_id=job, state=state, is_detached=detached
-        )
+    def group(identity: str, job: bytes, maker: bytes, **more: Any) -> bytes:
+        found = gcs_pb2.PlacementGroupTableData(
+            placement_group_id=identity.encode() * 18, creator_job_id=job, creator_actor_id=maker,
+            state=more.pop("state", gcs_pb2.PlacementGroupTableData.CREATED), **more,
+        )  # fmt: skip
+        return bytes(found.SerializeToString())
 
-    groups = [
-        group("a", "01"),
-        group("b", "02"),
-        group("c", "01", "REMOVED"),
-        group("d", "01", "CREATED", True),
+    def actor(identity: Any) -> bytes | None:
+        state = states.get(identity.binary())
+        return None if state is None else gcs_pb2.ActorTableData(state=state).SerializeToString()
+
+    gcs = Mock()
+    gcs.get_actor_info.side_effect = actor
+    gcs.get_job_table.return_value = [
+        gcs_pb2.JobTableData(job_id=job, is_dead=job == ended).SerializeToString()
+        for job in (ended, lives)
     ]
+    gcs.get_placement_group_table.return_value = [
+        group("a", ended, nobody), group("b", lives, nobody), group("c", lives, dead),
+        group("d", ended, alive), group("e", lives, forgotten),
+        group("f", ended, nobody, is_detached=True),
+        group("g", lives, dead, state=gcs_pb2.PlacementGroupTableData.REMOVED),
+    ]  # fmt: skip
     removed: list[str] = []
-    of = SimpleNamespace(gcs_address="here:1")
-    monkeypatch.setattr(abandoned, "get_runtime_context", lambda: of)
-    monkeypatch.setattr(abandoned, "list_jobs", lambda at, detail: jobs * (at == "here:1"))
+    monkeypatch.setattr(abandoned.state, "_connect_and_get_accessor", lambda: gcs)
     monkeypatch.setattr(
-        abandoned, "list_placement_groups", lambda at, detail, limit: groups * (at == "here:1")
+        abandoned, "remove_placement_group", lambda found: removed.append(found.id.binary()[:1])
     )
-    monkeypatch.setattr(
-        abandoned, "remove_placement_group", lambda found: removed.append(found.id.hex())
-    )
-    assert abandoned.free_abandoned() == 1
-    assert removed == ["a" * 36]
+    assert abandoned.free_abandoned() == 3
+    assert removed == [b"a", b"c", b"e"]
 
 
 def test_names_become_folders_and_uris() -> None:
