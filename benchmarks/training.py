@@ -1,12 +1,13 @@
 """A step of training: what it calls, what the loop adds to a bare one, and what the options give.
 
-    python benchmarks/training.py [--rounds 30] [--only calls|loop|options] [--compile]
+    python benchmarks/training.py [--rounds 30] [--only calls|loop|options|layouts] [--compile]
 
 ``calls`` counts the operators that a step dispatches, each of which is about one launch on a GPU.
 The bare loop is what one would write by hand, without any metric: zero_grad, forward pass, mean
 cross-entropy, backward pass, SRSGD's step, over the same batches. All are run in turn in one
 process on one thread; times are of the processor, which other work on the machine changes least. A
-ratio is the median over the rounds of the ratio within a round, with its quartiles.
+ratio is the median over the rounds of the ratio within a round, with its quartiles. ``layouts`` is
+what channels_last gives each kind of network, on made-up images, as the loop trains it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from rows import ratios, row
@@ -25,23 +29,44 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from srsgd_ray.config import TrainConfig
 from srsgd_ray.data import load_dataset
-from srsgd_ray.models import build_model, materialise
-from srsgd_ray.optim import build_optimizer
-from srsgd_ray.training.device import Precision, memory_format
 from srsgd_ray.training.loop import _Run
 from srsgd_ray.training.outcome import Sums
-from srsgd_ray.training.step import Step
 
 EPOCHS = 4  # of the digits, a round
-OPTIONS: dict[str, dict[str, Any]] = {
-    "as it is": {},
+WITHOUT = {"channels_last": "off"}
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "without": WITHOUT,
     "channels_last=on": {"channels_last": "on"},
-    "precision=bfloat16": {"precision": "bfloat16"},
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    **LAYOUTS,
+    "precision=bfloat16": {**WITHOUT, "precision": "bfloat16"},
     "both": {"channels_last": "on", "precision": "bfloat16"},
 }
 COMPILED: dict[str, dict[str, Any]] = {
-    "compile=default": {"compile": "default"},
+    "compile=default": {**WITHOUT, "compile": "default"},
     "compile and both": {"compile": "default", **OPTIONS["both"]},
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "digits, PreResNet-8": {"dataset": "digits", "batch_size": 64},
+    "PreResNet-20": {"depth": 20, "batch_size": 128},
+}
+KINDS: dict[str, dict[str, Any]] = {  # those without a size have images of 32 pixels
+    **SMALL,
+    "PreResNet-29, bottleneck": {"depth": 29, "block": "bottleneck"},
+    "ResNet-20": {"model": "resnet", "depth": 20},
+    "Wide ResNet-16-4": {"model": "wide_resnet", "depth": 16, "batch_size": 32},
+    "ResNeXt-29, 4x64d": {"model": "resnext", "depth": 29, "cardinality": 4, "batch_size": 16},
+    "DenseNet-40": {"model": "densenet", "depth": 40},
+    "DenseNet-BC-40": {"model": "densenet", "depth": 40, "block": "bottleneck"},
+    "VGG-11": {"model": "vgg", "depth": 11},
+    "VGG-16, batch norm": {"model": "vgg_bn", "depth": 16},
+    "AlexNet": {"model": "alexnet", "batch_size": 128},
+    "ResNet-18, 64 pixels": {"model": "torchvision.models:resnet18", "batch_size": 32},
+    "ResNet-50, 64 pixels": {"model": "torchvision.models:resnet50", "batch_size": 16},
+    "ResNeXt-50, 64 pixels": {"model": "torchvision.models:resnext50_32x4d", "batch_size": 16},
+    "DenseNet-121, 64 pixels": {"model": "torchvision.models:densenet121", "batch_size": 16},
+    "ResNet-50, 224 pixels": {"model": "torchvision.models:resnet50", "batch_size": 4},
 }
 
 
@@ -110,33 +135,40 @@ def loop(rounds: int) -> None:
     print(f"{1e3 * statistics.median(took['bare']) / EPOCHS / steps:.2f} ms a bare step")
 
 
-def options(rounds: int, compiled: bool) -> None:
-    """Print what the number format, the memory format and the compiler give on this CPU."""
-    named = {"digits, PreResNet-8": TrainConfig(width=16), "PreResNet-20": TrainConfig(depth=20)}
-    for name, config in named.items():
-        shape = (1, 8, 8) if name.startswith("digits") else (3, 32, 32)
-        wanted = {**OPTIONS, **(COMPILED if compiled else {})}
-        ways = {key: stepper(config.replace(**how), shape) for key, how in wanted.items()}
+def options(rounds: int, ways: dict[str, dict[str, Any]], networks: dict[str, Any]) -> None:
+    """Print what number format, memory format and the compiler give networks on this CPU."""
+    for name, knobs in networks.items():
+        made = {key: two_steps(name, {**knobs, **how}) for key, how in ways.items()}
         many = 10 if name.startswith("digits") else 1
-        took = in_turn({key: repeated(way, many) for key, way in ways.items()}, rounds)
-        usual = took.pop("as it is")
+        took = in_turn({key: repeated(way, many) for key, way in made.items()}, rounds)
+        usual = took.pop("without")
         for key, values in took.items():
             row(f"step without over with {key}, {name}", ratios(usual, values))
-        print(f"{1e3 * statistics.median(usual) / many:.1f} ms a step without")
+        print(f"{1e3 * statistics.median(usual) / many / 2:.1f} ms a step without")
 
 
-def stepper(config: TrainConfig, shape: tuple[int, int, int]) -> Callable[[], object]:
-    """A step of ``config`` on made-up images."""
-    device = torch.device("cpu")
-    layout = memory_format(config, device)
-    model = build_model(config, channels=shape[0], classes=10)
-    materialise(model, shape, 0)
-    model = model.to(memory_format=layout)
-    optimizer = build_optimizer(model.named_parameters(), config, 10)
-    step = Step(config, model, optimizer, Precision(config, device))
-    images = torch.randn(config.batch_size, *shape).to(memory_format=layout)
-    labels = torch.randint(10, (config.batch_size,))
-    return lambda: step(images, labels, 1 / config.batch_size)
+def two_steps(name: str, knobs: dict[str, Any]) -> Callable[[], object]:
+    """Two steps of the loop, its batches included."""
+    pixels = int(name.split()[-2]) if name.endswith(" pixels") else 32
+    knobs = {"batch_size": 64, "lr": 0.01, **knobs}
+    if "dataset" not in knobs:
+        size = {"pixels": pixels, "count": 3 * knobs["batch_size"]}
+        knobs |= {"dataset": f"{Path(__file__).stem}:pictures", "dataset_options": size}
+    run = _Run(TrainConfig.from_dict(knobs).check(), load_dataset)
+    run.model.train()
+
+    def steps() -> None:
+        for batch in islice(run._batches(0), 2):
+            run.one_step(*batch)
+
+    return steps
+
+
+def pictures(pixels: int, count: int) -> tuple[Any, ...]:
+    """A data set of noise in ten classes."""
+    images = np.random.default_rng(0).integers(0, 256, (count, 3, pixels, pixels), np.uint8)
+    labels = np.arange(count) % 10
+    return images, labels, images[:10], labels[:10]
 
 
 def repeated(way: Callable[[], object], times: int) -> Callable[[], None]:
@@ -166,7 +198,7 @@ def main() -> None:
     """Run all, or one part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--only", choices=("calls", "loop", "options"))
+    parser.add_argument("--only", choices=("calls", "loop", "options", "layouts"))
     parser.add_argument("--compile", action="store_true", help="compiled steps, too: a minute more")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -176,7 +208,9 @@ def main() -> None:
     if given.only in (None, "loop"):
         loop(given.rounds)
     if given.only in (None, "options"):
-        options(given.rounds, given.compile)
+        options(given.rounds, {**OPTIONS, **(COMPILED if given.compile else {})}, SMALL)
+    if given.only == "layouts":
+        options(given.rounds, LAYOUTS, KINDS)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,12 @@ class TrainConfig(TrainKnobs):
                 f"accumulate <= batch_size must hold, but got accumulate={self.accumulate} with "
                 f"batch_size={self.batch_size}. batch_size counts all images of a step."
             )
+        if self.static_graph and self.accumulate > 1:
+            raise ValueError(
+                f"static_graph needs accumulate=1, for torch's DDP aborts the first of several "
+                f"micro-batches (pytorch/pytorch#143580), but got accumulate={self.accumulate}. "
+                f"Use static_graph=False."
+            )
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs < epochs must hold, but got warmup_epochs={self.warmup_epochs} "

@@ -74,6 +74,7 @@ def knob(
     within: str = "",
     valid: Collection[str] = (),
     cure: str = "",
+    before: Any = None,
 ) -> Any:
     """A field of a configuration.
 
@@ -89,9 +90,11 @@ def knob(
         within: interval of a number, such as ``[1, inf)``; see :func:`check_knobs`.
         valid: of a text, the values that there are.
         cure: sentence that ends the message about a number outside of its interval.
+        before: the default of earlier versions, which studies that began with it keep.
     """
     metadata: dict[str, Any] = {
         "doc": doc, "unit": unit, "flag": flag, "within": within, "valid": valid, "cure": cure,
+        "before": before,
     }  # fmt: skip
     if affects is not None:
         metadata["affects"] = frozenset(affects.split())

@@ -160,8 +160,9 @@ class TrainKnobs:
     device: str = knob("auto", "auto, cpu, cuda or cuda:N", affects="cost")
     precision: str = knob("auto", "auto (bfloat16 on a GPU that has it), " + ", ".join(PRECISIONS),
         affects="cost outcome", valid=PRECISIONS)
-    channels_last: str = knob("auto", "memory format: auto (on for a GPU), on or off",
-        affects="outcome", valid=("auto", "on", "off"))
+    channels_last: str = knob("where_faster", "memory format: where_faster (on for a GPU, and on "
+        "a CPU for networks known to gain), auto (on for a GPU only), on or off",
+        affects="outcome", valid=("where_faster", "auto", "on", "off"), before="auto")
     compile: str = knob("off", "torch.compile of a step's forward and backward pass: off, or its "
         "mode (reduce-overhead and max-autotune are CUDA graphs)", affects="cost outcome",
         valid=COMPILE)

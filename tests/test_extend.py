@@ -54,6 +54,27 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[tuple[str, int, int], Any]]
     return {name: own for name, own in found.items() if name.startswith("search")}, runs
 
 
+def test_a_study_keeps_the_defaults_that_it_began_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``ToyConfig.slope`` was 0.25 before it was 1: its trials would not be alike."""
+    study = dataclasses.replace(STUDY, trainable=toy.toy, base={}, trials=2, confirm_seeds=0)
+    conduct(dataclasses.replace(study, base={"slope": 0.25}), tmp_path)
+    record = tmp_path / "t" / "record.jsonl"
+    lines = events_of(record)
+    lines[0]["spec"]["base"] = lines[0]["script"]["base"] = {}  # nobody had said so
+    rewrite(record, lines)
+    told = "Taken in: slope stays 0.25, the default when it began"
+    study = dataclasses.replace(study, trials=4)
+    assert start(study, tmp_path, "--resume") == 0
+    assert told in capsys.readouterr().out
+    assert start(dataclasses.replace(study, confirm_seeds=1), tmp_path, "--resume") == 0
+    assert told not in capsys.readouterr().out
+    assert read_trials(tmp_path / "t")["slope"].tolist() == [0.25] * (2 * 4 + 2)
+    conduct(study, tmp_path / "new")
+    assert read_trials(tmp_path / "new" / "t")["slope"].tolist() == [1.0] * (2 * 4)
+
+
 @pytest.mark.parametrize("searcher", ["random", "grid", "qmc", "tpe"])
 def test_an_extended_search_is_one_that_was_as_long_from_the_start(
     tmp_path: Path, searcher: str

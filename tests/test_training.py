@@ -19,6 +19,8 @@ import pytest
 import torch
 import torch.distributed as dist
 from conftest import small
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from srsgd_ray.cli import main as cli
 from srsgd_ray.cli.train import study_of
@@ -40,7 +42,7 @@ from srsgd_ray.training import (
     load_checkpoint,
     train,
 )
-from srsgd_ray.training.device import Precision
+from srsgd_ray.training.device import Precision, memory_format
 from srsgd_ray.training.predictions import gathered
 from srsgd_ray.training.step import Step
 
@@ -348,10 +350,46 @@ def test_mixed_precision_runs_on_the_cpu(config: TrainConfig, usual: Rows) -> No
 
 def test_channels_last_and_deterministic_change_no_result(config: TrainConfig) -> None:
     short = config.replace(epochs=1, lr_milestones=[], width=8)
-    exact, _ = run(short)
+    exact, _ = run(short.replace(channels_last="off"))
     rows, _ = run(short.replace(channels_last="on", deterministic=True))
     assert not torch.are_deterministic_algorithms_enabled()
     assert rows[0]["train_loss"] == pytest.approx(exact[0]["train_loss"], rel=1e-4)
+
+
+def test_a_run_in_channels_last_resumes_as_the_uncut_one(
+    tmp_path: Path, config: TrainConfig
+) -> None:
+    config = config.replace(epochs=2, lr_milestones=[1], width=8)
+    uncut, _ = run(config)
+    cut_after(config, 1, tmp_path)
+    weight = load_checkpoint(tmp_path, config)["model"]["stages.0.0.conv1.weight"]
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert numbers(run(config, resume_from=tmp_path)[0]) == numbers(uncut)
+
+
+@pytest.mark.parametrize(
+    ("changes", "faster"),
+    [
+        ({}, True),
+        ({"width": 4}, False),  # torch would abort
+        ({"model": "torchvision.models:resnet18"}, True),
+        ({"model": "vgg", "depth": 11, "dataset": "cifar10"}, False),
+        ({"model": "own_parts:Tiny"}, False),
+    ],
+)
+def test_channels_last_is_on_where_it_is_faster(changes: dict[str, Any], faster: bool) -> None:
+    config = TrainConfig(**changes)
+    model = build_model(config, channels=3, classes=10)
+    for wanted, cpu, gpu in (
+        ("where_faster", faster, True),
+        ("auto", False, True),
+        ("off", False, False),
+    ):
+        found = [
+            memory_format(config.replace(channels_last=wanted), torch.device(name), model)
+            for name in ("cpu", "cuda")
+        ]
+        assert [format is torch.channels_last for format in found] == [cpu, gpu], wanted
 
 
 def test_channels_last_is_refused_where_torch_would_abort(config: TrainConfig) -> None:
@@ -439,7 +477,11 @@ def test_command_line_runs_resumes_and_refuses(
         capsys.readouterr().err
     )
     assert main([*ARGUMENTS, str(out), "--resume", "--lr", "0.3"]) == 2
-    assert "holds another run: lr differ" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert (
+        "holds another run: lr=0.1 (now 0.3)." in error
+        and f"`srsgd-ray resume {out}` goes on" in error
+    )
     assert main([*ARGUMENTS, str(tmp_path / "bad"), "--optimizer", "sdg"]) == 2
     assert "unknown optimizer 'sdg'" in capsys.readouterr().err
     assert not (tmp_path / "bad").exists()
@@ -625,7 +667,8 @@ def test_parts_and_their_options_on_the_command_line(
     capsys.readouterr()
     other = [*parts, "--model-options", "width=6", "--resume"]
     assert main([*ARGUMENTS, str(tmp_path / "run"), *other]) == 2
-    assert "holds another run: model_options differ" in capsys.readouterr().err
+    said = "holds another run: model_options='{\"width\": 5}' (now '{\"width\": 6}')."
+    assert said in capsys.readouterr().err
 
 
 def test_two_processes_train_the_same_images_and_agree(tmp_path: Path, torchrun: Path) -> None:
@@ -663,18 +706,31 @@ def as_rank(rank: int, folder: Path) -> None:
         dist.barrier()
     found["resumed"] = run(cut, resume_from=folder)[0]
     seen: list[Any] = []
+    real: Any = torch.compile  # by a backend that needs no C++ compiler
+    torch.compile = lambda work, mode, **how: real(work, backend="eager", **how)  # type: ignore[assignment]
     for parts, knobs in {
         "1": {},
         "4": {"accumulate": 4},
         "static": {"static_graph": True},
+        "compiled": {"compile": "default"},
     }.items():
         config = TINY.replace(**knobs)
         found[parts] = run(config, predictions=lambda *both: seen.append(both))[0]
+    wide = small().replace(epochs=1, lr_milestones=[], width=8)
+    found["views"] = run(wide)[0]
+    distributed.DistributedDataParallel = copying  # type: ignore[assignment, misc]
+    found["copies"] = run(wide)[0]
     short = gathered(torch.arange(4 - 3 * rank))  # numbers of rows that fit no turns
     told: dict[str, Any] = {name: numbers(rows) for name, rows in found.items()}
     told |= {"seen": seen[0], "short": short.tolist()}
     (folder / f"{rank}.json").write_text(json.dumps(told))
     dist.destroy_process_group()
+
+
+def copying(model: nn.Module, **how: Any) -> DistributedDataParallel:
+    """DDP as it is by default: gradients are copied out of its buckets."""
+    assert how["gradient_as_bucket_view"]
+    return DistributedDataParallel(model, **{**how, "gradient_as_bucket_view": False})
 
 
 TINY = TrainConfig(
@@ -718,6 +774,19 @@ def test_two_processes_with_micro_batches_train_as_one(of_two: list[dict[str, An
 def test_a_graph_that_is_told_to_be_static_changes_no_number(of_two: list[dict[str, Any]]) -> None:
     for found in of_two:
         assert len(found["static"]) == TINY.epochs and found["static"] == found["1"]
+
+
+def test_a_compiled_step_of_two_processes_is_the_plain_one(of_two: list[dict[str, Any]]) -> None:
+    for found in of_two:
+        for mine, theirs in zip(found["1"], found["compiled"], strict=True):
+            for name in ("train_loss", "val_loss"):
+                assert theirs[name] == pytest.approx(mine[name], rel=1e-5)
+
+
+def test_gradients_that_are_views_of_buckets_change_no_number(of_two: list[dict[str, Any]]) -> None:
+    """In channels_last, too, in which a bucket holds them as the parameters lie."""
+    for found in of_two:
+        assert len(found["views"]) == 1 and found["views"] == found["copies"]
 
 
 def test_two_processes_tell_the_images_in_the_order_of_the_set(

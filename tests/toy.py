@@ -25,7 +25,7 @@ class ToyConfig:
     """What the toy does."""
 
     x: float = knob(0.5, "its score is higher the nearer this is to 1")
-    slope: float = knob(1.0, "how much better it gets an epoch")
+    slope: float = knob(1.0, "how much better it gets an epoch", before=0.25)
     kind: str = knob("plain", "a name that conditions may ask for")
     sizes: tuple[int, ...] = knob((1, 2), "a tuple, searched item by item")
     options: dict[str, Any] = knob({}, "options, searched one by one")

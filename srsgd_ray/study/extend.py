@@ -100,6 +100,10 @@ def extended(
     """
     confirming = any(trial.phase == "confirm" for trial in contents.trials.values())
     recorded = Study.from_dict(contents.header["spec"])
+    kept = _kept(recorded, contents)
+    taken = [f"{name} stays {was!r}, the default when it began" for name, was in kept.items()
+             if name not in recorded.base]  # fmt: skip
+    study, recorded = (dataclasses.replace(s, base={**kept, **s.base}) for s in (study, recorded))
     if study.confirm_seed is None and recorded.confirm_seed == recorded.seed + 1:
         # Begun by a version that had no hashes.
         study = dataclasses.replace(study, confirm_seed=recorded.confirm_seed)
@@ -109,7 +113,7 @@ def extended(
             confirm_seeds=max(study.confirm_seeds, recorded.confirm_seeds),
             searches=max(study.searches, recorded.searches),
         )
-    taken, refused, respaced = [], [], set()
+    refused, respaced = [], set()
     for what, was, now in _differences(recorded, study):
         grows = isinstance(was, int) and isinstance(now, int) and now > was
         arm, _, part = what.rpartition(": ")
@@ -156,6 +160,25 @@ def extended(
         outside = [t.trial for t in tried if t.trial not in fits]
         taken.append(f"{len(fits)} of {len(tried)} search trials fit, and are kept")
     return Growth(study, taken, _remarks(recorded, study, outside), outside)
+
+
+def _kept(recorded: Study, contents: Contents) -> dict[str, Any]:
+    """Knobs whose default was another when the study began, with that one.
+
+    Else some of its trials would be computed otherwise than the rest.
+    """
+    fields = dataclasses.fields(recorded.work.Config)
+    former = {f.name: f.metadata["before"] for f in fields if f.metadata.get("before") is not None}
+    for arm in recorded.arms:
+        former = {k: v for k, v in former.items() if k not in arm.searched.ranges}
+    return {
+        name: was
+        for name, was in former.items()
+        if any(
+            trial.config.get(name) == was and name not in recorded.arm(trial.arm).fixed
+            for trial in contents.trials.values()
+        )
+    }
 
 
 def _remarks(recorded: Study, study: Study, outside: list[str] | None) -> list[str]:

@@ -12,6 +12,13 @@ from torch import nn
 
 from srsgd_ray.config import TrainConfig
 
+# Networks that train faster in channels_last on a CPU, and where torchvision has others: all that
+# have shortcuts. VGG and AlexNet gain nothing, and a user's own may ask for a view of its maps,
+# which there is none of in channels_last.
+GAIN = {
+    "preresnet", "resnet", "wide_resnet", "resnext", "densenet",
+    "torchvision.models.resnet", "torchvision.models.densenet",
+}  # fmt: skip
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -42,20 +49,34 @@ def choose_device(config: TrainConfig) -> torch.device:
     return device
 
 
-def memory_format(config: TrainConfig, device: torch.device) -> torch.memory_format:
-    """``channels_last`` where asked for, or by default on a GPU."""
-    on = config.channels_last == "on" or (config.channels_last == "auto" and device.type == "cuda")
+def memory_format(
+    config: TrainConfig, device: torch.device, model: nn.Module
+) -> torch.memory_format:
+    """``channels_last`` where asked for, or where it is faster, as ``config.channels_last`` says.
+
+    torch 2.15's backward pass of a strided 1x1 convolution with fewer than 8 inputs, in
+    channels_last on a CPU, writes beyond its memory and aborts the process (seen alone, without
+    anything of this package, on one CPU model).
+
+    Raises:
+        ValueError: if it is on, on a CPU, for a network with such a convolution.
+    """
+    wanted, gpu = config.channels_last, device.type == "cuda"
+    aborts = "" if gpu or wanted in ("off", "auto") else _aborting(model)
+    if aborts and wanted == "on":
+        raise ValueError(
+            f"channels_last='on' on a CPU needs at least 8 inputs of each strided 1x1 "
+            f"convolution (torch aborts otherwise), but {aborts}. Use "
+            f"channels_last='off', or a wider network."
+        )
+    gains = config.model in GAIN or type(model).__module__ in GAIN
+    faster = gpu or (wanted == "where_faster" and gains and not aborts)
+    on = wanted == "on" or (wanted != "off" and faster)
     return torch.channels_last if on else torch.contiguous_format
 
 
-def check_layout(model: nn.Module, layout: torch.memory_format, device: torch.device) -> None:
-    """Raise ValueError for what torch 2.15 cannot train: on a CPU it would abort the process.
-
-    Its backward pass of a strided 1x1 convolution with fewer than 8 inputs, in channels_last,
-    writes beyond its memory (seen alone, without anything of this package, on one CPU model).
-    """
-    if device.type != "cpu" or layout != torch.channels_last:
-        return
+def _aborting(model: nn.Module) -> str:
+    """A convolution that torch cannot train in channels_last on a CPU, in words; "" if none."""
     for name, part in model.named_modules():
         if (
             isinstance(part, nn.Conv2d)
@@ -63,11 +84,8 @@ def check_layout(model: nn.Module, layout: torch.memory_format, device: torch.de
             and max(part.stride) > 1
             and part.in_channels < 8
         ):
-            raise ValueError(
-                f"channels_last='on' on a CPU needs at least 8 inputs of each strided 1x1 "
-                f"convolution (torch aborts otherwise), but {name} has {part.in_channels}. Use "
-                f"channels_last='off', or a wider network."
-            )
+            return f"{name} has {part.in_channels}"
+    return ""
 
 
 class Precision:

@@ -21,7 +21,6 @@ from srsgd_ray.training import checkpoint
 from srsgd_ray.training.checks import check_share_of_batch, fitting_model
 from srsgd_ray.training.device import (
     Precision,
-    check_layout,
     choose_device,
     kernels,
     memory_format,
@@ -99,16 +98,15 @@ class _Run:
         self.rank, self.size = rank_and_size()
         check_share_of_batch(config, self.size)
         self.device = choose_device(config)
-        self.layout = memory_format(config, self.device)
         self.precision = Precision(config, self.device)
         self.data = data = load(config)
+        model = fitting_model(config, data)
+        self.layout = memory_format(config, self.device, model)
         layout = BatchFormat(self.device, self.layout == torch.channels_last)
         self.batches = data.train_batches(config, layout)
         self.validation = data.eval_batches("validation", layout)
         self.test = data.eval_batches("test", layout) if config.evaluate_test else None
         self.steps_per_epoch = self.batches.steps_per_epoch(config.batch_size, self.size)
-        model = fitting_model(config, data)
-        check_layout(model, self.layout, self.device)
         # Module.to(memory_format=...) is right but missing from torch's own annotations.
         self.model: nn.Module = model.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)

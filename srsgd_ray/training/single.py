@@ -171,12 +171,16 @@ def _reopened(config: TrainConfig, out: Path) -> Record:
     # A knob that came later had its default then.
     mine, theirs = config.to_dict(), {**TrainConfig().to_dict(), **record.contents.header["config"]}
     kept = set(mine) - machine_knobs(TrainConfig)
-    differ = [key for key in mine if key in kept and mine[key] != theirs[key]]
+    differ = [
+        f"{key}={theirs[key]!r} (now {mine[key]!r})"
+        for key in mine
+        if key in kept and mine[key] != theirs[key]
+    ]
     if differ:
         record.close()
         raise RecordError(
-            f"{out} holds another run: {', '.join(differ)} differ. Resume it with the options it "
-            f"was started with, or choose another --out."
+            f"{out} holds another run: {', '.join(differ)}. `srsgd-ray resume {out}` "
+            f"goes on as it was started; or choose another --out."
         )
     return record
 

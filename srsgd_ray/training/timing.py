@@ -51,10 +51,10 @@ def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing
     batch = -(-config.batch_size // workers)
     with kernels(config), torch.random.fork_rng(_gpus()):
         device = choose_device(config)
-        layout = memory_format(config, device)
         precision = Precision(config, device)
         model = build_model(config, channels=shape[0], classes=classes)
         materialise(model, shape, config.seed)
+        layout = memory_format(config, device, model)
         model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(model.named_parameters(), config, 10)
         step_once = Step(config, model, optimizer, precision)
