@@ -13,7 +13,7 @@ from torch import nn
 from srsgd_ray.config import TrainConfig
 
 # Networks that train faster in channels_last on a CPU, and where torchvision has others: all that
-# have shortcuts. VGG and AlexNet gain nothing, and a user's own may ask for a view of its maps,
+# have shortcuts. VGG and AlexNet gain nothing sure, and a user's own may ask for a view of its maps,
 # which there is none of in channels_last.
 GAIN = {
     "preresnet", "resnet", "wide_resnet", "resnext", "densenet",
