@@ -13,8 +13,8 @@ from torch import nn
 from srsgd_ray.config import TrainConfig
 
 # Networks that train faster in channels_last on a CPU, and where torchvision has others: all that
-# have shortcuts. VGG and AlexNet gain nothing sure, and a user's own may ask for a view of its maps,
-# which there is none of in channels_last.
+# have shortcuts. VGG and AlexNet gain nothing that is sure, and a user's own may ask for a view of
+# its maps, which there is none of in channels_last.
 GAIN = {
     "preresnet", "resnet", "wide_resnet", "resnext", "densenet",
     "torchvision.models.resnet", "torchvision.models.densenet",
