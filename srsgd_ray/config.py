@@ -133,6 +133,16 @@ class TrainConfig(TrainKnobs):
                 f"accumulate <= batch_size must hold, but got accumulate={self.accumulate} with "
                 f"batch_size={self.batch_size}. batch_size counts all images of a step."
             )
+        if self.compile == "cuda-graph" and (
+            self.optimizer not in ("srsgd", "nesterov_no_restart")
+            or self.sam_rho
+            or self.precision == "float16"
+        ):
+            raise ValueError(
+                f"compile='cuda-graph' needs optimizer srsgd or nesterov_no_restart, sam_rho=0 and "
+                f"no float16, but got optimizer={self.optimizer!r}, sam_rho={self.sam_rho} and "
+                f"precision={self.precision!r}. Use compile='reduce-overhead'."
+            )
         if self.static_graph and self.accumulate > 1:
             raise ValueError(
                 f"static_graph needs accumulate=1, for torch's DDP aborts the first of several "

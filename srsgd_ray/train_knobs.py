@@ -31,7 +31,9 @@ OPTIMIZERS: dict[str, str] = {
 }
 SCHEDULE_FREE = ("schedule_free_sgd", "schedule_free_adamw")
 RESTART_KINDS = ("constant", "linear", "exponential", "explicit")
-COMPILE = ("off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+COMPILE = (
+    "off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "cuda-graph",
+)  # fmt: skip
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -164,7 +166,8 @@ class TrainKnobs:
         "a CPU for networks known to gain), auto (on for a GPU only), on or off",
         affects="outcome", valid=("where_faster", "auto", "on", "off"), before="auto")
     compile: str = knob("off", "torch.compile of a step's forward and backward pass: off, or its "
-        "mode (reduce-overhead and max-autotune are CUDA graphs)", affects="cost outcome",
+        "mode (reduce-overhead and max-autotune are CUDA graphs); or cuda-graph, no compiler: one "
+        "CUDA graph of a whole step, SRSGD's update included", affects="cost outcome",
         valid=COMPILE)
     static_graph: bool = knob(False,
         "tell DDP that every step uses the same parameters in the same order", affects="cost")

@@ -56,6 +56,8 @@ from srsgd_ray.trainable import Run, Trainable
         ({"clip_grad_norm": -1.0}, "0 <= clip_grad_norm < inf must hold"),
         ({"accumulate": 0}, "1 <= accumulate < inf must hold, but got accumulate=0"),
         ({"accumulate": 129}, "accumulate <= batch_size must hold, but got accumulate=129 with"),
+        ({"compile": "cuda-graph", "optimizer": "sgd"}, "needs optimizer srsgd or nesterov_no_res"),
+        ({"compile": "cuda-graph", "sam_rho": 0.1}, "got optimizer='srsgd', sam_rho=0.1 and prec"),
         ({"static_graph": True, "accumulate": 2}, "static_graph needs accumulate=1, for torch"),
         ({"fallback_lr": -0.1}, "0 <= fallback_lr < inf must hold"),
         ({"warmup_epochs": -1.0}, "0 <= warmup_epochs < inf must hold"),

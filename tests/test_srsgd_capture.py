@@ -10,9 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from srsgd_ray import restarts
-from srsgd_ray.optim import SRSGD, CapturableStep
+from srsgd_ray.config import TrainConfig
+from srsgd_ray.models import build_model
+from srsgd_ray.optim import SRSGD, CapturableStep, build_optimizer
+from srsgd_ray.training.device import Precision
+from srsgd_ray.training.graphed import GraphedStep, make_step
+from srsgd_ray.training.step import Step
 
 SCHEDULES = {
     "constant": restarts.constant(4),
@@ -41,8 +47,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The calls again; what they return is where it was."""
         for func, args, kwargs, result in self._calls:
             again = func(*args, **kwargs)
-            if isinstance(result, (list, tuple)):
-                for old, new in zip(result, again, strict=True):
+            for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
                     old.copy_(new)
 
 
@@ -133,6 +139,70 @@ def test_what_a_graph_cannot_do_is_refused() -> None:
     halves.advance()
     with pytest.raises(RuntimeError, match="3 have none"):
         halves.apply()
+
+
+class Played(Tape):
+    """As a CUDA graph, which runs nothing while it is captured: its first replay is that run."""
+
+    def replay(self) -> None:
+        if self.__dict__.setdefault("captured", True):
+            self.captured = False
+        else:
+            super().replay()
+
+
+KNOBS = {"width": 4, "restart_f1": 3.0, "clip_grad_norm": 0.5, "accumulate": 2}
+
+
+def steps_of(device: str = "cpu", **knobs: Any) -> tuple[list[Tensor], list[Tensor], int]:
+    """Weights and losses of some steps, of batches of two sizes, and the restarts."""
+    config = TrainConfig(**KNOBS, **knobs).check()
+    model = build_model(config, channels=1, classes=10).to(device)
+    optimizer = build_optimizer(model.named_parameters(), config, 10)
+    step = make_step(config, model, optimizer, Precision(config, torch.device(device)))
+    generator, losses = torch.Generator().manual_seed(0), []
+    for n in range(24):
+        count = 5 if n % 4 == 3 else 16
+        optimizer.param_groups[0]["lr"] = 0.1 / (1 + n % 5)
+        images = torch.randn(count, 1, 8, 8, generator=generator).to(device)
+        labels = torch.randint(10, (count,), generator=generator).to(device)
+        loss, wrong = step(images, labels, 1 / count)
+        assert wrong.shape == (count,)
+        losses.append(loss)
+    restarts = int(optimizer.param_groups[0]["restarts"])
+    return [p.detach() for p in model.parameters()], losses, restarts
+
+
+def alike(found: Any, expected: Any) -> None:
+    for a, b in zip(found[0] + found[1], expected[0] + expected[1], strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert found[2] == expected[2] == 7
+
+
+@pytest.mark.parametrize("captured", [False, True], ids=["call by call", "as captured"])
+def test_a_whole_step_in_a_graph_is_the_step(
+    monkeypatch: pytest.MonkeyPatch, captured: bool
+) -> None:
+    """Two graphs, of batches of either size, and steps outside of them before."""
+    tapes: list[Played] = []
+    if captured:
+        monkeypatch.setattr(GraphedStep, "_aside", Step.__call__)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: tapes.append(Played()) or tapes[-1])
+        monkeypatch.setattr(torch.cuda, "graph", lambda graph: graph)
+        made = GraphedStep.__init__
+
+        def on_gpu(self: GraphedStep, *parts: Any) -> None:
+            made(self, *parts)
+            self._on_gpu = True
+
+        monkeypatch.setattr(GraphedStep, "__init__", on_gpu)
+    alike(steps_of(compile="cuda-graph"), steps_of())
+    assert len(tapes) == 2 * captured
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_whole_step_in_a_cuda_graph_is_the_step() -> None:  # pragma: no cover
+    alike(steps_of("cuda", compile="cuda-graph"), steps_of("cuda"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -27,9 +27,9 @@ from srsgd_ray.training.device import (
 )
 from srsgd_ray.training.distributed import parallel, rank_and_size, total
 from srsgd_ray.training.evaluation import Evaluation
+from srsgd_ray.training.graphed import make_step
 from srsgd_ray.training.outcome import Keep, Outcome, Progress, Report, Row, Sums, means
 from srsgd_ray.training.predictions import Predictions
-from srsgd_ray.training.step import Step
 
 CHECK_EVERY = 50  # steps between two checks of the loss: each check waits for the device
 
@@ -114,7 +114,7 @@ class _Run:
         self.lr_schedule = build_lr_schedule(self.optimizer, config, self.steps_per_epoch)
         ddp = (config.sync_batch_norm, config.static_graph)
         self.wrapped = parallel(self.model, self.device, *ddp)
-        self.one_step = Step(config, self.wrapped, self.optimizer, self.precision)
+        self.one_step = make_step(config, self.wrapped, self.optimizer, self.precision)
         self.evaluate = Evaluation(self.model, data, self.precision)
         self.restarts: list[int] = []
         self.period: Callable[[int], float | None] = lambda step: None

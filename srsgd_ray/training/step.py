@@ -38,7 +38,7 @@ class Step:
         self._smoothing = config.label_smoothing
         self._sam = Sam(model, config.sam_rho) if config.sam_rho else None
         self._share, self._weight = 0.0, torch.empty(0)
-        self.compiled = config.compile != "off"
+        self.compiled = config.compile not in ("off", "cuda-graph")
         if self.compiled:
             # The pass and not the network: state dicts and hooks stay as they are. One graph for
             # each size of a batch, of which an epoch has two.

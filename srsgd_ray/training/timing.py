@@ -16,7 +16,7 @@ from srsgd_ray.optim.together import set_mode
 from srsgd_ray.parts import data_sets
 from srsgd_ray.training.device import Precision, choose_device, kernels, memory_format
 from srsgd_ray.training.evaluation import MOST_BATCHES
-from srsgd_ray.training.step import Step
+from srsgd_ray.training.graphed import make_step
 
 MOST_STEPS = 20
 
@@ -57,7 +57,7 @@ def measure(config: TrainConfig, workers: int = 1, limit: float = 4.0) -> Timing
         layout = memory_format(config, device, model)
         model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(model.named_parameters(), config, 10)
-        step_once = Step(config, model, optimizer, precision)
+        step_once = make_step(config, model, optimizer, precision)
         set_mode(optimizer, training=True)
         images = torch.randn(batch, *shape, device=device)
         images = images.to(memory_format=layout)
