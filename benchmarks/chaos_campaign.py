@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ from srsgd_ray.results import read_epochs, read_record
 WAIT = 0.06  # seconds an epoch
 TIMES = {"train_seconds", "time"}
 WORKERS = "all workers"
+SCRIPT = str(Path(__file__).with_name("chaos_study.py"))
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Campaign:
     folder: Path
     settings: dict[str, tuple[str, Sequence[str]]]
     wait: float = WAIT
+    patience: float = 0.0  # seconds without an event that are no standstill, if more than usual
 
     def __post_init__(self) -> None:
         self.nodes = faults.Nodes(self.folder)
@@ -54,11 +56,14 @@ class Campaign:
 
     def start(self, name: str, setting: str, *more: str, tear: int = 0) -> Any:
         """A driver, as a user starts it."""
+        own = {TEAR: str(tear)} if tear else {}
+        return self.typed(name, [sys.executable, SCRIPT, *self.words(name, setting), *more], own)
+
+    def typed(self, name: str, command: Sequence[str], more: Mapping[str, str]) -> Any:
+        """A command of a study, with more in its environment."""
         own = {faults.MARK: str(self.folder / name), "RAY_TMPDIR": str(self.folder)}
-        own |= {"TMPDIR": str(self.folder / "tmp"), **({TEAR: str(tear)} if tear else {})}
+        own |= {"TMPDIR": str(self.folder / "tmp"), **more}
         (self.folder / "tmp").mkdir(exist_ok=True)
-        script = str(Path(__file__).with_name("chaos_study.py"))
-        command = [sys.executable, script, *self.words(name, setting), *more]
         with (self.folder / f"{name}.out").open("ab") as out:
             return psutil.Popen(
                 command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=os.environ | own
@@ -103,7 +108,7 @@ class Campaign:
         Raises:
             TimeoutError: if nothing happens for too long.
         """
-        calm = 60.0 if self.settings[setting][0] == "local" else 300.0
+        calm = max(self.patience, 60 if self.settings[setting][0] == "local" else 300)
         count, heard = len(self.lines(name)), time.monotonic()
         while not until(count):
             if driver.poll() is not None:
@@ -240,10 +245,15 @@ class Campaign:
         wrong += ["other rows"] if now != want or len(table) != len(whole) else []
         wrong += [] if kept else ["rows that had been told are others"]
         doubled = sum(there.values()) - len(there) + int(table.duplicated(["trial", "epoch"]).sum())
-        times = [done["killed"], *(e["at"] for e in epochs if e["at"] > done["killed"])]
-        took = max((b - a for a, b in pairwise(times)), default=0.0)
-        found = {"lost": len(whole - set(there)), "doubled": doubled, "seconds": round(took, 1)}
-        return {**found, "wrong": wrong, "left": self.left(name, setting, files)}
+        found = {"lost": len(whole - set(there)), "doubled": doubled, "wrong": wrong}
+        took = self.silence(name, done["killed"])
+        return {**found, "seconds": took, "left": self.left(name, setting, files)}
+
+    def silence(self, name: str, since: float) -> float:
+        """The most seconds from a time on between two epochs in a record."""
+        events = map(json.loads, self.lines(name))
+        times = [e["at"] for e in events if e["event"] == "epoch" and e["at"] > since]
+        return float(round(max((b - a for a, b in pairwise([since, *times])), default=0.0), 1))
 
     def left(self, name: str, setting: str, files: set[str]) -> list[str]:
         """Processes, files and reservations that are there some seconds after a study's end."""

@@ -65,7 +65,12 @@ def row_of(case: Case, each: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
 
 def text_of(table: Sequence[tuple[Any, ...]]) -> str:
     """The table in Markdown, and its sums."""
-    rows = [HEADS, ("---",) * len(HEADS), *table]
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
     numbers = {name: sum(row[n] for row in table) for n, name in enumerate(HEADS) if n in SUMMED}
-    return "\n".join([*lines, "", ", ".join(f"{count} {name}" for name, count in numbers.items())])
+    sums = ", ".join(f"{count} {name}" for name, count in numbers.items())
+    return f"{in_markdown(HEADS, table)}\n\n{sums}"
+
+
+def in_markdown(heads: Sequence[str], table: Sequence[tuple[Any, ...]]) -> str:
+    """A table in Markdown."""
+    rows = [heads, ("---",) * len(heads), *table]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from test_local import LINE, SLOW, STUDY, conduct, driver, rows
 
 from srsgd_ray.backends.ray.left import check_room
 from srsgd_ray.backends.signals import handled, hangup, on_interrupt
+from srsgd_ray.backends.store import CheckpointStore
 from srsgd_ray.results import read_record
 from srsgd_ray.results.record import Record
 from srsgd_ray.study import Study, launch
@@ -127,11 +129,28 @@ def test_a_full_place_for_checkpoints_stops_the_study_and_fails_no_trial(
     assert begin(folder, *words) == 2
     out, error = capfd.readouterr()
     assert "Stopped. Resume with:" in out
+    assert error.startswith(f"p: checkpoints can be neither stored nor read at {storage}/check")
     assert "No space left on device" in error and "Make room" in error
     assert {t.state for t in read_record(folder).trials.values()} == {"running"}
     subprocess.run(["mount", "-o", "remount,size=4m", str(storage)], check=True)
     assert begin(folder, *words, "--resume") == 0
     assert {t.state for t in read_record(folder).trials.values()} == {"complete"}
+
+
+def test_a_disk_that_is_full_within_a_checkpoint_is_no_error_of_the_trial(
+    tmp_path: Path, disk: Callable[..., Path]
+) -> None:
+    """Of a file that ends too early torch tells nothing but that, in a RuntimeError."""
+    store = CheckpointStore(str(disk(tmp_path / "s", "size=1m") / "t"))
+
+    def save(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        with (folder / "checkpoint.pt").open("wb") as file:
+            torch.save([torch.arange(30_000) for _ in range(10)], file)
+
+    with pytest.raises(OSError, match=rf"stored nor read at {store.location}: .*No space left"):
+        store.keep(save)
+    assert list((tmp_path / "s").rglob("*")) == [tmp_path / "s" / "t"]
 
 
 def test_ray_is_not_started_in_a_full_temporary_folder(

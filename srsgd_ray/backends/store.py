@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from urllib.parse import quote
 import pyarrow.fs as pafs
 
 from srsgd_ray.backends.limit import within
-from srsgd_ray.results.place import UNREACHED, put_in_place
+from srsgd_ray.results.place import FULL, UNREACHED, of_place, put_in_place
 
 FILE_NAME = "checkpoint.pt"
 STUCK = 600.0  # seconds for a checkpoint's way: a client tries a bucket again and again
@@ -95,7 +95,8 @@ class CheckpointStore:
             with self._at_fault():
                 aside = Path(tempfile.mkdtemp())
         try:
-            save(aside)
+            with self._at_fault(FULL):  # of which torch may say something else
+                save(aside)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
@@ -103,10 +104,10 @@ class CheckpointStore:
 
     def _put(self, aside: Path) -> None:
         try:
-            if self._remote is None:
-                put_in_place(aside, Path(self.location))
-            else:
-                with self._at_fault():
+            with self._at_fault():
+                if self._remote is None:
+                    put_in_place(aside, Path(self.location))
+                else:
                     within(STUCK, self._send, aside, self._remote)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -138,12 +139,15 @@ class CheckpointStore:
             yield Path(local) if local is not None and whole else None
 
     @contextmanager
-    def _at_fault(self) -> Iterator[None]:
-        """An error within is the place's, and no trial's."""
+    def _at_fault(self, numbers: Container[int | None] | None = None) -> Iterator[None]:
+        """An error of the system within, or one of these numbers, is the place's, no trial's."""
         try:
             yield
-        except OSError as error:
-            said = f"{UNREACHED} {self.location}: {error}"
+        except Exception as error:
+            cause = of_place(error, Path(self.location))
+            if not isinstance(cause, OSError) or (numbers and cause.errno not in numbers):
+                raise
+            said = f"{UNREACHED} {self.location}: {cause}"
             raise OSError(errno.EREMOTEIO, said) from error
 
     def _whole(self, folder: Path) -> bool:

@@ -75,9 +75,9 @@ def free_name(path: Path) -> Path:
 
 def at_fault(said: str) -> OSError | None:
     """The error of a full, read-only or silent place that a text tells of, as a trial's reason."""
-    if UNREACHED in said:
-        return OSError(errno.EREMOTEIO, said[said.index(UNREACHED) :])
     found = [number for number in FULL if os.strerror(number) in said]
+    if UNREACHED in said:
+        return OSError(found[0] if found else errno.EREMOTEIO, said[said.index(UNREACHED) :])
     return OSError(found[0], f"{os.strerror(found[0])}: {said}") if found else None
 
 
