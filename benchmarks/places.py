@@ -313,7 +313,7 @@ def bucket(s: Scene, how: str, rate: float = 0.0, lasts: float = 0.0) -> Iterato
 
 def stays(s: Scene, kind: str) -> Iterator[None]:
     """A part of Ray is killed -9; what of it is there a minute later, and does the doctor know?"""
-    s.begin()
+    s.begin("", "--set", "wait=1")  # else it is finished before it misses anything
     s.kill(kind)
     yield
     time.sleep(max(0.0, s.since + 60 - time.time()))
