@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -42,6 +43,7 @@ from srsgd_ray.training import (
     load_checkpoint,
     train,
 )
+from srsgd_ray.training.checkpoint import save_checkpoint
 from srsgd_ray.training.device import Precision, memory_format
 from srsgd_ray.training.predictions import gathered
 from srsgd_ray.training.step import Step
@@ -432,6 +434,25 @@ def test_a_checkpoint_from_before_a_knob_came_goes_on(
     assert numbers(run(config, resume_from=tmp_path)[0]) == usual
     with pytest.raises(CheckpointError, match=r"another run: accumulate=1 \(now 2\)"):
         run(config.replace(accumulate=2), resume_from=tmp_path)
+
+
+def test_an_interruption_while_a_checkpoint_is_written_stays_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch tells of a position instead, so that a run that was stopped ended in a traceback."""
+
+    class Interrupted(io.BytesIO):
+        left = 2
+
+        def write(self, data: Any) -> int:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return super().write(data)
+
+    monkeypatch.setattr(Path, "open", lambda self, mode: Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, {"model": torch.ones(3)})
 
 
 def test_missing_and_damaged_checkpoints_are_refused(tmp_path: Path, config: TrainConfig) -> None:

@@ -27,7 +27,13 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
     with path.open("wb") as file:  # torch itself says of a full disk only that a position is odd
-        torch.save({"format": FORMAT, **state}, file)
+        try:
+            torch.save({"format": FORMAT, **state}, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, Exception | None):
+                raise
+            # An interruption, which torch answers with an odd position as well.
+            raise error.__context__ from None
     return path
 
 
