@@ -24,6 +24,7 @@ from srsgd_ray.results import (
     RecordError,
     arrow_schema,
     columns,
+    columns_of,
     provenance,
     read_epochs,
     read_record,
@@ -33,6 +34,8 @@ from srsgd_ray.results import (
     write_tables,
 )
 from srsgd_ray.results.columns import DESIGN, END, IDENTITY, PROVENANCE, STATE
+from srsgd_ray.results.tables import Kept
+from srsgd_ray.trainable import find
 from srsgd_ray.trainable.protocol import SHARED
 
 EPOCH_COLUMNS, TRIAL_COLUMNS = columns("epochs"), columns("trials")
@@ -125,6 +128,44 @@ def test_a_trial_keeps_the_session_that_it_began_in(tmp_path: Path, row: Row) ->
         write_tables(tmp_path, record.contents)
     found = read_trials(tmp_path)[["trial", "commit", "torch_version"]].to_numpy().tolist()
     assert found == [["t0", "first", "0.0"], ["t1", "then", "1.0"]]
+
+
+def test_tables_of_a_record_that_grows_are_those_that_it_makes_at_once(
+    tmp_path: Path, row: Row
+) -> None:
+    def begin(record: Record, number: int, phase: str = "search", confirms: str = "") -> str:
+        name = f"{phase}-srsgd-00{number}"
+        record.begin(name, phase, "srsgd", number, TrainConfig().to_dict(), 0, confirms)
+        return name
+
+    def run(record: Record, name: str) -> None:
+        record.epoch(name, row(1, 30.0))
+        record.end(name, "complete")
+
+    spec = {"baseline": "sgd", "arms": [{"name": "srsgd"}], "confirm_seeds": 1}
+    kept, at_once = Kept(), tmp_path / "at once"
+    at_once.mkdir()
+    with Record.create(tmp_path / "s", {"study": "s", "spec": spec}) as record:
+        record.session(**provenance())
+        first, second = begin(record, 0), begin(record, 1)
+        steps: list[Callable[[], object]] = [
+            lambda: run(record, second),  # while the first one runs
+            lambda: run(record, first),
+            lambda: run(record, begin(record, 2)),
+            lambda: record.select(0, {"srsgd": [first]}),
+            lambda: run(record, begin(record, 0, "confirm", first)),
+            lambda: record.select(0, {"srsgd": [second]}),  # which makes that one superseded
+            lambda: record.extend({**spec, "confirm_seeds": 2}, record.contents.header, {}, ["so"]),
+            lambda: run(record, begin(record, 1, "confirm", second)),
+        ]
+        for step in steps:
+            step()
+            contents = record.contents.copy()
+            write_tables(record.folder, contents, columns_of(find("image")), kept)
+            write_tables(at_once, contents, columns_of(find("image")))
+            for name in ("trials.parquet", "epochs.parquet"):
+                assert (record.folder / name).read_bytes() == (at_once / name).read_bytes()
+    assert read_trials(at_once)["superseded"].sum() == 1
 
 
 def test_repeated_events_are_taken_once(tmp_path: Path, row: Row) -> None:

@@ -29,7 +29,7 @@ from srsgd_ray.results import (
 )
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.record import FILE_NAME as RECORD
-from srsgd_ray.results.tables import AGAIN, epoch_rows, trial_rows
+from srsgd_ray.results.tables import AGAIN, made
 
 MOMENTS = ("started", "ended")  # outcomes that are times, for which trackers have a place
 KINDS: dict[str, Callable[[Any], Any]] = {"int64": int, "double": float, "bool": bool}
@@ -165,7 +165,8 @@ def exported(folder: Path | str) -> Exported:
 def run_of(contents: Contents, trial: str, columns: Columns) -> Run:
     """One trial of a record, which may still run."""
     own = Contents(contents.header, contents.sessions, {trial: contents.trials[trial]})
-    return runs_of(trial_rows(own, columns), epoch_rows(own, columns), columns)[0]
+    trials, epochs = (made(own, name, columns).to_pylist() for name in ("trials", "epochs"))
+    return runs_of(trials, epochs, columns)[0]
 
 
 def runs_of(trials: Iterable[Row], epochs: Iterable[Row], columns: Columns) -> list[Run]:

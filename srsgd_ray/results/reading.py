@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srsgd_ray.results.columns import arrow_schema, first_edition
+from srsgd_ray.results.columns import Columns, arrow_schema, first_edition
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.place import RecordError
 from srsgd_ray.results.record import holds_line, only_paused, read_record
@@ -25,8 +25,12 @@ SHARED = (b"identity", b"design", b"provenance")  # roles of columns that every 
 
 def frames(contents: Contents) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of trials and of epochs of a record, as they are read from Parquet."""
-    trials, epochs = (_framed([made(contents, name, columns_in(contents))]) for name in ROWS)
-    return trials, epochs
+    return frame(contents, "trials"), frame(contents, "epochs")
+
+
+def frame(contents: Contents, name: str, columns: Columns | None = None) -> pd.DataFrame:
+    """The same of one; its columns are those that the record says, unless they are given."""
+    return _framed([made(contents, name, columns or columns_in(contents))])
 
 
 def read_epochs(*paths: Path | str) -> pd.DataFrame:

@@ -10,11 +10,11 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -29,7 +29,6 @@ from srsgd_ray.results.columns import (
 )
 from srsgd_ray.results.contents import Contents, TrialRecord
 from srsgd_ray.results.planned import superseded
-from srsgd_ray.results.schema import KEY, Schema
 
 AGAIN = "run again after: "  # begins what the reason of a trial says of its earlier attempts
 SIZE = b"record"  # in a table: of how many bytes of the record it was made
@@ -41,9 +40,18 @@ def columns_in(contents: Contents) -> Columns:
     return first_edition() if plain is None else columns_from_plain(plain)
 
 
-def write_tables(folder: Path, contents: Contents, columns: Columns | None = None) -> None:
-    """Write the Parquet tables of a study into its folder, each by an atomic rename."""
-    given = columns or columns_in(contents)
+def write_tables(
+    folder: Path, contents: Contents, columns: Columns | None = None, kept: Kept | None = None
+) -> None:
+    """Write the Parquet tables of a study into its folder, each by an atomic rename.
+
+    Args:
+        folder: of the study.
+        contents: of its record.
+        columns: of its tables; None: those that the record says.
+        kept: of the last time, if the same study was written before in this process.
+    """
+    given, kept = columns or columns_in(contents), kept or Kept()
     own = dict.fromkeys(name for trial in contents.trials.values() for name in trial.artifacts)
     for path in folder.glob("*.parquet"):  # of trials that ran again, and made none then
         if path.stem not in {*own, *ROWS} and stamp(path, b"trials") is not None:
@@ -51,17 +59,35 @@ def write_tables(folder: Path, contents: Contents, columns: Columns | None = Non
     for name in (*own, *reversed(ROWS)):  # the trials' last: it says that all were written
         path = folder / f"{name}.parquet"
         if name in ROWS or stamp(path, b"trials") != _whose(of_name(contents, name)):
-            replace_table(path, made(contents, name, given))
+            replace_table(path, made(contents, name, given, kept))
 
 
-def made(contents: Contents, name: str, columns: Columns) -> pa.Table:
+class Kept:
+    """The rows of a growing record's first trials that have ended, which are converted once."""
+
+    def __init__(self) -> None:
+        self._of: Any = None
+        self._tables: dict[str, tuple[int, pa.Table]] = {}  # how many trials, and their rows
+
+    def rows(self, contents: Contents, name: str, columns: Columns) -> pa.Table:
+        """All rows of a table; the record's header and selections change what trials say."""
+        if self._of != (of := (contents.header, contents.selected)):
+            self._of, self._tables = of, {}
+        trials = list(contents.trials.items())
+        running = (number for number, (_, trial) in enumerate(trials) if trial.end is None)
+        ended, (known, *tables) = next(running, len(trials)), self._tables.get(name, (0,))
+        for part in (trials[known:ended], trials[ended:]):
+            tables.append(ROWS[name](replace(contents, trials=dict(part)), columns))
+        self._tables[name] = ended, pa.concat_tables(tables[:-1]).combine_chunks()
+        return pa.concat_tables([self._tables[name][1], tables[-1]]).combine_chunks()
+
+
+def made(contents: Contents, name: str, columns: Columns, kept: Kept | None = None) -> pa.Table:
     """A table of a record; what it was made of is written into it."""
     size = contents.size
     if name not in ROWS:
         return _artifact(contents, name, columns)
-    table = pa.Table.from_pylist(
-        list(ROWS[name](contents, columns)), schema=arrow_schema(name, columns)
-    )
+    table = (kept or Kept()).rows(contents, name, columns)
     return table.replace_schema_metadata({**(table.schema.metadata or {}), SIZE: b"%d" % size})
 
 
@@ -125,19 +151,31 @@ def flat(config: Mapping[str, Any], columns: Iterable[Column]) -> dict[str, Any]
     return {**config, **{name: value_in(config, name) for name in parts}}
 
 
-def epoch_rows(contents: Contents, columns: Columns | None = None) -> Iterator[dict[str, Any]]:
-    """One flat row for each finished epoch, trial by trial."""
-    group = (columns or columns_in(contents))["epochs"]
-    gone = superseded(contents)
-    for trial in contents.trials.values():
-        identity = _texts({**_identity(contents, trial), **flat(trial.config, group)})
-        for row in trial.rows:
-            yield {**identity, "superseded": trial.trial in gone, **row}
+def _epochs(contents: Contents, columns: Columns) -> pa.Table:
+    """One row for each finished epoch, trial by trial; what a trial repeats is converted once."""
+    schema, gone = arrow_schema("epochs", columns), superseded(contents)
+    trials = [trial for trial in contents.trials.values() if trial.rows]
+    once = [
+        _texts({**_identity(contents, trial), **flat(trial.config, columns["epochs"])})
+        | {"superseded": trial.trial in gone}
+        for trial in trials
+    ]
+    repeated = pa.Table.from_pylist(once, schema=schema).take(
+        pa.array([at for at, trial in enumerate(trials) for _ in trial.rows], pa.int64())
+    )
+    rows, shared = [row for trial in trials for row in trial.rows], {n for one in once for n in one}
+    return pa.table(
+        [
+            repeated[name] if name in shared else pa.array([r.get(name) for r in rows], kind)
+            for name, kind in zip(schema.names, schema.types, strict=True)
+        ],
+        schema=schema,
+    )
 
 
-def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[dict[str, Any]]:
+def _trial_rows(contents: Contents, columns: Columns) -> Iterator[dict[str, Any]]:
     """One flat row for each trial, also those that failed, diverged or still run."""
-    group = (columns or columns_in(contents))["trials"]
+    group = columns["trials"]
     reported = [c.name for c in group if c.role in ("metric", "measure")]
     bests = [pair for pair in pairwise(group) if pair[0].role == "outcome" and pair[0].better]
     spec = contents.header.get("spec", {})
@@ -173,22 +211,21 @@ def trial_rows(contents: Contents, columns: Columns | None = None) -> Iterator[d
         yield _texts(made)
 
 
-ROWS = {"trials": trial_rows, "epochs": epoch_rows}
+def _trials(contents: Contents, columns: Columns) -> pa.Table:
+    rows = list(_trial_rows(contents, columns))
+    return pa.Table.from_pylist(rows, schema=arrow_schema("trials", columns))
+
+
+ROWS = {"trials": _trials, "epochs": _epochs}
 
 
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
     """The row with texts that UTF-8 can hold: names of files, in knobs and reasons, need not be."""
     return {
-        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        name: value if not isinstance(value, str) or value.isascii()
+        else value.encode(errors="backslashreplace").decode()
         for name, value in row.items()
-    }
-
-
-def trials_frame(contents: Contents, columns: Columns) -> pd.DataFrame:
-    """The trials table of a record that is being written, as a frame that knows its columns."""
-    frame = pd.DataFrame(list(trial_rows(contents, columns)))
-    frame.attrs[KEY] = Schema(columns["trials"])
-    return frame
+    }  # fmt: skip
 
 
 def _best(trial: TrialRecord, best: Column, at: Column) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from srsgd_ray import analysis
 from srsgd_ray.results import Record, TrialRecord
 from srsgd_ray.results.planned import superseded
-from srsgd_ray.results.tables import trials_frame
+from srsgd_ray.results.reading import frame
 from srsgd_ray.study.spec import Study
 
 Run = tuple[str, dict[str, Any], str]  # arm, configuration with its seed, what it confirms
@@ -70,8 +71,9 @@ class Confirming:
         mine = [t for t in trials.values() if (t.phase, t.search) == ("search", search)]
         table = pd.DataFrame()
         if mine:
-            table = trials_frame(record.contents, self._columns)
-            table = table[table["search"] == search]
+            own_trials = {trial.trial: trial for trial in mine}
+            contents = replace(record.contents, trials=own_trials)
+            table = frame(contents, "trials", self._columns)
         for arm in study.arms:
             if (arm.name, search) not in self._searches:
                 found[arm.name] = {"": study.plain(arm.name, {})}

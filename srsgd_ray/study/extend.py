@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -207,13 +207,14 @@ def holds(study: Study, trial: TrialRecord) -> bool:
     return all(now[name] == was[name] for name in now if name in was)
 
 
-def grown(study: Study, trials: pd.DataFrame) -> Study | None:
+def grown(study: Study, table: Callable[[], pd.DataFrame]) -> Study | None:
     """A finished study with twice as many pairs, up to ``until_decided``.
 
     None if all comparisons are decided, or there are as many pairs already.
     """
     if study.until_decided is None or study.pairs >= study.until_decided:
         return None
+    trials = table()
     found = analysis.confirmation(trials, analysis.baselines(trials))
     if all(comparison.lower is not None for comparison in found.comparisons):
         return None

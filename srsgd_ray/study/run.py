@@ -23,8 +23,8 @@ from srsgd_ray.results import Record, columns_to_plain, provenance, read_record
 from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.log import OUTPUT, logged
 from srsgd_ray.results.place import check_idle, of_place
+from srsgd_ray.results.reading import frame
 from srsgd_ray.results.record import FILE_NAME, check_free
-from srsgd_ray.results.tables import trials_frame
 from srsgd_ray.study.ahead import Ahead
 from srsgd_ray.study.arm import check_name
 from srsgd_ray.study.controller import Controller
@@ -292,7 +292,7 @@ class _Session:
 
     def _undecided(self, study: Study, record: Record) -> Study | None:
         """The study with twice as many pairs, if it asks for them: the record says so, too."""
-        more = grown(study, trials_frame(record.contents, study.columns()))
+        more = grown(study, lambda: frame(record.contents, "trials", study.columns()))
         if more is not None:
             script = record.contents.header.get("script", study.to_dict())
             record.extend(more.to_dict(), columns_to_plain(more.columns()), script)

@@ -14,6 +14,7 @@ from srsgd_ray.results import Record, write_tables
 from srsgd_ray.results.columns import Columns
 from srsgd_ray.results.log import one_line
 from srsgd_ray.results.record import FILE_NAME
+from srsgd_ray.results.tables import Kept
 from srsgd_ray.study.database import Database
 
 FIRST, EVERY = 0.5, 2.0  # seconds until the first look, and between two, at least
@@ -41,7 +42,7 @@ class Writer:
     ) -> None:
         self.record, self._columns, self._database = record, columns, database
         self._say, self._failed = say, failed
-        self._said = False
+        self._said, self._kept = False, Kept()
         self._one, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True, name="tables")
 
@@ -64,7 +65,7 @@ class Writer:
         """
         with self._one:
             contents = self.record.contents.copy()
-            write_tables(self.record.folder, contents, self._columns)
+            write_tables(self.record.folder, contents, self._columns, self._kept)
             if self._database is not None:
                 try:
                     self._database.bring_up(contents)
