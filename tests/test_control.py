@@ -18,7 +18,6 @@ from test_local import STUDY, conduct, ends
 from srsgd_ray.cli import main
 from srsgd_ray.results import Record, read_record, read_trials
 from srsgd_ray.study import Study, requests
-from srsgd_ray.study.stored import open_storage
 
 pytestmark = pytest.mark.usefixtures("in_memory")
 
@@ -136,7 +135,7 @@ def test_the_search_hears_how_a_trial_was_ended(tmp_path: Path) -> None:
     with running(SLOW, tmp_path, resume=True):
         pass
     states = {}
-    storage = open_storage(folder / "optuna.db")
+    storage = f"sqlite:///{folder}/optuna.db"
     for summary in optuna.get_all_study_summaries(storage):
         for trial in optuna.load_study(study_name=summary.study_name, storage=storage).trials:
             states[trial.user_attrs["trial"]] = trial.state.name

@@ -25,7 +25,6 @@ from srsgd_ray.results.crc import before, one_byte_mended
 from srsgd_ray.results.lines import examine
 from srsgd_ray.results.mending import mend, mended
 from srsgd_ray.results.record import Record
-from srsgd_ray.study.stored import open_storage
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from damage import heavily, mutated
@@ -237,9 +236,7 @@ def test_a_confirmation_that_contradicts_the_record_is_made_anew(
     conduct(STUDY, folder.parent, resume=True)
     assert why in (folder / "log.txt").read_text()
     assert (folder / "optuna.db.set-aside-1").exists()
-    shown = optuna.load_study(
-        study_name="t/confirmation", storage=open_storage(folder / "optuna.db")
-    )
+    shown = optuna.load_study(study_name="t/confirmation", storage=f"sqlite:///{folder}/optuna.db")
     assert len(shown.trials) == 4
 
 

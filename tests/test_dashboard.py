@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from test_local import STUDY, conduct
 
 from srsgd_ray.results import read_trials
-from srsgd_ray.study import Arm, database
+from srsgd_ray.study import Arm, database, writer
 
 BAD = Arm("bad", fixed={"wrong": "diverge"}, trials=0)
 
@@ -85,7 +85,8 @@ def test_a_view_that_cannot_be_made_stops_nothing(
 
     study = dataclasses.replace(STUDY, confirm_seeds=1)
     with monkeypatch.context() as patch:
-        patch.setattr(database.Database, "_insert", full)
+        patch.setattr(database.Database, "_put", full)
+        patch.setattr(writer, "FIRST", 60.0)  # it is said when that was seen first, and at the end
         assert conduct(study, tmp_path).status == "finished"
     said = (tmp_path / "t" / "log.txt").read_text()
     assert said.count("optuna.db is not what the record says, and a resume makes it so: disk") == 1

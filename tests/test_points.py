@@ -16,7 +16,6 @@ from test_local import STUDY, X, conduct
 from srsgd_ray.cli import main
 from srsgd_ray.results import read_record, read_trials
 from srsgd_ray.study import Arm, Study
-from srsgd_ray.study.stored import open_storage
 
 __all__ = ["soon"]
 
@@ -128,7 +127,7 @@ def test_a_changed_space_drops_what_it_does_not_hold_of_a_prior(
 def test_optuna_shows_the_prior_apart(tmp_path: Path, finished: Path) -> None:
     folder = conduct(later(finished, trials=1, confirm_seeds=0), tmp_path).folder
     for _ in range(2):  # also after a resume, and never twice
-        study = optuna.load_study(study_name="t-near", storage=open_storage(folder / "optuna.db"))
+        study = optuna.load_study(study_name="t-near", storage=f"sqlite:///{folder}/optuna.db")
         names = [t.user_attrs.get("prior") for t in study.trials]
         assert names[:3] == [f"{finished}: search-near-00{i}" for i in range(3)]
         assert names[3:] == [None]

@@ -19,7 +19,6 @@ from srsgd_ray.cli import main
 from srsgd_ray.export import export
 from srsgd_ray.results import Record, read_record, read_table, read_trials
 from srsgd_ray.study.rerun import rerun
-from srsgd_ray.study.stored import open_storage
 
 pytestmark = pytest.mark.usefixtures("in_memory")
 
@@ -122,7 +121,7 @@ def test_optuna_hears_of_it(tmp_path: Path, breaks: dict[str, Any]) -> None:
     breaks["when"] = lambda config, run: False
     assert retry(folder, "search-near-000") == 1  # every trial of the other arm has failed
     for _ in range(2):  # in the storage as it is, and in one that is made anew
-        known = optuna.load_study(study_name="t-near", storage=open_storage(folder / "optuna.db"))
+        known = optuna.load_study(study_name="t-near", storage=f"sqlite:///{folder}/optuna.db")
         states = [(t.user_attrs["trial"], t.state.name) for t in known.trials]
         # Each attempt once, in the order in which they were made, also after several resumes.
         assert [(name[-1], state) for name, state in states] == [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from srsgd_ray.config import TrainConfig
@@ -16,7 +19,7 @@ from srsgd_ray.results import TrialRecord
 from srsgd_ray.search_spaces import LEARNING_RATE, RESTART_AND_LR, SPACES, SearchSpace
 from srsgd_ray.study.samplers import SEARCHERS, check_searcher
 from srsgd_ray.study.search import Goal, Search
-from srsgd_ray.study.stored import There, contradiction, open_storage
+from srsgd_ray.study.stored import There, connect, contradiction, rows_of, study_in
 
 Row = Callable[..., dict[str, Any]]
 ENDS = ["complete", "pruned", "diverged", "failed"]
@@ -127,20 +130,40 @@ def test_a_grid_without_values_is_refused() -> None:
         LEARNING_RATE.replace(lr=LEARNING_RATE.ranges["lr"]).points(0)
 
 
-def test_unwritable_storage_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="the Optuna storage must be writable"):
-        open_storage(tmp_path / "missing" / "o.db")
-
-
 @pytest.mark.parametrize("name", ["sp ace", "h#1", "runs?1", "50%41", "{0}", "é"])
-def test_a_storage_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, name: str) -> None:
+def test_a_database_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, name: str) -> None:
     file = tmp_path / name / "optuna.db"
     file.parent.mkdir()
+    ids = []
     for _ in range(2):
-        storage = open_storage(file)
-        optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
+        with closing(connect(file)) as database, database:
+            ids.append(study_in(database, "s", [StudyDirection.MINIMIZE], ["loss"]))
+    assert ids == [1, 1]
     assert file.is_file()
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_an_empty_database_is_the_one_that_optuna_makes(tmp_path: Path) -> None:
+    aims = [StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE]
+    theirs, ours = (tmp_path / name for name in ("theirs.db", "ours.db"))
+    made = optuna.create_study(storage=f"sqlite:///{theirs}", study_name="s", directions=aims)
+    made.set_metric_names(["loss", "score"])
+    with closing(connect(ours)) as database, database:
+        study_in(database, "s", aims, ["loss", "score"])
+    held = []
+    for file in (theirs, ours):
+        with closing(sqlite3.connect(file)) as database:
+            tables = database.execute("SELECT name, sql FROM sqlite_master ORDER BY name")
+            # They differ in line breaks and blanks only.
+            held.append([(name, "".join((sql or "").split())) for name, sql in tables])
+            for name, _ in list(held[-1]):
+                if not name.startswith(("ix_", "sqlite_")):
+                    held[-1] += [(name, row) for row in database.execute(f"SELECT * FROM {name}")]
+    assert held[0] == held[1]
+    assert len(held[0]) > 20
+    shown = optuna.load_study(study_name="s", storage=f"sqlite:///{ours}")
+    assert (shown.directions, shown.metric_names) == (aims, ["loss", "score"])
 
 
 def test_a_prior_that_is_not_that_of_the_record_is_named() -> None:
@@ -155,9 +178,7 @@ def test_a_prior_that_is_not_that_of_the_record_is_named() -> None:
 
     def said(*which: int) -> str:
         there = {
-            frozen.user_attrs["prior"]: [
-                There(n, n, frozen.state, frozen.values, frozen.params, frozen.distributions)
-            ]
+            frozen.user_attrs["prior"]: [There(n, n, frozen.state.name, rows_of(frozen))]
             for n, frozen in enumerate(known(*which))
         }
         return contradiction(there, {one.user_attrs["prior"]: [one] for one in known(0, 1, 2)})

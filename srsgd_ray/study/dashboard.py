@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import datetime
 import math
-import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -30,25 +27,6 @@ STATES = {
     "diverged": TrialState.FAIL,
     "failed": TrialState.FAIL,
 }
-
-
-def opened(
-    storage: BaseStorage, name: str, directions: Sequence[StudyDirection], metrics: Sequence[str]
-) -> optuna.Study:
-    """The Optuna study of that name, made if missing, whose values are called as the metrics."""
-    said = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs each study made
-    try:
-        study = optuna.create_study(
-            storage=storage, study_name=name, directions=directions, load_if_exists=True
-        )
-    finally:
-        optuna.logging.set_verbosity(said)
-    if study.metric_names != list(metrics):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(list(metrics))
-    return study
 
 
 def attributes(record: TrialRecord) -> dict[str, Any]:

@@ -18,14 +18,12 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna import samplers
-from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from srsgd_ray.results.contents import TrialRecord
 from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study.arm import params_in
-from srsgd_ray.study.dashboard import opened
 from srsgd_ray.study.samplers import sampler_of
 from srsgd_ray.study.view import as_optuna, end_of, failed, in_order, reports
 
@@ -98,7 +96,7 @@ class Search:
         self.name = name
         self.directions = [goal.direction for goal in goals]
         self.values = [goal.metric or BUDGET for goal in goals]
-        self._study = opened(InMemoryStorage(), name, self.directions, self.values)
+        self._study = _in_memory(name, self.directions)
         self._handles: dict[str, optuna.trial.Trial] = {}
         self.prior = [made for one in prior if (made := self._known(one)) is not None]
         self._study.add_trials(self.prior)
@@ -191,6 +189,15 @@ class Search:
             if (record.end or {})["ended"] <= moment:
                 self.tell(record)
                 begun.remove(record)
+
+
+def _in_memory(name: str, directions: Sequence[StudyDirection]) -> optuna.Study:
+    said = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs each study made
+    try:
+        return optuna.create_study(study_name=name, directions=directions)
+    finally:
+        optuna.logging.set_verbosity(said)
 
 
 class _Replayed(samplers.BaseSampler):

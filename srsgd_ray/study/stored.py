@@ -1,62 +1,95 @@
-"""What an Optuna database in SQLite holds, read as rows: Optuna's own reader takes 1 ms a trial."""
+"""Optuna's database in SQLite: its tables, and what they hold, read as rows."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages import RDBStorage
+import optuna
+from optuna.distributions import distribution_to_json
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from srsgd_ray.results.log import one_line
 from srsgd_ray.results.place import free_name
-from srsgd_ray.study.view import differ
 
+SCHEMA = (12, "v3.2.0.a")  # version of Optuna's tables, and the last change of it
+Rows = dict[str, dict[tuple[Any, ...], None]]  # by table: sets that keep their order
 BESIDE = ("", "-journal", "-wal", "-shm")  # SQLite would take a journal for that of the new file
 LOCK_WAIT = 60.0  # seconds: a dashboard may read while the study writes
-CHILDREN = ("trial_params", "trial_values", "trial_intermediate_values", "trial_user_attributes")
+CHILDREN = {  # tables that hold what belongs to a trial, and their columns
+    "trial_params": ("param_name", "param_value", "distribution_json"),
+    "trial_values": ("objective", "value", "value_type"),
+    "trial_intermediate_values": ("step", "intermediate_value", "intermediate_value_type"),
+    "trial_user_attributes": ("key", "value_json"),
+}
 
 
 def connect(file: Path) -> sqlite3.Connection:
-    """Open a database; a path stays out of a URL: no escape takes "?", "#" or "%" in it."""
-    return sqlite3.connect(file, timeout=LOCK_WAIT, check_same_thread=False)
+    """Open a database; of a new one the tables are made, as Optuna makes them."""
+    # A path stays out of a URL: no escape takes "?", "#" or "%" in it.
+    connection = sqlite3.connect(file, timeout=LOCK_WAIT, check_same_thread=False)
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        empty = files("srsgd_ray.study") / "data" / "optuna.sql"
+        connection.executescript(empty.read_text(encoding="utf-8"))
+        connection.execute("UPDATE version_info SET library_version = ?", (optuna.__version__,))
+        connection.commit()
+    return connection
 
 
-def open_storage(file: Path) -> RDBStorage:
-    """Optuna's storage in ``file``, made if missing.
+def study_in(
+    connection: sqlite3.Connection,
+    name: str,
+    directions: Sequence[StudyDirection],
+    metrics: Sequence[str],
+) -> int:
+    """Id of the Optuna study of that name, made if missing, whose values are called as metrics."""
+    execute = connection.execute
+    execute("INSERT OR IGNORE INTO studies (study_name) VALUES (?)", (name,))
+    (id_,) = execute("SELECT study_id FROM studies WHERE study_name = ?", (name,)).fetchone()
+    connection.executemany(
+        "INSERT OR IGNORE INTO study_directions (study_id, objective, direction) VALUES (?, ?, ?)",
+        [(id_, at, direction.name) for at, direction in enumerate(directions)],
+    )
+    execute(
+        "INSERT INTO study_system_attributes (study_id, key, value_json) "
+        "VALUES (?, 'study:metric_names', ?) "
+        "ON CONFLICT (study_id, key) DO UPDATE SET value_json = excluded.value_json",
+        (id_, json.dumps(list(metrics))),
+    )
+    return int(id_)
 
-    Raises:
-        ValueError: if the file cannot be opened.
-    """
-    try:
-        creator = {"creator": lambda: connect(file)}
-        return RDBStorage("sqlite:///optuna.db", engine_kwargs=creator)
-    except Exception as error:
-        message = f"the Optuna storage must be writable, but {file} is not: {error}"
-        raise ValueError(message) from error
+
+_as_json = cache(distribution_to_json)
 
 
-@dataclass
+@dataclass(frozen=True)
 class There:
-    """A trial in the database, with the names that Optuna's ``FrozenTrial`` has."""
+    """A trial in the database: what its row holds, and those of the tables of ``CHILDREN``."""
 
     trial_id: int
     number: int
-    state: TrialState
-    values: list[float] | None = None
-    params: dict[str, Any] = field(default_factory=dict)
-    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
-    intermediate_values: dict[int, float] = field(default_factory=dict)
-    user_attrs: dict[str, Any] = field(default_factory=dict)
+    state: str
+    rows: Rows
 
 
-_of_json = cache(json_to_distribution)
+def rows_of(trial: FrozenTrial) -> Rows:
+    """What the tables of ``CHILDREN`` hold of a trial, without its id."""
+    values, reports = enumerate(trial.values or ()), trial.intermediate_values.items()
+    found = (
+        ((name, spread.to_internal_repr(trial.params[name]), _as_json(spread))
+         for name, spread in trial.distributions.items()),
+        ((*value, "FINITE") for value in values),
+        ((*report, "FINITE") for report in reports),
+        ((name, json.dumps(value)) for name, value in trial.user_attrs.items()),
+    )  # fmt: skip
+    return {table: dict.fromkeys(rows) for table, rows in zip(CHILDREN, found, strict=True)}
 
 
 def name_of(attributes: Mapping[str, Any]) -> str:
@@ -66,35 +99,40 @@ def name_of(attributes: Mapping[str, Any]) -> str:
 
 def read_trials(connection: sqlite3.Connection, study: int) -> dict[str, list[There]]:
     """The trials of an Optuna study by name, each attempt."""
-    found: dict[int, There] = {}
-    of_study = "WHERE trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?)"
-    for id_, number, state in connection.execute(
-        "SELECT trial_id, number, state FROM trials WHERE study_id = ? ORDER BY number", (study,)
-    ):
-        found[id_] = There(id_, number, TrialState[state])
-    for id_, name, value, text in connection.execute(
-        f"SELECT trial_id, param_name, param_value, distribution_json FROM trial_params {of_study}",
-        (study,),
-    ):
-        found[id_].distributions[name] = spread = _of_json(text)
-        found[id_].params[name] = spread.to_external_repr(value)
-    for id_, value in connection.execute(
-        f"SELECT trial_id, value FROM trial_values {of_study} ORDER BY objective", (study,)
-    ):
-        found[id_].values = [*(found[id_].values or []), value]
-    for id_, step, value in connection.execute(
-        f"SELECT trial_id, step, intermediate_value FROM trial_intermediate_values {of_study}",
-        (study,),
-    ):
-        found[id_].intermediate_values[step] = value
-    for id_, key, text in connection.execute(
-        f"SELECT trial_id, key, value_json FROM trial_user_attributes {of_study}", (study,)
-    ):
-        found[id_].user_attrs[key] = json.loads(text)
+    found = {
+        id_: There(id_, number, state, {table: {} for table in CHILDREN})
+        for id_, number, state in connection.execute(
+            "SELECT trial_id, number, state FROM trials WHERE study_id = ? ORDER BY number",
+            (study,),
+        )
+    }
+    of_study = "trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?)"
+    for table, columns in CHILDREN.items():
+        for id_, *row in connection.execute(
+            f"SELECT trial_id, {', '.join(columns)} FROM {table} WHERE {of_study}", (study,)
+        ):
+            found[id_].rows[table][tuple(row)] = None
     named: dict[str, list[There]] = {}
     for one in found.values():
-        named.setdefault(name_of(one.user_attrs), []).append(one)
+        attributes = {key: json.loads(text) for key, text in one.rows["trial_user_attributes"]}
+        named.setdefault(name_of(attributes), []).append(one)
     return named
+
+
+def differ(there: There, wanted: FrozenTrial) -> str:
+    """What of a trial in the database contradicts the record; "" for one that only lags behind."""
+    own, theirs = there.rows, rows_of(wanted)
+    reports = "trial_intermediate_values"
+    if own["trial_params"] != theirs["trial_params"]:
+        return "has other parameters"
+    if TrialState[there.state].is_finished():
+        ends = (there.state, own["trial_values"]), (wanted.state.name, theirs["trial_values"])
+        if ends[0] != ends[1]:
+            return "has ended otherwise"
+        alike = own[reports] == theirs[reports]
+    else:
+        alike = own[reports].keys() <= theirs[reports].keys()
+    return "" if alike else "has other reports"
 
 
 def contradiction(
@@ -119,22 +157,11 @@ def contradiction(
     return "" if priors == list(range(len(priors))) else "its prior is not that of the record"
 
 
-def alike(there: There, wanted: FrozenTrial) -> bool:
-    """Whether a trial in the database is the one that it should have."""
-
-    def said(trial: There | FrozenTrial) -> tuple[Any, ...]:
-        attrs = json.dumps(trial.user_attrs, sort_keys=True)  # as the database keeps them
-        return trial.state, trial.values, trial.params, trial.distributions, attrs
-
-    return said(there) == said(wanted)
-
-
 def clear(connection: sqlite3.Connection, study: int) -> None:
     """Delete the trials of an Optuna study."""
     of_study = "WHERE trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?)"
-    with connection:
-        for table in (*CHILDREN, "trials"):
-            connection.execute(f"DELETE FROM {table} {of_study}", (study,))
+    for table in (*CHILDREN, "trials"):
+        connection.execute(f"DELETE FROM {table} {of_study}", (study,))
 
 
 def unsound(file: Path) -> str:

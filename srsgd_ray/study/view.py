@@ -1,4 +1,4 @@
-"""A trial of the record as Optuna's database must have it, and in what one there differs."""
+"""A trial of the record as Optuna's database must have it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from srsgd_ray.study.dashboard import STATES, attributes
 
 if TYPE_CHECKING:
     from srsgd_ray.study.search import Goal
-    from srsgd_ray.study.stored import There
 
 
 def reports(record: TrialRecord, goals: Sequence[Goal]) -> dict[int, float]:
@@ -80,19 +79,6 @@ def failed(now: FrozenTrial, record: TrialRecord, why: str) -> FrozenTrial:
         state=TrialState.FAIL, params=now.params, distributions=now.distributions,
         user_attrs={"trial": record.trial, "state": "failed", "reason": why},
     )  # fmt: skip
-
-
-def differ(there: There, wanted: FrozenTrial) -> str:
-    """What of a trial in the database contradicts the record; "" for one that only lags behind."""
-    if (there.params, there.distributions) != (wanted.params, wanted.distributions):
-        return "has other parameters"
-    if there.state.is_finished():
-        if (there.state, there.values) != (wanted.state, wanted.values):
-            return "has ended otherwise"
-        alike = there.intermediate_values == wanted.intermediate_values
-    else:
-        alike = there.intermediate_values.items() <= wanted.intermediate_values.items()
-    return "" if alike else "has other reports"
 
 
 def in_order(records: Iterable[TrialRecord]) -> list[tuple[TrialRecord, int]]:
