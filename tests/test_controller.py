@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,32 @@ class Stage:
                 assignment.trial, row(epoch, error, test_error=error + 1 if last else None)
             )
         self.controller.ended(assignment.trial, "complete")
+
+
+def test_what_is_told_is_on_the_disk_and_a_power_cut_takes_no_more_than_an_end(
+    tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, cut = tmp_path / "s" / "record.jsonl", tmp_path / "cut"
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    with Stage(tmp_path / "s") as stage:
+        for state in ("failed", "complete"):
+            assignment = stage.next()
+            for epoch in range(1, assignment.epochs + 1):
+                assert synced[-1] == file.stat().st_size
+                stage.controller.epoch(assignment.trial, row(epoch, 9.0))
+            assert synced[-1] == file.stat().st_size
+            stage.controller.ended(assignment.trial, state)
+            assert (synced[-1] == file.stat().st_size) == (state == "failed")
+        cut.mkdir()
+        (cut / file.name).write_bytes(file.read_bytes()[: synced[-1]])
+        ended = stage.record.trials[assignment.trial].end
+        stage.next()
+        assert synced[-1] == file.stat().st_size
+    assert read_record(cut).trials[assignment.trial].end is None
+    with Stage(cut) as stage:
+        again = stage.record.trials[assignment.trial].end
+    assert {**(again or {}), "ended": 0} == {**(ended or {}), "ended": 0}
 
 
 def test_arms_take_turns_then_the_best_are_confirmed_in_pairs(tmp_path: Path, row: Row) -> None:

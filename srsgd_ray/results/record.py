@@ -3,7 +3,8 @@
 Each line of ``record.jsonl`` is one event: the study was opened or extended, a session began or
 paused, a trial began, stored an artifact or ended, an epoch ended. A line is written and synced
 before anybody acts on it, so a crash at any moment loses at most the line being written, which
-reading then ignores. :mod:`srsgd_ray.results.lines` says what a line is.
+reading then ignores. (The end of a trial that has reached its last epoch is synced with the next
+line: its rows say it, too.) :mod:`srsgd_ray.results.lines` says what a line is.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class Record:
         self.folder = folder
         self.contents = contents
         self._path, self._file, self._lines = folder / FILE_NAME, file, lines
+        self._held = os.fstat(file.fileno())
         self._ahead = max(time.time(), contents.last) - _elapsed()
 
     @classmethod
@@ -168,8 +170,8 @@ class Record:
         confirms: str = "",
     ) -> bool:
         """A trial was assigned; False if it had been before."""
-        named = {"trial": trial, "phase": phase, "arm": arm, "number": number, "config": config}
-        named |= {"confirms": confirms} if confirms else {}
+        named: Any = {"trial": trial, "phase": phase, "arm": arm, "number": number}
+        named |= {"config": config, "confirms": confirms} if confirms else {"config": config}
         return self._event("trial", **named, search=search, look=self.contents.look)
 
     def select(self, search: int, arms: Mapping[str, list[str]]) -> None:
@@ -219,11 +221,13 @@ class Record:
             }),
         )  # fmt: skip
 
-    def end(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> bool:
-        """A trial ended; False if it had ended before."""
+    def end(
+        self, trial: str, state: str, reason: str | None = None, sync: bool = True, **facts: Any
+    ) -> bool:
+        """A trial ended; False if it had ended before. Without ``sync`` the next line's does."""
         if state not in STATES or state == "running":
             raise ValueError(f"a trial ends as one of {list(STATES)[1:]}, but got {state!r}.")
-        return self._event("end", trial=trial, state=state, reason=reason, **facts)
+        return self._event("end", sync, trial=trial, state=state, reason=reason, **facts)
 
     def retry(self, names: Sequence[str]) -> None:
         """These trials are run again; a search that goes on after its confirmation is a look."""
@@ -251,27 +255,27 @@ class Record:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _event(self, event: str, **fields: Any) -> bool:
+    def _event(self, event: str, sync: bool = True, **fields: Any) -> bool:
         line = {"event": event, "at": self.now(), **fields}
         fresh = self.contents.news(line)
         if fresh:
-            size = self._write(line)
+            size = self._write(line, sync)
             self.contents.apply(line)
             self.contents.size = size
             note(self.folder, self.contents, line)
         return fresh
 
-    def _write(self, line: Mapping[str, Any]) -> int:
+    def _write(self, line: Mapping[str, Any], sync: bool = True) -> int:
         """Write a line, which memory takes in when it is on the disk; the record's size then."""
-        path, before = self._path, self._lines.checksum
-        end, left = self._file.seek(0, os.SEEK_END), self._lines.write(line)
-        size = end + len(left)
+        path, before, end = self._path, self._lines.checksum, self._file.seek(0, os.SEEK_END)
+        size = end + len(left := self._lines.write(line))
         try:
-            if not os.path.samestat(path.stat(), os.fstat(self._file.fileno())):
+            if not os.path.samestat(path.stat(), self._held):
                 raise FileNotFoundError(errno.ENOENT, "another file lies here now")
             while left:
                 left = left[self._file.write(left) :]
-            os.fsync(self._file.fileno())
+            if sync:
+                os.fsync(self._file.fileno())
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(end)

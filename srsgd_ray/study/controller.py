@@ -184,8 +184,10 @@ class Controller:
     def ended(self, trial: str, state: str, reason: str | None = None, **facts: Any) -> None:
         """A trial ended; a complete one without a finite value of each goal counts as diverged."""
         known = self.record.trials[trial]
+        # Of one that has reached its last epoch a resume knows the end from its rows.
+        sync = state != "complete" or len(known.rows) != self.length(known)
         state, reason = self._judged(known, state, reason)
-        if self.record.end(trial, state, reason, **facts):
+        if self.record.end(trial, state, reason, sync, **facts):
             self._tally.end(known)
             if known.phase == "search":
                 self._searches[known.arm, known.search].tell(known)
