@@ -1,7 +1,8 @@
 """The small study that `chaos.py` kills: a script as a user's is.
 
 With ``CHAOS_TEAR=N`` in its environment it kills itself -9 when half of the N-th line that it adds
-to the record is written: a kill from outside never falls into so short a moment.
+to the record is written: a kill from outside never falls into so short a moment. With
+``CHAOS_EAT=FILE`` a trial takes 4 GB of memory in its second epoch, once: FILE is there then.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from optuna.distributions import FloatDistribution
@@ -22,7 +24,7 @@ from srsgd_ray.search_spaces import SearchSpace
 from srsgd_ray.study import Arm, Study, launch
 from srsgd_ray.trainable import Metric, Run, as_trainable
 
-TEAR = "CHAOS_TEAR"
+TEAR, EAT = "CHAOS_TEAR", "CHAOS_EAT"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ def walk(config: Config, run: Run) -> None:
         if epoch:
             run.checkpoint()  # of epochs that are so short, only the first is offered one
         time.sleep(config.wait)
+        if epoch and EAT in os.environ and not Path(os.environ[EAT]).exists():
+            Path(os.environ[EAT]).touch()
+            held = b"x" * 4_000_000_000
+            time.sleep(60)
+            del held
         place.at += config.x * random.random()
         final = place.at if run.final and epoch + 1 == config.epochs else None
         run.report(far=place.at, test_far=final)

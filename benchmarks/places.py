@@ -31,8 +31,10 @@ from pathlib import Path
 from typing import Any
 
 import chaos_faults as faults
+import psutil
 from chaos_campaign import SCRIPT, Campaign
 from chaos_cases import SETTINGS, in_markdown
+from chaos_study import EAT
 from slow_bucket import Bucket
 
 from srsgd_ray.doctor import examined, study
@@ -311,6 +313,18 @@ def bucket(s: Scene, how: str, rate: float = 0.0, lasts: float = 0.0) -> Iterato
     s.left += s.bucket.objects(s.name)
 
 
+def memory(s: Scene) -> Iterator[None]:
+    """A trial that takes so much memory, once, that Ray's monitor kills its slot."""
+    now = psutil.virtual_memory()
+    share = (now.total - now.available + 2e9) / now.total
+    s.start(**{EAT: str(s.campaign.folder / "eaten"), "RAY_memory_usage_threshold": f"{share:.3f}"})
+    yield
+    s.left += ["nothing was killed"] * (
+        "low on memory" not in (s.folder / "output.txt").read_text()
+    )
+    yield
+
+
 def stays(s: Scene, kind: str) -> Iterator[None]:
     """A part of Ray is killed -9; what of it is there a minute later, and does the doctor know?"""
     s.begin("", "--set", "wait=1")  # else it is finished before it misses anything
@@ -352,6 +366,7 @@ ACTS: tuple[tuple[str, str, Act], ...] = (
     ("a bucket that stays away", "", partial(bucket, how="away")),
     ("a bucket of 1.6 MB/s", "", partial(bucket, how="", rate=1.6e6)),
     ("a bucket of 0.13 MB/s, too slow for its client", "", partial(bucket, how="", rate=1.3e5)),
+    ("a trial that takes too much memory, once", RAY, memory),
     *((f"kill -9 of {kind}, and a minute", RAY, partial(stays, kind=kind))
       for kind in ("driver", "GCS", "raylet")),
 )  # fmt: skip
