@@ -221,11 +221,10 @@ ROWS = {"trials": _trials, "epochs": _epochs}
 
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
     """The row with texts that UTF-8 can hold: names of files, in knobs and reasons, need not be."""
-    return {
-        name: value if not isinstance(value, str) or value.isascii()
-        else value.encode(errors="backslashreplace").decode()
-        for name, value in row.items()
-    }  # fmt: skip
+    for name, value in row.items():
+        if isinstance(value, str) and not value.isascii():
+            row[name] = value.encode(errors="backslashreplace").decode()
+    return row
 
 
 def _best(trial: TrialRecord, best: Column, at: Column) -> dict[str, Any]:

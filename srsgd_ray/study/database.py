@@ -125,8 +125,6 @@ class Database:
 
     def _opened(self, contents: Contents, every: Mapping[str, Shown]) -> set[int]:
         self._connection = connect(self.file)
-        # A power cut may damage it then, a killed process does not; and it can be made anew.
-        self._connection.execute("PRAGMA synchronous=OFF")
         found = "SELECT schema_version, version_num FROM version_info, alembic_version"
         if (schema := self._connection.execute(found).fetchone()) != SCHEMA:
             raise _Contradiction(f"its schema is {schema}, and this version writes {SCHEMA}")
@@ -245,4 +243,6 @@ def _confirmation_in(contents: Contents) -> str:
 
 
 def _utc(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")

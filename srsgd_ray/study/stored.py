@@ -35,6 +35,8 @@ def connect(file: Path) -> sqlite3.Connection:
     """Open a database; of a new one the tables are made, as Optuna makes them."""
     # A path stays out of a URL: no escape takes "?", "#" or "%" in it.
     connection = sqlite3.connect(file, timeout=LOCK_WAIT, check_same_thread=False)
+    # A power cut may damage it then, a killed process does not; and it can be made anew.
+    connection.execute("PRAGMA synchronous=OFF")
     if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         empty = files("srsgd_ray.study") / "data" / "optuna.sql"
         connection.executescript(empty.read_text(encoding="utf-8"))

@@ -142,7 +142,8 @@ def find(what: object, folder: str = "") -> Trainable:
 
 def _loaded(name: str) -> Any:
     """What a short name or an import path names."""
-    known = names()
+    # Other packages are asked last: that looks into every one that is installed.
+    known = BUILT_IN if ":" in name or name in BUILT_IN else names()
     if ":" not in name and name not in known:
         raise unknown(
             "trainable", name, known, also=", or an import path such as my_module:my_function"
