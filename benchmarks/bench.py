@@ -75,9 +75,9 @@ BENCHES = (
         "bookkeeping.py --rounds 3 --searchers random tpe rustuna",
         "bookkeeping.py --rounds 1 --known 20 100 --trials 20 20 --searchers random tpe rustuna",
         "A backend that trains nothing, two trials at a time: 200 trials more, of a study that "
-        "has 20 and of one that has 5,000. Processor: all threads, the sampler (random), the "
-        "tables, the database and what closing takes included. The study waits: the time of its "
-        "loop, on the clock.",
+        "has 20 and of one that has 5,000. Its optuna.db is lost, and made anew meanwhile, or is "
+        "there. Processor: all threads, the sampler (random), the tables, the database and what "
+        "closing takes included. The study waits: the time of its loop, on the clock.",
     ),
     Bench(
         "trials.py --workers 1 --fresh 2",

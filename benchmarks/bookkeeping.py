@@ -4,9 +4,11 @@
 
 The backend here trains nothing: it takes two trials at a time and reports their rows in turn, as
 fast as the study takes them. ``known`` trials are in the record before, and the study is resumed;
-what that takes is *start s*. *cpu ms* is the processor's time of a trial, of all threads, the last
-tables and the rest of the database (*close s*) included; *ms* is how long the study's loop took for
-it. A sampler's own time is measured by calls of it, and stands apart, but is a part of both.
+what that takes is *start s*. Its ``optuna.db`` is lost, and made anew beside the trials; once more
+it is *there*, and is brought up to the record before they begin. *cpu ms* is the processor's time
+of a trial, of all threads, the last tables and the rest of the database (*close s*) included; *ms*
+is how long the study's loop took for it. A sampler's own time is measured by calls of it, and
+stands apart, but is a part of both.
 """
 
 from __future__ import annotations
@@ -133,7 +135,9 @@ def grow(record: Path, known: int) -> None:
                 file.write(lines.write(made))
 
 
-def measure(folder: Path, known: int, trials: int, searcher: str) -> dict[str, Any]:
+def measure(
+    folder: Path, known: int, trials: int, searcher: str, there: bool = False
+) -> dict[str, Any]:
     """Milliseconds a trial, and seconds of resuming and closing."""
     study = replace(STUDY, epochs=EPOCHS, searcher=searcher, trials=2)
     made: list[Nothing] = []
@@ -154,12 +158,13 @@ def measure(folder: Path, known: int, trials: int, searcher: str) -> dict[str, A
     if known:
         go(2, backend="local")
         grow(folder / name / "record.jsonl", known)
-        (folder / name / "optuna.db").unlink()
+        if not there:
+            (folder / name / "optuna.db").unlink()
     Timed.seconds = 0.0
     began = go(known + trials, backend="local", resume=bool(known), extend=bool(known))
     over, used, cpu = time.monotonic(), made[-1], time.process_time()
     return {
-        "known": known, "searcher": searcher, "trials": len(used.ended),
+        "known": known, "searcher": searcher, "there": there, "trials": len(used.ended),
         "ms": 1e3 * (used.ended[-1] - used.began) / trials,
         "cpu ms": 1e3 * (cpu - used.cpu) / trials, "sampler ms": 1e3 * Timed.seconds / trials,
         "start s": used.began - began, "close s": over - used.ended[-1],
@@ -175,17 +180,19 @@ def main() -> None:
     parser.add_argument("--searchers", nargs="+", default=["random", "tpe"])
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found: dict[tuple[int, int, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[int, int, str, bool], list[dict[str, Any]]] = {}
+    ways = [(searcher, False) for searcher in given.searchers]
+    ways += [("random", True)] * ("random" in given.searchers)
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as temporary:
         measure(Path(temporary), 0, 2, "random")  # imports what it needs
         for _ in range(given.rounds):
             for known, trials in zip(given.known, given.trials, strict=True):
-                for searcher in given.searchers:
-                    one = measure(Path(temporary), known, trials, searcher)
-                    found.setdefault((known, trials, searcher), []).append(one)
+                for way in ways:
+                    one = measure(Path(temporary), known, trials, *way)
+                    found.setdefault((known, trials, *way), []).append(one)
                     print({k: v if isinstance(v, str) else round(v, 3) for k, v in one.items()})
-    for (known, trials, searcher), all_ in found.items():
-        name = f"{trials} after {known:,}, {searcher}"
+    for (known, trials, searcher, there), all_ in found.items():
+        name = f"{trials} after {known:,}, {searcher}" + ", optuna.db there" * there
         if searcher == "random":
             goal, what = (
                 GOALS[known >= 1000],
@@ -193,7 +200,7 @@ def main() -> None:
             )
             row(what + "processor", [one["cpu ms"] for one in all_], "ms", goal=goal)
             row(what + "the study waits", [one["ms"] for one in all_], "ms", goal=goal)
-        elif searcher != "tpe" and (tpe := found.get((known, trials, "tpe"))):
+        elif searcher != "tpe" and (tpe := found.get((known, trials, "tpe", False))):
             asks = [[one["sampler ms"] for one in ones] for ones in (all_, tpe)]
             row(f"the sampler's own time, {name}, against tpe", ratios(*asks))
 
