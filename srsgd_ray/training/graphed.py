@@ -85,7 +85,8 @@ class GraphedStep(Step):
     ) -> Callable[[Tensor, Tensor], Found]:
         graph, some, theirs = torch.cuda.CUDAGraph(), images.clone(), labels.clone()
         self._share = float("nan")  # the graph fills a weight of its own
-        with torch.cuda.graph(graph):
+        # Threads that read images meanwhile may ask CUDA for memory.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             loss, wrong = super().__call__(some, theirs, share)
 
         def replay(images: Tensor, labels: Tensor) -> Found:
