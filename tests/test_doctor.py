@@ -15,7 +15,7 @@ import pytest
 from test_local import STUDY, conduct
 
 from srsgd_ray.backends import probe
-from srsgd_ray.backends.ray.left import end_left
+from srsgd_ray.backends.ray.left import end_left, noted
 from srsgd_ray.cli import main
 from srsgd_ray.doctor import Finding, Look, examined, left, machine, places, study
 from srsgd_ray.results import read_record, read_table
@@ -146,6 +146,20 @@ def test_what_a_session_of_ray_left(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         process.wait()
     monkeypatch.setattr(left, "MOST", 0)
     assert "1 ended sessions" in left.leftovers()[-1].value
+
+
+def test_a_dashboard_is_not_waited_for_when_ray_is_left(tmp_path: Path) -> None:
+    with (tmp_path / "x.log").open("w") as log:
+        for name, status in (("ray-dashboard-JobHead-0", -9), ("raylet", None)):
+            with subprocess.Popen(["bash", "-c", f"exec -a {name} sleep 60"], stdout=log) as part:
+                while name != Path(f"/proc/{part.pid}/cmdline").read_text().partition("\0")[0]:
+                    time.sleep(0.001)
+                with noted(tmp_path):
+                    assert part.poll() is None
+                if status is not None:
+                    part.wait(5)
+                assert part.poll() == status
+                part.kill()
 
 
 DRIVER = """

@@ -196,7 +196,7 @@ def test_a_study_that_finds_no_room_does_not_wait_for_it_to_be_timed(tmp_path: P
     asked = Mock(return_value=3.0)
     for only, free in (("yes", {"CPU": 2.0}), ("only", {"CPU": 0.0}), ("yes", {"CPU": 0.0})):
         chosen = dataclasses.replace(options, plan=only)
-        ahead = Ahead(STUDY, chosen, job_of(STUDY, chosen), None, here=False)
+        ahead = Ahead(STUDY, chosen, job_of(STUDY, chosen), None, Mock(here=False))
         measure = ahead.or_else(plan, timing(asked, [free]))
         if (only, free["CPU"]) == ("yes", 0.0):
             with pytest.raises(NotMeasured, match="no machine is free"):
@@ -216,7 +216,7 @@ def test_a_plan_is_timed_while_ray_starts(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     monkeypatch.setattr(ImageClassification, "seconds", seconds)
     options = Options(results=tmp_path, cpus_per_worker=1, slots=1)
-    ahead = Ahead(STUDY, options, job_of(STUDY, options), None, here=True)
+    ahead = Ahead(STUDY, options, job_of(STUDY, options), None, Mock(here=True))
     ahead.wait()
     plan = plan_of(STUDY, options, [{"CPU": float(len(os.sched_getaffinity(0)))}])
     found = cost(STUDY, plan, None, ahead.or_else(plan, timing(timed)))
@@ -225,7 +225,7 @@ def test_a_plan_is_timed_while_ray_starts(monkeypatch: pytest.MonkeyPatch, tmp_p
     # For another plan than was foreseen, or where trials run elsewhere, a worker is asked.
     other = dataclasses.replace(plan, cpus_per_worker=0.5)
     assert cost(STUDY, other, None, ahead.or_else(other, slow)).seconds == 3.0 * 140
-    ahead = Ahead(STUDY, options, job_of(STUDY, options), None, here=False)
+    ahead = Ahead(STUDY, options, job_of(STUDY, options), None, Mock(here=False))
     ahead.wait()
     assert cost(STUDY, plan, None, ahead.or_else(plan, slow)).seconds == 3.0 * 140
     assert len(asked) == 2

@@ -159,6 +159,9 @@ class Backend(ABC):
     def open(self) -> AbstractContextManager[Sequence[Node]]:
         """Start or join it; gives the resources of its nodes."""
 
+    def ahead(self) -> None:  # noqa: B027  most have nothing to import
+        """Import what :meth:`run` needs, in a thread, while the place starts."""
+
     def autoscaler(self) -> Autoscaler | None:
         """What may start more nodes of the opened place; None if nothing does, or tells of it."""
         return None

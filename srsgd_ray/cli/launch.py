@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -82,7 +82,7 @@ def _launch(
     folder = options.results / name
     try:
         live = watching(options.results) if given.watch else nullcontext()
-        with live, _placed(study, of_script=False):
+        with live, _placed(study, of_script=False), _Pictures(folder, options.figures) as pictures:
             status = execute(
                 resolve(study, given, folder, as_recorded=script is not None),
                 options,
@@ -93,14 +93,16 @@ def _launch(
                 script=said,
                 quiet=False,
                 lost=partial(_print_lost, folder, resume),
+                ended=lambda status: None if finish else pictures.begin(status),
             )
+            if status == FINISHED:
+                if finish is not None:
+                    finish(folder)
+                    pictures.begin(status)
+                _report(folder, pictures)
+                return _failures(folder)
         if status == INTERRUPTED:
             raise KeyboardInterrupt
-        if status == FINISHED:
-            if finish is not None:
-                finish(folder)
-            _report(folder, options.figures)
-            return _failures(folder)
     except (KeyboardInterrupt, Terminated, OSError) as end:  # such as a disk that is full
         gone = isinstance(end, FileNotFoundError) and str(end.filename).startswith(
             str(folder.resolve())
@@ -175,14 +177,34 @@ def resume_command(command: Sequence[str], words: Sequence[str]) -> str:
     return typed(*command, *kept, *(["--resume"] if "--extend" not in kept else []))
 
 
-def _report(folder: Path, figures: bool) -> None:
+class _Pictures(ThreadPoolExecutor):
+    """The figures and the page of a finished study, made beside all else: Ray takes time to leave.
+
+    Args:
+        folder: of the study.
+        wanted: whether there are to be any.
+    """
+
+    def __init__(self, folder: Path, wanted: bool) -> None:
+        super().__init__(2)
+        self._folder, self._wanted = folder, wanted
+        self._made: list[Future[list[str]]] = []
+
+    def begin(self, status: str) -> None:
+        """Make them from now on, if the study is finished."""
+        if self._wanted and status == FINISHED:
+            self._made = [self.submit(do, self._folder) for do in (_draw_figures, _write_page)]
+
+    def said(self) -> list[str]:
+        """What there is to say of them, once they are there."""
+        return [line for made in self._made for line in made.result()]
+
+
+def _report(folder: Path, pictures: _Pictures) -> None:
     """The table, where everything lies, and what to do next."""
-    with ThreadPoolExecutor(1) as beside:
-        drawn = beside.submit(_draw_figures, folder) if figures else None
-        print("\n" + analysis.render(read_trials(folder), predictions=read_predictions(folder)))
-        if drawn is not None:
-            report = report_written(folder)
-            print(*drawn.result(), report, sep="\n")
+    print("\n" + analysis.render(read_trials(folder), predictions=read_predictions(folder)))
+    for line in pictures.said():
+        print(line)
     print(f"\nTables:    {folder}/trials.parquet, {folder}/epochs.parquet")
     print(f"Log:       {folder}/log.txt; what Ray and the trials printed: output.txt")
     if (folder / "optuna.db").exists():
@@ -193,6 +215,10 @@ def _report(folder: Path, figures: bool) -> None:
     searched = (folder / "optuna.db").exists()
     more = "--confirm-seeds N" + " | --trials N | --searches N" * searched
     print(f"More of it: {typed('srsgd-ray', 'extend', str(folder))} {more}", flush=True)
+
+
+def _write_page(folder: Path) -> list[str]:
+    return [report_written(folder)]
 
 
 def _draw_figures(folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ Measure = Callable[[dict[str, Any]], float | None]
 
 
 class Ahead:
-    """Times the configurations of a plan, and has Optuna import what its database needs.
+    """Times the configurations of a plan, and imports what Optuna's database and Tune need.
 
     Only for Ray on this machine, and only what runs on CPUs: a GPU belongs to the workers. Nothing
     depends on it: what is not known from here is measured on a worker.
@@ -27,17 +27,18 @@ class Ahead:
     Args:
         study, options, job: what is to be run.
         known: contents of the record, if the study is resumed.
-        here: whether trials run on this machine.
+        backend: where trials run.
     """
 
     def __init__(
-        self, study: Study, options: Options, job: Job, known: Contents | None, here: bool
+        self, study: Study, options: Options, job: Job, known: Contents | None, backend: Backend
     ) -> None:
         self._study, self._options, self._job, self._known = study, options, job, known
+        self._backend = backend
         self._plan: Plan | None = None
         self._found: dict[str, float | None] = {}
         self._thread = threading.Thread(target=self._work, daemon=True, name="ahead")
-        if here and options.backend == "ray":
+        if backend.here and options.backend == "ray":
             self._thread.start()
 
     def _work(self) -> None:
@@ -45,6 +46,7 @@ class Ahead:
             from optuna.storages import RDBStorage
 
             RDBStorage("sqlite://")  # in memory, and gone at once
+            self._backend.ahead()
             if self._options.plan == "no":
                 return
             local = make_backend("local")

@@ -75,9 +75,8 @@ def run(
     for option in options:
         one_of("option", option, [f.name for f in fields(Options) if f.name != "results"])
     where, name = Options(**{"plan": "no", **options, "results": Path(results)}), name or study.name
-    status = execute(
-        study, where, name=name, resume=resume, extend=extend, changed_space=changed_space
-    )
+    how: dict[str, Any] = {"resume": resume, "extend": extend, "changed_space": changed_space}
+    status = execute(study, where, name=name, **how)
     return StudyResult((where.results / name).resolve(), status)
 
 
@@ -92,6 +91,7 @@ def execute(
     script: Mapping[str, Any] | None = None,
     quiet: bool = True,
     lost: Callable[[TextIO, str], object] | None = None,
+    ended: Callable[[str], object] = lambda status: None,
 ) -> str:
     """Run, resume or extend ``study`` in the folder ``options.results / name``.
 
@@ -105,6 +105,7 @@ def execute(
             other output goes to ``output.txt`` in the folder.
         lost: called, in another thread, with the standard output and a sentence, if what trials
             run on is gone for good; the process ends then as after an interruption.
+        ended: called with what is returned, once all is written and before Ray is left.
 
     Returns:
         How it ended, a constant of ``study.result``.
@@ -141,7 +142,7 @@ def execute(
             print(*lines, *growth.remarks, *left, sep="\n", flush=True)
         known = growth.foreseen(read_record(folder)) if resume else None
         opened = nullcontext(None) if quiet else all_output_to(folder / OUTPUT)
-        ahead = Ahead(study, options, job, known, backend.here)
+        ahead = Ahead(study, options, job, known, backend)
         with opened as screen, backend.open() as nodes:
             free, grows = backend.free(), backend.autoscaler() if options.autoscaling else None
             plan = plan_of(study, options, nodes, grows, free)
@@ -156,7 +157,9 @@ def execute(
             with _record(growth, folder, name, resume, script, options, prior) as record:
                 keep()
                 with following(folder, options.tensorboard):
-                    return session.conduct(record)
+                    status = session.conduct(record)
+            ended(status)
+            return status
 
 
 def _record(
@@ -172,16 +175,13 @@ def _record(
     study = growth.study
     spec, columns = study.to_dict(), columns_to_plain(study.columns())
     if resume:
-        record = Record.reopen(folder)
-        growth.note(record, script or spec)
+        growth.note(record := Record.reopen(folder), script or spec)
         return record
-    budget = study.work.budget and study.work.budget.field
-    named = {"study": name, "id": uuid.uuid4().hex[:8], "budget": budget}
-    header = {**named, "spec": spec, "columns": columns}
     kept = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
-    return Record.create(
-        folder, {**header, **in_header(prior), "script": dict(script or spec), "options": kept}
-    )
+    header: dict[str, Any] = {"study": name, "id": uuid.uuid4().hex[:8], "columns": columns}
+    budget = getattr(study.work.budget, "field", None)
+    header |= {"budget": budget, "spec": spec, **in_header(prior)}
+    return Record.create(folder, {**header, "script": dict(script or spec), "options": kept})
 
 
 @dataclass(frozen=True)
@@ -292,8 +292,8 @@ class _Session:
 
     def _undecided(self, study: Study, record: Record) -> Study | None:
         """The study with twice as many pairs, if it asks for them: the record says so, too."""
-        more = grown(study, lambda: frame(record.contents, "trials", study.columns()))
-        if more is not None:
+        seen = partial(frame, record.contents, "trials", study.columns())
+        if (more := grown(study, seen)) is not None:
             script = record.contents.header.get("script", study.to_dict())
             record.extend(more.to_dict(), columns_to_plain(more.columns()), script)
             self.say(f"\nUndecided after {study.pairs} pairs: {more.pairs} in all now.")

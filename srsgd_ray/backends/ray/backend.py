@@ -46,6 +46,10 @@ class RayBackend(Backend):
         """Start or join it."""
         return ray_cluster(self.address, self.quiet, lambda why: self.lost(why))
 
+    def ahead(self) -> None:
+        """Tune, with what is built on it: over a second."""
+        import srsgd_ray.backends.ray.tuning  # noqa: F401
+
     def autoscaler(self) -> Autoscaler | None:
         """Asks on the head."""
         from srsgd_ray.backends.ray.autoscaler import find_autoscaler
@@ -75,6 +79,7 @@ class RayBackend(Backend):
         """One Tune run over all trials that are left; returns early on SIGINT or SIGTERM."""
         self._screen = screen
         from ray import tune
+        from ray.air._internal import usage
 
         from srsgd_ray.backends.ray.metrics import StudyMetrics
         from srsgd_ray.backends.ray.slot import WarmTrainable
@@ -127,6 +132,8 @@ class RayBackend(Backend):
         )
         # Tune looks for log files of its own that are switched off above, in many lines.
         logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+        # It imports mlflow and wandb, to count who uses them, and then tells nobody.
+        usage.tag_callbacks = lambda callbacks: False
         with gentle_stop(self.stop), suppress(Stopped):
             tuner.fit()
 

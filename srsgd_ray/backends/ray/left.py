@@ -19,6 +19,8 @@ import psutil
 NOTE = "srsgd_ray.json"
 ROOM = 10_000_000  # bytes that a short study's session takes
 LEAVE = 5.0  # seconds that a killed process gets to be gone
+# Of Ray's own: waits a second for its autoscaler's monitor, and the dashboard's parts leave slowly.
+SLOW = ("autoscaler/_private/monitor.py", "ray-dashboard-")
 
 
 def ray_folder() -> Path:
@@ -40,7 +42,8 @@ def check_room() -> None:
 def noted(session: Path) -> Iterator[None]:
     """Note this process and those of the Ray that it has started in the folder ``session``.
 
-    The note is deleted when the context ends in order.
+    The note is deleted when the context ends in order; those that leave slowly and keep nothing
+    are ended then.
     """
     note, me = session / NOTE, psutil.Process()
     ours = [process for process in me.children(recursive=True) if _has_open(process, session)]
@@ -50,6 +53,10 @@ def noted(session: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        for process in ours:
+            with suppress(psutil.Error):
+                if any(name in " ".join(process.cmdline()) for name in SLOW):
+                    process.kill()
         with suppress(OSError):
             note.unlink()
 
