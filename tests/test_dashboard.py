@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from test_local import STUDY, conduct
 
 from srsgd_ray.results import read_trials
+from srsgd_ray.results.contents import Contents
 from srsgd_ray.study import Arm, database, writer
 
 BAD = Arm("bad", fixed={"wrong": "diverge"}, trials=0)
@@ -92,3 +93,24 @@ def test_a_view_that_cannot_be_made_stops_nothing(
     assert said.count("optuna.db is not what the record says, and a resume makes it so: disk") == 1
     assert conduct(study, tmp_path, resume=True).status == "finished"
     check(tmp_path / "t")
+
+
+@pytest.mark.parametrize("junk", [b"", b"no database" * 1000])
+def test_a_view_that_is_lost_or_overwritten_meanwhile_is_whole_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, junk: bytes
+) -> None:
+    monkeypatch.setattr(writer, "FIRST", 0.01)
+    bring_up, spoiled = database.Database.bring_up, []
+
+    def spoil(self: database.Database, contents: Contents) -> None:
+        bring_up(self, contents)
+        if not spoiled:
+            spoiled.append(len(contents.trials))
+            self.file.write_bytes(junk) if junk else self.file.unlink()
+
+    monkeypatch.setattr(database.Database, "bring_up", spoil)
+    conduct(dataclasses.replace(STUDY, base={"wait": 0.02}), tmp_path)
+    assert spoiled
+    assert "a resume makes it so" not in (tmp_path / "t" / "log.txt").read_text()
+    check(tmp_path / "t")
+    assert len(stored(tmp_path / "t", "t-near").trials) == 3

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from srsgd_ray.results import Record, write_tables
 from srsgd_ray.results.columns import Columns
+from srsgd_ray.results.contents import Contents
 from srsgd_ray.results.log import one_line
 from srsgd_ray.results.record import FILE_NAME
 from srsgd_ray.results.tables import Kept
@@ -67,16 +68,23 @@ class Writer:
             contents = self.record.contents.copy()
             write_tables(self.record.folder, contents, self._columns, self._kept)
             if self._database is not None:
-                try:
-                    self._database.bring_up(contents)
-                except Exception as error:
-                    self._database.close()
-                    if not self._said or last:
-                        self._say(f"{self._database.file.name} is not what the record says, and a "
-                                  f"resume makes it so: {one_line(str(error))}")  # fmt: skip
-                    self._said = True
+                # What is wrong with the file is mended by the next try, and after the last is none.
+                if not self._bring_up(self._database, contents, not (self._said or last)) and last:
+                    self._bring_up(self._database, contents, tell=True)
                 if last:
                     self._database.close()
+
+    def _bring_up(self, database: Database, contents: Contents, tell: bool) -> bool:
+        try:
+            database.bring_up(contents)
+        except Exception as error:
+            database.close()
+            if tell:
+                self._said = True
+                self._say(f"{database.file.name} is not what the record says, and a "
+                          f"resume makes it so: {one_line(str(error))}")  # fmt: skip
+            return False
+        return True
 
     def _follow(self) -> None:
         wait, seen, file = FIRST, 0, self.record.folder / FILE_NAME
