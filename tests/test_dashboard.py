@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from pathlib import Path
 
 import optuna
@@ -78,19 +79,24 @@ def test_a_folder_without_names_and_confirmation_gets_them(tmp_path: Path) -> No
     assert len(check(tmp_path / "t")) == 4
 
 
+@pytest.mark.parametrize("method", ["_put", "_opened"])
 def test_a_view_that_cannot_be_made_stops_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    def full(self: object, *args: object) -> None:
-        raise OSError("disk is full")
+    whole = getattr(database.Database, method)
+
+    def full(*args: object) -> None:
+        whole(*args)
+        raise sqlite3.OperationalError("database or disk is full")
 
     study = dataclasses.replace(STUDY, confirm_seeds=1)
     with monkeypatch.context() as patch:
-        patch.setattr(database.Database, "_put", full)
+        patch.setattr(database.Database, method, full)
         patch.setattr(writer, "FIRST", 60.0)  # it is said when that was seen first, and at the end
         assert conduct(study, tmp_path).status == "finished"
     said = (tmp_path / "t" / "log.txt").read_text()
-    assert said.count("optuna.db is not what the record says, and a resume makes it so: disk") == 1
+    assert said.count("optuna.db is not what the record says, and a resume makes it so: data") == 1
+    assert not list((tmp_path / "t").glob("*.set-aside-*"))
     assert conduct(study, tmp_path, resume=True).status == "finished"
     check(tmp_path / "t")
 

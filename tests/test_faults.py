@@ -70,7 +70,7 @@ def sound(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.on_disk
-@pytest.mark.parametrize("room", [130])
+@pytest.mark.parametrize("room", [80])
 def test_a_full_disk_stops_in_order_and_loses_nothing(
     tmp_path: Path, disk: Callable[..., Path], capfd: pytest.CaptureFixture[str], room: int
 ) -> None:

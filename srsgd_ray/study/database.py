@@ -7,6 +7,7 @@ trial of twelve reports, against 0.1 ms here, where many trials are written in o
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -112,9 +113,10 @@ class Database:
             except _Contradiction as found:
                 why = str(found)
             except Exception as error:
-                if "locked" in str(error) or not os.access(self.file, os.W_OK):
+                said = str(error)
+                if re.search("locked|is full|disk I/O", said) or not os.access(self.file, os.W_OK):
                     raise
-                why = f"it cannot be read: {one_line(str(error))}"
+                why = f"it cannot be read: {one_line(said)}"
             self.close()
             aside = set_aside(self.file)
             self._say(f"{DATABASE} did not say what the record says ({why}): it is {aside} now, "
