@@ -141,7 +141,8 @@ def _run(
             predictions=predicted if config.evaluate_test else None,
         )
         if record is not None:
-            facts = {"parameters": outcome.parameters, "workers": size, "host": platform.node()}
+            facts: dict[str, Any] = {"parameters": outcome.parameters, "workers": size}
+            facts["host"] = platform.node()
             if outcome.diverged_step is not None:
                 facts["diverged_step"] = outcome.diverged_step
             record.end(trial, outcome.state, outcome.reason, **facts)
