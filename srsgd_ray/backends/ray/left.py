@@ -19,8 +19,9 @@ import psutil
 NOTE = "srsgd_ray.json"
 ROOM = 10_000_000  # bytes that a short study's session takes
 LEAVE = 5.0  # seconds that a killed process gets to be gone
-# Of Ray's own: waits a second for its autoscaler's monitor, and the dashboard's parts leave slowly.
-SLOW = ("autoscaler/_private/monitor.py", "ray-dashboard-")
+# Of Ray's own: the autoscaler's monitor, for which Ray waits a second in vain, and the dashboard,
+# which leaves at SIGTERM without a word, too, unless one of its nine parts has just died.
+SLOW = ("autoscaler/_private/monitor.py", "dashboard/dashboard.py", "ray-dashboard-")
 
 
 def ray_folder() -> Path:
