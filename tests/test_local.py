@@ -219,8 +219,12 @@ def test_other_schedulers_stop_bad_trials(tmp_path: Path, scheduler: str) -> Non
     assert all("stopped by the scheduler at epoch" in (t.end or {})["reason"] for t in stopped)
 
 
-def test_a_resumed_study_stops_what_the_uncut_one_would(tmp_path: Path) -> None:
-    """Rungs are filled again from the record: otherwise the first trial after a cut goes on."""
+@pytest.mark.parametrize("known", [True, False])
+def test_a_resumed_study_stops_what_the_uncut_one_would(tmp_path: Path, known: bool) -> None:
+    """Rungs are filled again from the record: otherwise the first trial after a cut goes on.
+
+    So does one that was stopped, if the driver died before its end was known.
+    """
     study = dataclasses.replace(
         STUDY, arms=(Arm("near", grid(*(1 - i / 10 for i in range(12)))),), baseline="",
         searcher="grid", trials=12, seed=4, **ASHA,
@@ -228,9 +232,9 @@ def test_a_resumed_study_stops_what_the_uncut_one_would(tmp_path: Path) -> None:
     conduct(study, tmp_path / "whole")
     whole = ends(tmp_path / "whole" / "t")
     line = (tmp_path / "whole" / "t" / "record.jsonl").read_text().splitlines(keepends=True)
-    third = [i for i, text in enumerate(line) if '"event": "end"' in text][3]
+    third = [i for i, text in enumerate(line) if '"state": "pruned"' in text][3]
     (tmp_path / "cut" / "t").mkdir(parents=True)
-    (tmp_path / "cut" / "t" / "record.jsonl").write_text("".join(line[: third + 1]))
+    (tmp_path / "cut" / "t" / "record.jsonl").write_text("".join(line[: third + known]))
     conduct(study, tmp_path / "cut", resume=True)
     assert ends(tmp_path / "cut" / "t") == whole
     assert rows(tmp_path / "cut" / "t") == rows(tmp_path / "whole" / "t")

@@ -51,11 +51,13 @@ class Controller:
             mine = [t for t in self._tally.of["search", number] if t.arm == arm]
             search.reconcile(mine)
             self._schedulers[arm, number] = study.scheduler_of(arm)
-            self._schedulers[arm, number].refill(mine)
+            for trial in self._schedulers[arm, number].refill(mine):
+                reason = f"stopped by the scheduler at epoch {len(trial.rows)}"
+                self.ended(trial.trial, "pruned", reason, **trial.facts)
         self._waiting = [t.trial for t in record.trials.values() if t.end is None]
-        for trial in self._waiting:
-            if record.trials[trial].failures and not record.trials[trial].rows:
-                forget(trial)  # what is run again begins anew
+        for name in self._waiting:
+            if record.trials[name].failures and not record.trials[name].rows:
+                forget(name)  # what is run again begins anew
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Tune pickles all that it is given, for a snapshot of its own that is never read."""

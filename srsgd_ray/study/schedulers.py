@@ -96,12 +96,21 @@ class ArmScheduler:
             self._scheduler.on_trial_result(_Nobody(), _Named(trial), dict(row)) == "CONTINUE"
         )
 
-    def refill(self, trials: list[TrialRecord]) -> None:
-        """Take in what earlier sessions have recorded, so that rungs are as full as they were."""
-        for known in trials:
-            self.begin(known.trial)
-            for row in known.rows:
-                self.continues(known.trial, row)
+    def refill(self, trials: list[TrialRecord]) -> list[TrialRecord]:
+        """Take in what earlier sessions have recorded, as it came: rungs are as full as they were.
+
+        Returns:
+            Those that were to stop, and whose end is not known: the driver died in between.
+        """
+        came: list[tuple[float, TrialRecord, Any]] = [(t.started, t, None) for t in trials]
+        came += [(at, t, row) for t in trials for at, row in zip(t.times, t.rows, strict=True)]
+        goes_on: dict[str, bool] = {}
+        for _, known, row in sorted(came, key=lambda each: each[0]) if self.stops else ():
+            if row is None:
+                self.begin(known.trial)
+            else:
+                goes_on[known.trial] = self.continues(known.trial, row)
+        return [t for t in trials if t.end is None and not goes_on.get(t.trial, True)]
 
 
 @contextmanager
