@@ -799,9 +799,7 @@ def test_a_graph_that_is_told_to_be_static_changes_no_number(of_two: list[dict[s
 
 def test_a_compiled_step_of_two_processes_is_the_plain_one(of_two: list[dict[str, Any]]) -> None:
     for found in of_two:
-        for mine, theirs in zip(found["1"], found["compiled"], strict=True):
-            for name in ("train_loss", "val_loss"):
-                assert theirs[name] == pytest.approx(mine[name], rel=1e-5)
+        assert len(found["compiled"]) == TINY.epochs and found["compiled"] == found["1"]
 
 
 def test_gradients_that_are_views_of_buckets_change_no_number(of_two: list[dict[str, Any]]) -> None:
