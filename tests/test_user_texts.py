@@ -30,7 +30,7 @@ from srsgd_ray.analysis import render
 from srsgd_ray.backends.store import trial_folder
 from srsgd_ray.cli import main
 from srsgd_ray.cli.guard import guarded
-from srsgd_ray.cli.launch import _command, _report, resume_command
+from srsgd_ray.cli.launch import _command, _Pictures, _report, resume_command
 from srsgd_ray.cli.parser import new_parser
 from srsgd_ray.cli.studies import load_file, recorded
 from srsgd_ray.cli.study_options import add_options
@@ -143,7 +143,7 @@ def test_the_dashboard_finds_the_database_of_any_folder(
     made(Path(place), [made_trial("a", 0, val_error=1.0)])
     Record.create(Path(place), {"study": "s", "spec": {}}).close()
     Path(place, "optuna.db").touch()
-    _report(Path(place), figures=False)
+    _report(Path(place), _Pictures(Path(place), wanted=False))
     (line,) = (n for n in capsys.readouterr().out.splitlines() if "optuna-dashboard" in n)
     command = re.sub(r"&& \S*optuna-dashboard", "&& echo", line.partition(":")[2]) + " && ls"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
