@@ -157,6 +157,7 @@ def test_tables_of_a_record_that_grows_are_those_that_it_makes_at_once(
             lambda: record.select(0, {"srsgd": [second]}),  # which makes that one superseded
             lambda: record.extend({**spec, "confirm_seeds": 2}, record.contents.header, {}, ["so"]),
             lambda: run(record, begin(record, 1, "confirm", second)),
+            lambda: record.extend(record.contents.header["spec"], {}, {}, ["and so"]),
         ]
         for step in steps:
             step()

@@ -66,20 +66,22 @@ class Kept:
     """The rows of a growing record's first trials that have ended, which are converted once."""
 
     def __init__(self) -> None:
-        self._of: Any = None
-        self._tables: dict[str, tuple[int, pa.Table]] = {}  # how many trials, and their rows
+        self._tables: dict[str, tuple[int, Any, pa.Table]] = {}  # of how many trials, and of what
 
     def rows(self, contents: Contents, name: str, columns: Columns) -> pa.Table:
-        """All rows of a table; the record's header and selections change what trials say."""
-        if self._of != (of := (contents.header, contents.selected)):
-            self._of, self._tables = of, {}
-        trials = list(contents.trials.items())
+        """All rows of a table."""
+        gone, trials = superseded(contents), list(contents.trials.items())
+        changes = [(trial.confirms, trial.look, which in gone) for which, trial in trials]
+        known, of, *tables = self._tables.get(name, (0, None))
+        if of != (contents.header, changes[:known]):  # what else a trial that has ended says stays
+            known, tables = 0, []
         running = (number for number, (_, trial) in enumerate(trials) if trial.end is None)
-        ended, (known, *tables) = next(running, len(trials)), self._tables.get(name, (0,))
+        ended = next(running, len(trials))
         for part in (trials[known:ended], trials[ended:]):
             tables.append(ROWS[name](replace(contents, trials=dict(part)), columns))
-        self._tables[name] = ended, pa.concat_tables(tables[:-1]).combine_chunks()
-        return pa.concat_tables([self._tables[name][1], tables[-1]]).combine_chunks()
+        kept = pa.concat_tables(tables[:-1]).combine_chunks()
+        self._tables[name] = ended, (contents.header, changes[:ended]), kept
+        return pa.concat_tables([kept, tables[-1]]).combine_chunks()
 
 
 def made(contents: Contents, name: str, columns: Columns, kept: Kept | None = None) -> pa.Table:
