@@ -7,11 +7,9 @@ Tune actor starts another. Both speak through a pipe: a call of the channel, and
 
 from __future__ import annotations
 
-import atexit
-import os
+import gc
 import signal
 import subprocess
-import sys
 import threading
 import time
 from multiprocessing.connection import Connection, Pipe
@@ -102,10 +100,7 @@ def main() -> None:
         setproctitle(f"{title} {trial}")
 
     take_trials(_PipedChannel(pipe), slot, device=device, named=named)
-    atexit._run_exitfuncs()  # the work's own, too
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # to take torch's thousands of modules apart costs a second, and frees nothing more
+    gc.freeze()  # to look for cycles among torch's thousands of modules would cost a second
 
 
 if __name__ == "__main__":
