@@ -76,13 +76,12 @@ class Watch:
                 self.counts[kind] += text.count(kind)
         return self.counts
 
-    def until_all(self, slots: int, driver: psutil.Popen) -> None:
-        """Wait until so many trials, less one in fifty, have reported and not yet ended."""
+    def until_all(self, slots: int, seconds: float, driver: psutil.Popen) -> None:
+        """Wait until nearly each slot has ended a trial within the time that one takes."""
         while driver.poll() is None:
             events = [json.loads(line) for line in self.record.read_text("utf-8").splitlines()[:-1]]
-            begun = {e["trial"] for e in events if e["event"] == "epoch"}
-            ended = {e["trial"] for e in events if e["event"] == "end"}
-            if len(begun - ended) >= 0.98 * slots:
+            recent = [e["at"] > time.time() - 1.1 * seconds for e in events if e["event"] == "end"]
+            if sum(recent) >= 0.98 * slots:
                 return
             time.sleep(1)
             self.look()
@@ -143,9 +142,9 @@ def run(
     watch, began = Watch(folder / "many" / "record.jsonl"), time.monotonic()
     watch.until(ROW, 1, driver)
     print(f"first row after {time.monotonic() - began:.0f} s", flush=True)
-    watch.until_all(slots, driver)
+    watch.until_all(slots, given.epochs * given.seconds, driver)
     print(f"every slot is there after {time.monotonic() - began:.0f} s", flush=True)
-    watch.until(END, watch.counts[END] + slots, driver)  # the last of them had begun just now
+    watch.look()
     since, ended, cpu = time.monotonic(), watch.counts[END], driver.cpu_times()
     watch.until(END, max(ended + slots, given.trials // 2), driver)
     took, used = time.monotonic() - since, driver.cpu_times()
