@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
-import gc
 import io
 import os
 import signal
@@ -63,7 +61,6 @@ def guarded(
         The status of ``work``; 2 after a message about bad input, or about a file that cannot be
         read or written; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
-    atexit.register(gc.freeze)  # Python would look for cycles among thousands of modules, thrice
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name may hold what the terminal's encoding has not; no message may fail for that.
