@@ -19,7 +19,7 @@ Measure = Callable[[dict[str, Any]], float | None]
 
 
 class Ahead:
-    """Times the configurations of a plan, and imports what Optuna's database and Tune need.
+    """Times the configurations of a plan, and imports what Tune needs.
 
     Only for Ray on this machine, and only what runs on CPUs: a GPU belongs to the workers. Nothing
     depends on it: what is not known from here is measured on a worker.
@@ -43,9 +43,6 @@ class Ahead:
 
     def _work(self) -> None:
         with suppress(Exception):  # who needs it meets the same error, and says it
-            from optuna.storages import RDBStorage
-
-            RDBStorage("sqlite://")  # in memory, and gone at once
             self._backend.ahead()
             if self._options.plan == "no":
                 return

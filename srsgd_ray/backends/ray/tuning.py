@@ -213,10 +213,10 @@ class StopScheduler(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """See to it that slots stay, and that trials which have ended do not."""
-        _let_go(tune_controller)
+        controller = getattr(tune_controller, "_tune_controller", tune_controller)
+        _let_go(controller)
         if not self._kept_warm:
             self._kept_warm = True
-            controller = getattr(tune_controller, "_tune_controller", tune_controller)
             _keep_actors(controller, trial)
             know_losses(controller._actor_manager)
 
@@ -230,14 +230,13 @@ class StopScheduler(FIFOScheduler):
         return TrialScheduler.CONTINUE if continues else TrialScheduler.STOP
 
 
-def _let_go(tune_controller: Any) -> None:
+def _let_go(controller: Any) -> None:
     """Have Tune forget the trials that have ended: the record knows them.
 
     Tune keeps each with its averages of all metrics (some 80 kB), writes all of them into its
     snapshot again and again, and looks at each at every step. There is no public way; without this
     hook a study only needs more memory and time.
     """
-    controller = getattr(tune_controller, "_tune_controller", tune_controller)
     trials = controller.get_trials()
     ended = {trial for trial in trials if trial.is_finished()}
     trials[:] = [trial for trial in trials if trial not in ended]
